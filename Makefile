@@ -1,0 +1,156 @@
+# Everything a contributor runs. `make` alone lists the targets.
+#
+# Variables to set on the command line, as in `make test PYTEST_ARGS="-k adapt"`:
+PYTHON ?= python3
+VENV ?= .venv
+VENV_OLDEST ?= .venv-oldest
+DIST ?= dist
+PYTEST_ARGS ?=
+
+BIN = $(VENV)/bin
+PIP_INSTALL = -m pip install --quiet --disable-pip-version-check
+
+# One BLAS thread for each test process: pytest-xdist keeps every core busy already.
+PYTEST = OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest
+ALL_CORES = -n auto
+
+.DEFAULT_GOAL := help
+# `make -j lint test` must not run pip twice at once in one environment.
+.NOTPARALLEL:
+
+.PHONY: help
+help:  ## list the targets
+	@awk -F ':.*## ' \
+	    '/^## /       { printf "\n%s\n", substr($$0, 4) } \
+	     /^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+## To begin with
+
+.PHONY: demo
+demo: $(VENV)/.has-examples  ## show the shopping guide at work
+	$(BIN)/python examples/shopping_guide.py
+
+## Checks that CI runs (.ci/run: these, and the demo)
+
+.PHONY: lint
+lint: $(VENV)/.has-dev  ## style, layout and spelling
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/codespell
+
+.PHONY: test
+test: $(VENV)/.has-test  ## all tests, and the examples in docstrings
+	@$(call show_versions,$(BIN)/python)
+	$(PYTEST) $(ALL_CORES) $(PYTEST_ARGS)
+
+# scikit-learn skips its array API checks unless this is set before SciPy is imported.
+.PHONY: test-array-api
+test-array-api: $(VENV)/.has-test  ## scikit-learn's estimator checks, array API included
+	SCIPY_ARRAY_API=1 $(PYTEST) $(ALL_CORES) $(PYTEST_ARGS) tests/test_common.py
+
+.PHONY: test-oldest
+test-oldest: BIN = $(VENV_OLDEST)/bin
+test-oldest: $(VENV_OLDEST)/.has-test  ## all tests on the oldest supported dependencies
+	@$(call show_versions,$(BIN)/python)
+	$(PYTEST) $(ALL_CORES) $(PYTEST_ARGS)
+
+# An editable install hides a module that the wheel forgot. So: the package from the
+# wheel, the tests from the sdist, and both in a place from which the sources cannot
+# be imported.
+.PHONY: test-wheel
+test-wheel: dist  ## all tests on the built wheel, in an environment of its own
+	@set -eu; \
+	tmp=$$(mktemp -d); trap 'rm -rf "$$tmp"' EXIT; \
+	mkdir "$$tmp/sdist"; \
+	tar -xzf $(DIST)/skmeta-*.tar.gz -C "$$tmp/sdist" --strip-components=1; \
+	rm -r "$$tmp/sdist/skmeta"; \
+	$(PYTHON) -m venv "$$tmp/venv"; \
+	wheel=$$(echo $(DIST)/skmeta-*.whl); \
+	"$$tmp/venv/bin/python" $(PIP_INSTALL) "$$wheel[test]"; \
+	cd "$$tmp/sdist"; \
+	package=$$("$$tmp/venv/bin/python" -c \
+	    'import skmeta, os; print(os.path.dirname(skmeta.__file__))'); \
+	echo "Testing $$package"; \
+	case "$$package" in \
+	    "$$tmp/venv/"*) ;; \
+	    *) echo "This is not the installed wheel." >&2; exit 1 ;; \
+	esac; \
+	OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 "$$tmp/venv/bin/python" -m pytest \
+	    $(ALL_CORES) -p no:cacheprovider $(PYTEST_ARGS) tests "$$package"
+
+## Other
+
+.PHONY: format
+format: $(VENV)/.has-dev  ## mend what ruff can mend
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+# A leftover egg-info would add files to the sdist that MANIFEST.in does not name.
+.PHONY: dist
+dist: $(VENV)/.has-dev  ## build sdist and wheel, and check their metadata
+	rm -rf $(DIST) skmeta.egg-info
+	$(BIN)/python -m build --outdir $(DIST) . > /dev/null
+	$(BIN)/twine check --strict $(DIST)/*
+
+.PHONY: manifest
+manifest: $(VENV)/.has-dev  ## compare the sdist with the files that git tracks
+	$(BIN)/check-manifest
+
+.PHONY: clean
+clean:  ## remove environments, builds and caches
+	rm -rf $(VENV) $(VENV_OLDEST) $(DIST) build skmeta.egg-info
+	rm -rf .pytest_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -prune -exec rm -rf {} +
+
+# ---------------------------------------------------------------------------
+# Environments. A file .has-<extra> inside one says that skmeta[<extra>] is installed
+# as pyproject.toml asks, so that a second call has nothing to do.
+#
+# The installs are editable: tests and demo then run the files you are editing, and
+# may share one environment without one of them holding a stale copy.
+
+$(VENV)/.has-%: pyproject.toml | $(VENV)/.created
+	$(BIN)/python $(PIP_INSTALL) --editable ".[$*]"
+	@touch $@
+
+$(VENV)/.created:
+	@$(call require_python,(3, 11) <= v,3.11 or newer)
+	$(PYTHON) -m venv $(VENV)
+	@touch $@
+
+# The oldest versions are the lower bounds of pyproject.toml, to the letter:
+# "numpy>=1.26" is tested as "numpy==1.26", which is release 1.26.0.
+$(VENV_OLDEST)/.has-test: pyproject.toml
+	@$(call require_python,(3, 11) <= v < (3, 13),3.11 or 3.12 \
+	    (the oldest NumPy and SciPy have no builds for later ones))
+	$(PYTHON) -m venv $(VENV_OLDEST)
+	$(VENV_OLDEST)/bin/python -c "$$LOWER_BOUNDS" > $(VENV_OLDEST)/oldest.txt
+	$(VENV_OLDEST)/bin/python $(PIP_INSTALL) --editable ".[test]" \
+	    --constraint $(VENV_OLDEST)/oldest.txt
+	@touch $@
+
+define LOWER_BOUNDS
+import tomllib
+
+with open("pyproject.toml", "rb") as file:
+    for requirement in tomllib.load(file)["project"]["dependencies"]:
+        print(requirement.replace(">=", "=="))
+endef
+export LOWER_BOUNDS
+
+define VERSIONS
+import importlib.metadata as m
+import platform
+
+names = ["skmeta", "scikit-learn", "numpy", "scipy", "joblib", "pandas", "polars"]
+print("Python", platform.python_version(), *(f"{n} {m.version(n)}" for n in names))
+endef
+export VERSIONS
+
+show_versions = $(1) -c "$$VERSIONS"
+
+# $(1): what the version v must satisfy; $(2): the same in words
+require_python = $(PYTHON) -c "import sys; v = sys.version_info; sys.exit(not $(1))" || { \
+	echo "This needs Python $(2)." >&2; \
+	echo "'$(PYTHON)' is $$($(PYTHON) --version 2>&1). Name another: make PYTHON=python3.12 ..." >&2; \
+	exit 1; }

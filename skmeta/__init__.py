@@ -1,0 +1,22 @@
+"""Meta-learning on many small related tables, as scikit-learn estimators.
+
+Not AutoML meta-features, not causal "meta-learners", not few-shot image networks:
+skmeta learns from many small tasks (a shopper, a store, a patient each) where a new
+one should start, so that a handful of rows is enough.
+"""
+
+__version__ = "0.1.0.dev0"
+
+from skmeta.adaptation import adapt, meta_fit, partial_adapt
+from skmeta.few_shot import FewShotClassifier, FewShotRegressor
+from skmeta.reptile import ReptileClassifier, ReptileRegressor
+
+__all__ = [
+    "FewShotClassifier",
+    "FewShotRegressor",
+    "ReptileClassifier",
+    "ReptileRegressor",
+    "adapt",
+    "meta_fit",
+    "partial_adapt",
+]

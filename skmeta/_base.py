@@ -1,0 +1,435 @@
+"""What all meta-learners share: the verbs, validation, tags, persistence."""
+
+import warnings
+from abc import abstractmethod
+from itertools import pairwise
+
+import numpy as np
+from sklearn.base import BaseEstimator, _fit_context
+from sklearn.exceptions import NotFittedError
+from sklearn.utils.multiclass import check_classification_targets
+from sklearn.utils.validation import (
+    _check_sample_weight,
+    check_is_fitted,
+    validate_data,
+)
+
+from skmeta import __version__
+from skmeta._core.network import Batch
+from skmeta._core.scaling import fit_scaling, identity_scaling
+from skmeta._core.tasks import ABSENT, TaskTable
+from skmeta._evaluation import few_shot_scores
+from skmeta._guards import (
+    ZeroShotWarning,
+    called_by_scorer,
+    check_aligned,
+    encode_tasks,
+    naming_the_task,
+    read_tasks,
+    restored_on_error,
+)
+
+DTYPES = [np.float64, np.float32]
+
+
+class InconsistentVersionWarning(UserWarning):
+    """A model was saved by another version of skmeta."""
+
+
+class FewShotScoreMixin:
+    """`score` that adapts before it scores. Stands left of scikit-learn's mixin."""
+
+    def score(self, X, y, sample_weight=None, *, task=None):
+        """Few-shot score if task ids are given, else the ordinary score.
+
+        With ids, a copy is adapted to 5 random rows of each task and scored on the
+        task's other rows, three times; the result is the mean over tasks. Other
+        numbers of rows and other metrics:
+        :func:`skmeta.model_selection.make_few_shot_scorer`.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            Rows of one task or of many.
+        y : array-like of shape (n_samples,)
+            True targets.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weights of the rows, in adapting and in scoring.
+        task : array-like of shape (n_samples,), default=None
+            Task of each row.
+
+        Returns
+        -------
+        score : float
+            Mean :math:`R^2` of a regressor, mean accuracy of a classifier.
+        """
+        if task is None:
+            if self._is_zero_shot():
+                warnings.warn(_ZERO_SHOT.format(self), ZeroShotWarning, stacklevel=2)
+            return super().score(X, y, sample_weight)
+        scores = few_shot_scores(
+            self,
+            lambda model, *rows: model.adapt(*rows),
+            lambda model, *rows: super().score(*rows),
+            X,
+            y,
+            task,
+            sample_weight=sample_weight,
+        )
+        return float(scores.mean())
+
+
+class BaseMetaLearner(BaseEstimator):
+    """Base of the meta-learners: how tasks come in and adapted models go out.
+
+    A subclass implements `_meta_train`, `_adapt_to`, `_forget` and `_raw_outputs`.
+    """
+
+    _n_way = None  # outputs for the classes of any one task, where each has its own
+
+    __metadata_request__fit = {"task": True}
+    __metadata_request__score = {"task": True}
+
+    # -- to be implemented ------------------------------------------------------------
+
+    @abstractmethod
+    def _meta_train(self, table, ids, again, **data):
+        """Learn the prior from a `TaskTable` and set the fitted attributes.
+
+        ``ids`` name the tasks in messages, ``again`` says whether to go on from an
+        earlier fit, and ``data`` are X and y as given, for callbacks.
+        """
+
+    @abstractmethod
+    def _adapt_to(self, batch):
+        """Move the present parameters towards one task, given as a `Batch`."""
+
+    @abstractmethod
+    def _forget(self):
+        """Put the present parameters back to the prior."""
+
+    @abstractmethod
+    def _raw_outputs(self, X):
+        """Outputs (n, o) for validated X (n, d), before targets are decoded."""
+
+    # -- verbs ------------------------------------------------------------------------
+
+    @_fit_context(prefer_skip_nested_validation=True)
+    def fit(self, X, y, sample_weight=None, *, task=None):
+        """Meta-train on the rows of all tasks.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            Rows of all tasks, in any order.
+        y : array-like of shape (n_samples,)
+            Targets: numbers for a regressor, labels for a classifier.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weight of each row within its task. A weight of 0 removes the row.
+        task : array-like of shape (n_samples,), default=None
+            Which task each row belongs to: numbers, strings, a DataFrame's column.
+            Without ids all rows are one task, and the model is an ordinary one.
+
+        Returns
+        -------
+        self : object
+            The meta-trained estimator.
+        """
+        with restored_on_error(self):
+            check_aligned(X, ("y", y), ("task", task))
+            again = self._continues()
+            with naming_the_task(X, y, task):
+                X, y = self._validate_rows(X, y, reset=not again, dtype=DTYPES)
+            codes, ids = encode_tasks(task, X.shape[0])
+            weight = self._validate_weight(sample_weight, X)
+            if not weight.any():
+                raise ValueError("All sample weights are zero: nothing is left to fit.")
+            order = np.argsort(codes, kind="stable")
+            order = order[weight[order] > 0]
+            self._fit_table(X, y, weight, codes, ids, order, again)
+        return self
+
+    def _fit_table(self, X, y, weight, codes, ids, order, again):
+        rows, targets, weight = X[order], y[order], weight[order]
+        present, codes = np.unique(codes[order], return_inverse=True)
+        starts = np.concatenate([[0], np.cumsum(np.bincount(codes))])
+        Y, n_classes = self._fit_targets(targets, starts, again)
+        if not again:
+            self._scaling = self._fit_scaling(rows, targets, weight)
+        table = TaskTable(
+            self._scaling.transform_X(rows),
+            self._scaling.transform_y(Y).astype(X.dtype, copy=False),
+            weight,
+            starts,
+            n_classes,
+        )
+        self.n_tasks_ = table.n_tasks
+        self.n_adapt_rows_ = 0
+        self._meta_train(table, ids[present], again, X=X, y=y)
+
+    def meta_fit(self, tasks):
+        """Meta-train on a collection of tasks.
+
+        Parameters
+        ----------
+        tasks : dict {id: (X, y)} or iterable of (X, y)
+            One member per task; a third item is its sample weights. X may be an
+            array, a sparse matrix, or a DataFrame with the same columns in each task.
+
+        Returns
+        -------
+        self : object
+            The meta-trained estimator.
+        """
+        X, y, sample_weight, task = read_tasks(tasks)
+        return self.fit(X, y, sample_weight, task=task)
+
+    def adapt(self, X, y, sample_weight=None):
+        """Copy of the model, adapted to a task from the learned prior.
+
+        The meta-learner itself is not touched.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            Rows of one task; one row is enough.
+        y : array-like of shape (n_samples,)
+            Their targets.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weight of each row.
+
+        Returns
+        -------
+        adapted : object
+            A model of the same class that predicts for this task. It carries no
+            training history.
+        """
+        check_is_fitted(self)
+        adapted = object.__new__(type(self))
+        vars(adapted).update(vars(self))
+        for history in ("loss_curve_", "validation_scores_"):
+            vars(adapted).pop(history, None)
+        return adapted.reset_adaptation().partial_adapt(X, y, sample_weight)
+
+    def partial_adapt(self, X, y, sample_weight=None):
+        """Adapt in place, from the present state.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            Rows of the task that the model already is adapted to, or of a new one
+            after :meth:`reset_adaptation`.
+        y : array-like of shape (n_samples,)
+            Their targets.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weight of each row.
+
+        Returns
+        -------
+        self : object
+            The same estimator, adapted.
+        """
+        check_is_fitted(self)
+        with restored_on_error(self):
+            check_aligned(X, ("y", y))
+            X, y = self._validate_rows(X, y, reset=False, dtype=self._dtype)
+            weight = self._validate_weight(sample_weight, X)
+            self._adapt_to(self._one_task(X, y, weight))
+            self.n_adapt_rows_ += X.shape[0]
+        return self
+
+    def reset_adaptation(self):
+        """Go back to the learned prior.
+
+        Returns
+        -------
+        self : object
+            The same estimator, adapted to nothing.
+        """
+        check_is_fitted(self)
+        self._forget()
+        self.n_adapt_rows_ = 0
+        if self._n_way is not None:
+            vars(self).pop("classes_", None)
+        return self
+
+    # -- rows and targets -------------------------------------------------------------
+
+    def _validate_rows(self, X, y, *, reset, dtype):
+        return validate_data(
+            self,
+            X,
+            y,
+            reset=reset,
+            accept_sparse="csr",
+            dtype=dtype,
+            y_numeric=not hasattr(self, "predict_proba"),
+        )
+
+    def _validate_weight(self, sample_weight, X):
+        if sample_weight is None:
+            return np.ones(X.shape[0])
+        return _check_sample_weight(
+            sample_weight, X, dtype=np.float64, ensure_non_negative=True
+        )
+
+    def _one_task(self, X, y, weight):
+        """A `Batch` of one task, in the model's scaling."""
+        Y, offset = self._new_targets(y)
+        X = self._dense(self._scaling.transform_X(X))
+        total = weight.sum()
+        share = weight / total if total > 0 else weight
+        return Batch(
+            X=X[None],
+            Y=Y.astype(X.dtype, copy=False)[None],
+            weight=share.astype(X.dtype)[None],
+            n_rows=np.array([total]),
+            offset=offset,
+        )
+
+    @staticmethod
+    def _dense(X):
+        return X.toarray() if hasattr(X, "toarray") else X
+
+    def _validated_outputs(self, X):
+        check_is_fitted(self)
+        if self._is_zero_shot() and called_by_scorer():
+            warnings.warn(_ZERO_SHOT.format(self), ZeroShotWarning, stacklevel=3)
+        X = validate_data(self, X, reset=False, accept_sparse="csr", dtype=self._dtype)
+        return self._raw_outputs(X)
+
+    def _is_zero_shot(self):
+        """Whether the model knows several tasks and is adapted to none."""
+        return getattr(self, "n_tasks_", 1) > 1 and self.n_adapt_rows_ == 0
+
+    def _continues(self):
+        """Whether this `fit` goes on from an earlier one."""
+        return getattr(self, "warm_start", False) and self.__sklearn_is_fitted__()
+
+    # -- scikit-learn -----------------------------------------------------------------
+
+    def __sklearn_is_fitted__(self):
+        return hasattr(self, "n_tasks_")
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.input_tags.sparse = True
+        return tags
+
+    def __getstate__(self):
+        return super().__getstate__() | {"_skmeta_version": __version__}
+
+    def __setstate__(self, state):
+        saved_by = state.pop("_skmeta_version", "an unknown version")
+        if saved_by != __version__:
+            warnings.warn(
+                f"This {type(self).__name__} was saved by skmeta {saved_by} and is "
+                f"loaded by {__version__}: it may predict differently or fail. Fit it "
+                "again, or install the version that saved it.",
+                InconsistentVersionWarning,
+                stacklevel=2,
+            )
+        super().__setstate__(state)
+
+
+_ZERO_SHOT = (
+    "{0.__class__.__name__} was meta-trained on {0.n_tasks_} tasks and is adapted to "
+    "none: this scores its learned start (zero-shot). For a few-shot score pass task "
+    "ids to score, or use scoring=make_few_shot_scorer(...)."
+)
+
+
+class RegressionTargets:
+    """Targets of a regressor: one column of numbers, standardised."""
+
+    def _fit_targets(self, y, starts, again):
+        return y[:, None], None
+
+    def _new_targets(self, y):
+        return self._scaling.transform_y(y)[:, None], None
+
+    def _fit_scaling(self, X, y, weight):
+        if not self.standardize:
+            return identity_scaling(X.shape[1])
+        robust = getattr(self, "loss", None) == "huber"
+        return fit_scaling(X, y.astype(np.float64), weight, robust_y=robust)
+
+
+class ClassificationTargets:
+    """Targets of a classifier: one column of 0 and 1, or one column per class."""
+
+    def _fit_targets(self, y, starts, again):
+        check_classification_targets(y)
+        if self.task_classes == "own":
+            return self._fit_own_classes(y, starts)
+        self._n_way = None
+        classes, codes = np.unique(y, return_inverse=True)
+        if again:
+            codes = self._codes(y)
+        else:
+            self.classes_ = classes
+        return self._indicator(codes, len(self.classes_)), None
+
+    def _fit_own_classes(self, y, starts):
+        parts = [np.unique(y[a:b], return_inverse=True) for a, b in pairwise(starts)]
+        n_classes = np.array([len(classes) for classes, _ in parts])
+        self._n_way = int(n_classes.max())
+        vars(self).pop("classes_", None)
+        codes = np.concatenate([codes for _, codes in parts])
+        return np.eye(self._n_way)[codes], n_classes
+
+    def _new_targets(self, y):
+        if self._n_way is None:
+            return self._indicator(self._codes(y), len(self.classes_)), None
+        classes = np.unique(y)
+        if self.n_adapt_rows_ > 0:
+            classes = np.union1d(self.classes_, classes)
+            if len(classes) > len(self.classes_):
+                raise ValueError(
+                    "This model is adapted to a task with the classes "
+                    f"{self.classes_.tolist()}; y holds others: {classes.tolist()}. "
+                    "Adapt afresh, with rows of all classes: adapt(X, y)."
+                )
+        if len(classes) > self._n_way:
+            raise ValueError(
+                f"y has {len(classes)} classes: {classes.tolist()}. This model was "
+                f"meta-trained on tasks of at most {self._n_way} classes each."
+            )
+        self.classes_ = classes
+        absent = np.arange(self._n_way) >= len(classes)
+        offset = np.where(absent, ABSENT, 0.0)[None, None, :].astype(self._dtype)
+        return np.eye(self._n_way)[np.searchsorted(classes, y)], offset
+
+    def _codes(self, y):
+        unknown = np.setdiff1d(y, self.classes_)
+        if len(unknown):
+            raise ValueError(
+                f"y has labels not seen in meta-training: {unknown.tolist()}. The "
+                f"labels seen are {self.classes_.tolist()}. Meta-train with tasks that "
+                "have all labels, or set task_classes='own' if each task has its own."
+            )
+        return np.searchsorted(self.classes_, y)
+
+    @staticmethod
+    def _indicator(codes, n_classes):
+        """One column for two classes, else one per class."""
+        if n_classes == 2:
+            return codes[:, None].astype(float)
+        return np.eye(n_classes)[codes]
+
+    def _class_scores(self, X):
+        """Outputs for X, without those of classes that the task does not have."""
+        check_is_fitted(self)
+        if not hasattr(self, "classes_"):
+            raise NotFittedError(
+                f"This {type(self).__name__} has task_classes='own': it has no classes "
+                "until it is adapted to a task. Call adapt(X, y) and predict with what "
+                "that returns."
+            )
+        Z = self._validated_outputs(X)
+        return Z if self._n_way is None else Z[:, : len(self.classes_)]
+
+    def _fit_scaling(self, X, y, weight):
+        if not self.standardize:
+            return identity_scaling(X.shape[1])
+        return fit_scaling(X, None, weight)

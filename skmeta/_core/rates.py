@@ -1,0 +1,64 @@
+"""Positive inner rates, learned while Reptile runs.
+
+A single inner rate lets every parameter move alike. How far a parameter should move
+differs: an offset may vary between tasks where a slope does not. After K inner steps
+``theta - start = -rate * sum of gradients``, so to first order the loss of rows that
+the inner loop has not seen depends on the rates by
+
+    d loss(theta) / d log rate = gradient(theta) * (theta - start),
+
+summed over the parameters that share a rate. That product is all that is needed
+(a first-order form of Meta-SGD, Li et al., 2017; rates per layer as in MAML++,
+Antoniou et al., 2019). Rates stay positive by their logarithm, and within a factor of
+`MAX_FACTOR` of where they began, so they cannot explode.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+MAX_FACTOR = 100.0
+DECAY = 0.95
+STEP = 0.03  # of the logarithm of a rate, per meta-iteration
+
+
+@dataclass(frozen=True)
+class RateState:
+    """Logarithms of the rates over ``learning_rate``; mean square of their gradient."""
+
+    log_factor: np.ndarray  # (n_groups,)
+    mean_square: np.ndarray  # (n_groups,)
+    n_updates: int = 0
+
+
+def initial_rates(n_groups):
+    return RateState(np.zeros(n_groups), np.zeros(n_groups))
+
+
+def update_rates(state, groups, gradient, move, fraction):
+    """One step on the logarithms of the rates.
+
+    Parameters
+    ----------
+    state : RateState
+    groups : ndarray of int of shape (P,)
+        Which rate each parameter uses.
+    gradient : ndarray of shape (T, P)
+        Of the query loss at the adapted parameters.
+    move : ndarray of shape (T, P)
+        Adapted parameters less the start.
+    fraction : float
+        Of the full step, annealed like the meta step.
+    """
+    slope = np.bincount(
+        groups,
+        weights=np.einsum("tp,tp->p", gradient, move, dtype=np.float64),
+        minlength=len(state.log_factor),
+    )
+    mean_square = DECAY * state.mean_square + (1 - DECAY) * slope**2
+    n_updates = state.n_updates + 1
+    spread = np.sqrt(mean_square / (1 - DECAY**n_updates))
+    step = np.divide(slope, spread, out=np.zeros_like(slope), where=spread > 0)
+    limit = np.log(MAX_FACTOR)
+    log_factor = np.clip(state.log_factor - STEP * fraction * step, -limit, limit)
+    return RateState(log_factor, mean_square, n_updates)

@@ -1,0 +1,92 @@
+"""Pooled standardisation of X and y, frozen after meta-training."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import sparse
+from sklearn.utils.sparsefuncs import inplace_column_scale, mean_variance_axis
+
+
+@dataclass(frozen=True)
+class Scaling:
+    """Centre and scale of the columns of X and of y, in the user's units."""
+
+    x_mean: np.ndarray  # (n_features,); zero for sparse X, which is not centred
+    x_scale: np.ndarray  # (n_features,)
+    y_mean: float = 0.0
+    y_scale: float = 1.0
+
+    def transform_X(self, X):
+        """Standardised copy of X, dense or CSR, in X's own dtype."""
+        if sparse.issparse(X):
+            X = X.copy()
+            inplace_column_scale(X, (1.0 / self.x_scale).astype(X.dtype))
+            return X
+        return (X - self.x_mean.astype(X.dtype)) / self.x_scale.astype(X.dtype)
+
+    def transform_y(self, y):
+        return (y - self.y_mean) / self.y_scale
+
+    def inverse_y(self, y):
+        return y * self.y_scale + self.y_mean
+
+
+def identity_scaling(n_features):
+    """The scaling that leaves X and y as they are."""
+    return Scaling(np.zeros(n_features), np.ones(n_features))
+
+
+def fit_scaling(X, y, weight, *, robust_y=False):
+    """Centre and scale of all rows together.
+
+    Parameters
+    ----------
+    X : ndarray or CSR matrix of shape (n_rows, n_features)
+    y : ndarray of shape (n_rows,) or None
+        None for class labels, which are not scaled.
+    weight : ndarray of shape (n_rows,)
+    robust_y : bool
+        Median and interquartile range for y instead of mean and standard deviation,
+        so that a few outliers do not set the unit.
+    """
+    x_mean, x_scale = _column_moments(X, weight)
+    if y is None:
+        return Scaling(x_mean, x_scale)
+    centre = _median_and_quartiles if robust_y else _mean_and_deviation
+    return Scaling(x_mean, x_scale, *centre(y, weight))
+
+
+def _column_moments(X, weight):
+    if sparse.issparse(X):
+        mean, variance = mean_variance_axis(X, axis=0, weights=weight.astype(X.dtype))
+        mean, variance = mean.astype(np.float64), variance.astype(np.float64)
+        return np.zeros_like(mean), _scale(mean, variance, X.shape[0], X.dtype)
+    mean = np.average(X, axis=0, weights=weight).astype(np.float64)
+    # Two passes: X - mean is formed first, since the difference of large squares
+    # loses small spreads about a large mean.
+    variance = np.average((X - mean) ** 2, axis=0, weights=weight)
+    return mean, _scale(mean, variance, X.shape[0], X.dtype)
+
+
+def _mean_and_deviation(y, weight):
+    mean = float(np.average(y, weights=weight))
+    variance = float(np.average((y - mean) ** 2, weights=weight))
+    return mean, float(_scale(mean, variance, len(y), y.dtype))
+
+
+def _median_and_quartiles(y, weight):
+    order = np.argsort(y)
+    level = np.cumsum(weight[order]) / weight.sum()
+    low, median, high = (
+        float(y[order][np.searchsorted(level, q)]) for q in (0.25, 0.5, 0.75)
+    )
+    if high <= low:  # half of all targets are equal: no quartile range to scale by
+        return median, _mean_and_deviation(y, weight)[1]
+    return median, (high - low) / 1.349  # the range of a unit normal
+
+
+def _scale(mean, variance, n_rows, dtype):
+    """Standard deviation, and 1 where a column is constant up to rounding."""
+    eps = np.finfo(dtype).eps
+    rounding = n_rows * eps * variance + (n_rows * np.abs(mean) * eps) ** 2
+    return np.where(variance <= rounding, 1.0, np.sqrt(variance))

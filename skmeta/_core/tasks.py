@@ -1,0 +1,172 @@
+"""Rows of many tasks, sorted by task; draws and padded stacks of them."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import sparse
+
+from skmeta._core.network import Batch
+
+ABSENT = -1e30  # logit of a class that a task does not have
+
+
+@dataclass(frozen=True)
+class TaskTable:
+    """All rows, those of task t at ``starts[t]:starts[t + 1]``.
+
+    Attributes
+    ----------
+    X : ndarray or CSR matrix of shape (n_rows, d)
+        Made dense only for the rows of a stack.
+    Y : ndarray of shape (n_rows, o)
+    weight : ndarray of shape (n_rows,)
+        Sample weights, all positive.
+    starts : ndarray of int of shape (n_tasks + 1,)
+    n_classes : ndarray of int of shape (n_tasks,) or None
+        Where each task brings its own classes: how many of the o columns of Y it uses.
+    """
+
+    X: np.ndarray
+    Y: np.ndarray
+    weight: np.ndarray
+    starts: np.ndarray
+    n_classes: np.ndarray | None = None
+
+    @property
+    def n_tasks(self):
+        return len(self.starts) - 1
+
+    @property
+    def sizes(self):
+        return np.diff(self.starts)
+
+    def subset(self, tasks):
+        """The table of some of the tasks, an index array."""
+        rows = np.concatenate(
+            [np.arange(self.starts[t], self.starts[t + 1]) for t in tasks]
+        )
+        return TaskTable(
+            X=self.X[rows],
+            Y=self.Y[rows],
+            weight=self.weight[rows],
+            starts=np.concatenate([[0], np.cumsum(self.sizes[tasks])]),
+            n_classes=None if self.n_classes is None else self.n_classes[tasks],
+        )
+
+
+def stack(table, tasks, rows, present):
+    """Gather rows of several tasks into one padded `Batch`.
+
+    Parameters
+    ----------
+    table : TaskTable
+    tasks : ndarray of int of shape (T,)
+    rows : ndarray of int of shape (T, n)
+        Row numbers within each task.
+    present : ndarray of bool of shape (T, n)
+        False where a row is padding.
+    """
+    index = np.where(present, table.starts[tasks][:, None] + rows, 0)
+    weight = np.where(present, table.weight[index], 0.0)
+    n_rows = weight.sum(axis=1)
+    X = table.X[index.ravel()]
+    X = X.toarray() if sparse.issparse(X) else X
+    offset = None
+    if table.n_classes is not None:
+        absent = np.arange(table.Y.shape[1]) >= table.n_classes[tasks][:, None]
+        offset = np.where(absent, ABSENT, 0.0)[:, None, :].astype(table.Y.dtype)
+    return Batch(
+        X=X.reshape(*index.shape, -1),
+        Y=table.Y[index],
+        # a stack without a single row has weight 0 and so neither loss nor gradient
+        weight=(weight / np.maximum(n_rows, np.finfo(float).tiny)[:, None]).astype(
+            table.Y.dtype
+        ),
+        n_rows=n_rows,
+        offset=offset,
+    )
+
+
+def shuffled_rows(rng, sizes):
+    """Random order of the rows of each task: (T, max size), padding last."""
+    keys = rng.random((len(sizes), sizes.max()))
+    keys[np.arange(sizes.max()) >= sizes[:, None]] = 2.0
+    return np.argsort(keys, axis=1)
+
+
+def draw_tasks(rng, table, n):
+    """Numbers of n different tasks; all of them, in order, if there are no more."""
+    if n >= table.n_tasks:
+        return np.arange(table.n_tasks)
+    return rng.choice(table.n_tasks, n, replace=False)
+
+
+def draw_support_size(rng, support_size):
+    """One number of support rows; None for all rows."""
+    if support_size is None or np.isscalar(support_size):
+        return support_size
+    low, high = support_size
+    return int(rng.integers(low, high, endpoint=True))
+
+
+def split_rows(rng, table, tasks, n_support, *, max_query=50, keep_one=False):
+    """Draw support rows of each task at random; the rest, up to a limit, are the query.
+
+    A task with fewer than ``n_support`` rows gives all of them; with ``keep_one`` it
+    keeps one row for the query, if it has two. With ``n_support=None`` every row is
+    support.
+
+    Returns
+    -------
+    support : Batch
+    query : Batch or None
+        None if no task has a row left.
+    """
+    sizes = table.sizes[tasks]
+    if n_support is None:
+        rows = np.broadcast_to(np.arange(sizes.max()), (len(tasks), sizes.max()))
+        return stack(table, tasks, rows, rows < sizes[:, None]), None
+    rows = shuffled_rows(rng, sizes)
+    taken = np.minimum(n_support, np.maximum(sizes - keep_one, 1))
+    left = np.minimum(sizes - taken, max_query)
+    support = rows[:, : taken.max()]
+    support = stack(table, tasks, support, np.arange(taken.max()) < taken[:, None])
+    if not left.any():
+        return support, None
+    position = np.arange(left.max())
+    query = np.take_along_axis(
+        rows, np.minimum(taken[:, None] + position, rows.shape[1] - 1), axis=1
+    )
+    return support, stack(table, tasks, query, position < left[:, None])
+
+
+def relabel(rng, *batches):
+    """Give the classes of each task new places among the outputs, at random.
+
+    The same places in every batch (support and query). Without this a network could
+    learn that "output 0" means something across tasks whose classes have nothing to
+    do with each other.
+    """
+    n_tasks, _, n_way = batches[0].Y.shape
+    place = np.argsort(rng.random((n_tasks, n_way)), axis=1)[:, None, :]
+    return tuple(
+        None
+        if batch is None
+        else batch._replace(
+            Y=np.take_along_axis(batch.Y, place, axis=2),
+            offset=np.take_along_axis(batch.offset, place, axis=2),
+        )
+        for batch in batches
+    )
+
+
+def cycling_minibatches(rng, n_rows, size, n_batches):
+    """Row numbers (n_batches, size) that run through reshuffled epochs of n_rows rows.
+
+    An epoch's last, incomplete batch is filled up from the next epoch, as in the
+    original code of Nichol et al. (2018); so a batch may meet a row twice there, and
+    a batch larger than the data wraps around.
+    """
+    n_epochs = -(-size * n_batches // n_rows)
+    order = np.concatenate([rng.permutation(n_rows) for _ in range(n_epochs)])
+    return order[: size * n_batches].reshape(n_batches, size)

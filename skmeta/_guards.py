@@ -1,0 +1,301 @@
+"""Checks of tasks and their ids, with messages that name the task and the remedy."""
+
+import sys
+from contextlib import contextmanager
+
+import numpy as np
+from scipy import sparse
+
+
+class ZeroShotWarning(UserWarning):
+    """A meta-learner is scored with its learned start, adapted to no task."""
+
+
+# -- ids ------------------------------------------------------------------------------
+
+
+def check_task_ids(task, n_rows):
+    """Validate ids, one per row; returns them as a 1-D array.
+
+    Raises
+    ------
+    ValueError
+        If there are not as many ids as rows, or one is missing.
+    """
+    if isinstance(task, str):
+        raise ValueError(
+            f"task={task!r} is a name; pass the column of ids itself, one per row: "
+            f"task=df[{task!r}]."
+        )
+    ids = _as_object_array(task) if isinstance(task, list) else np.asarray(task)
+    if ids.ndim == 2 and ids.shape[1] == 1:
+        ids = ids[:, 0]
+    if ids.ndim != 1:
+        raise ValueError(
+            f"task must hold one id per row, in one dimension; got shape {ids.shape}."
+        )
+    if len(ids) != n_rows:
+        raise ValueError(
+            f"task has {len(ids)} ids, but X has {n_rows} rows. Pass one id per row."
+        )
+    missing = np.flatnonzero(_is_missing(ids))
+    if len(missing):
+        raise ValueError(
+            f"task has {len(missing)} missing ids, the first in row {missing[0]}. "
+            "Drop those rows, or give them the id of their task."
+        )
+    return ids
+
+
+def encode_tasks(task, n_rows):
+    """Task number of each row (0, 1, ...) and the id behind each number.
+
+    Without ids all rows are one task.
+    """
+    if task is None:
+        return np.zeros(n_rows, dtype=np.intp), np.zeros(1, dtype=np.intp)
+    ids = check_task_ids(task, n_rows)
+    try:
+        unique, codes = np.unique(ids, return_inverse=True)
+    except TypeError:  # ids of mixed types cannot be sorted: order of appearance
+        number = {name: i for i, name in enumerate(dict.fromkeys(ids))}
+        unique = _as_object_array(list(number))
+        codes = np.array([number[name] for name in ids], dtype=np.intp)
+    return codes, unique
+
+
+def check_aligned(X, *others):
+    """Refuse pandas objects whose row labels differ: scikit-learn never aligns them."""
+    index = getattr(X, "index", None)
+    for name, other in others:
+        labels = getattr(other, "index", None)
+        if not (hasattr(index, "equals") and hasattr(labels, "equals")):
+            continue
+        if len(index) == len(labels) and not index.equals(labels):
+            raise ValueError(
+                f"X and {name} have different row labels, so their rows would be "
+                f"matched by position only. Use {name}.loc[X.index], or "
+                f"{name}.to_numpy() if the order is right."
+            )
+
+
+def _is_missing(ids):
+    if ids.dtype.kind == "f":
+        return np.isnan(ids)
+    if ids.dtype.kind in "mM":
+        return np.isnat(ids)
+    if ids.dtype.kind != "O":
+        return np.zeros(len(ids), dtype=bool)
+    return np.array(
+        [
+            i is None
+            or type(i).__name__ in ("NAType", "NaTType")
+            or (isinstance(i, float) and i != i)
+            for i in ids
+        ],
+        dtype=bool,
+    )
+
+
+def _as_object_array(items):
+    """1-D object array, also of tuples, which np.array would make 2-D."""
+    array = np.empty(len(items), dtype=object)
+    array[:] = items
+    return array
+
+
+# -- tasks as a list or dict ----------------------------------------------------------
+
+
+def read_tasks(tasks):
+    """Check tasks and put their rows under each other.
+
+    Parameters
+    ----------
+    tasks : dict {id: (X, y)} or iterable of (X, y)
+        Each may have a third member, sample_weight.
+
+    Returns
+    -------
+    X, y, sample_weight, task
+        All rows in order; ``sample_weight`` is None if no task has weights.
+    """
+    named = _named_tasks(tasks)
+    parts = [_read_task(name, members) for name, members in named]
+    if not parts:
+        raise ValueError("tasks is empty: meta-learning needs at least one task.")
+    first_name, (first, *_) = named[0][0], parts[0]
+    for (name, _), (X, *_) in zip(named, parts, strict=True):
+        _check_same_columns(name, X, first_name, first)
+    X, y, weights = zip(*parts, strict=True)
+    sizes = [len(target) for target in y]
+    weight = None
+    if any(w is not None for w in weights):
+        weight = np.concatenate(
+            [
+                np.ones(n) if w is None else w
+                for w, n in zip(weights, sizes, strict=True)
+            ]
+        )
+    ids = _as_object_array([name for name, _ in named])
+    return stack_rows(X), np.concatenate(y), weight, np.repeat(ids, sizes)
+
+
+def _named_tasks(tasks):
+    if hasattr(tasks, "shape") or isinstance(tasks, str):
+        raise TypeError(_NOT_TASKS.format(type(tasks).__name__))
+    if hasattr(tasks, "items"):
+        return list(tasks.items())
+    try:
+        return list(enumerate(tasks))
+    except TypeError:
+        raise TypeError(_NOT_TASKS.format(type(tasks).__name__)) from None
+
+
+_NOT_TASKS = (
+    "tasks must be a list of (X, y), a dict {{id: (X, y)}}, or another iterable of "
+    "(X, y); got {}. For one table with a column of ids use fit(X, y, task=ids)."
+)
+
+
+def _read_task(name, members):
+    if not isinstance(members, (tuple, list)) or len(members) not in (2, 3):
+        got = type(members).__name__
+        if isinstance(members, (tuple, list)):
+            got += f" of {len(members)}"
+        raise ValueError(
+            f"Task {name!r} must be (X, y) or (X, y, sample_weight); got {got}."
+        )
+    X, y, weight = (*members, None)[:3]
+    X = X if hasattr(X, "shape") else np.asarray(X)
+    if len(X.shape) != 2:
+        raise ValueError(
+            f"Task {name!r}: X must have two dimensions, (rows, features); got shape "
+            f"{tuple(X.shape)}."
+        )
+    if X.shape[0] == 0:
+        raise ValueError(
+            f"Task {name!r} is empty: X has 0 rows. Leave the task out of tasks."
+        )
+    check_aligned(X, ("y", y))
+    y = np.asarray(y)
+    y = y[:, 0] if y.ndim == 2 and y.shape[1] == 1 else y
+    if y.ndim != 1 or len(y) != X.shape[0]:
+        raise ValueError(
+            f"Task {name!r}: X has {X.shape[0]} rows and y has shape {y.shape}. "
+            "Pass one target per row."
+        )
+    if weight is not None:
+        weight = np.asarray(weight, dtype=float)
+        if weight.shape != y.shape:
+            raise ValueError(
+                f"Task {name!r}: X has {X.shape[0]} rows and sample_weight has shape "
+                f"{weight.shape}. Pass one weight per row."
+            )
+    return X, y, weight
+
+
+def _check_same_columns(name, X, first_name, first):
+    if X.shape[1] != first.shape[1]:
+        raise ValueError(
+            f"Task {name!r} has {X.shape[1]} columns, but task {first_name!r} has "
+            f"{first.shape[1]}. All tasks need the same columns."
+        )
+    columns, first_columns = (
+        list(getattr(table, "columns", [])) for table in (X, first)
+    )
+    if columns != first_columns:
+        raise ValueError(
+            f"Task {name!r} has the columns {columns}, but task {first_name!r} has "
+            f"{first_columns}. Give all tasks the same columns in the same order."
+        )
+
+
+def stack_rows(tables):
+    """Tables of one kind under each other: arrays, CSR, pandas or polars frames."""
+    library = type(tables[0]).__module__.partition(".")[0]
+    if library in ("pandas", "polars"):
+        options = {"ignore_index": True} if library == "pandas" else {}
+        return sys.modules[library].concat(list(tables), **options)
+    if any(sparse.issparse(table) for table in tables):
+        return sparse.vstack(tables, format="csr")
+    return np.concatenate([np.asarray(table) for table in tables])
+
+
+# -- rows that fail validation --------------------------------------------------------
+
+
+@contextmanager
+def naming_the_task(X, y, task):
+    """Add to a ValueError about missing or infinite numbers the task they are in."""
+    try:
+        yield
+    except ValueError as error:
+        row = None if task is None else _first_non_finite_row(X, y)
+        if row is None:
+            raise
+        ids = check_task_ids(task, np.shape(X)[0])
+        message = (
+            f"{error}\n\nThe first such row is row {row}, of task {show(ids[row])}."
+        )
+        raise type(error)(message) from None
+
+
+def _first_non_finite_row(X, y):
+    rows = []
+    for values in (X, y):
+        if sparse.issparse(values):
+            values = values.tocsr()
+            bad = np.flatnonzero(~np.isfinite(values.data))
+            hits = np.searchsorted(values.indptr, bad, side="right") - 1
+        else:
+            try:
+                values = np.asarray(values, dtype=float)
+            except (TypeError, ValueError):
+                continue
+            flat = values.reshape(len(values), -1)
+            hits = np.flatnonzero(~np.isfinite(flat).all(axis=1))
+        rows.extend(hits[:1])
+    return min(rows, default=None)
+
+
+# -- state ----------------------------------------------------------------------------
+
+
+@contextmanager
+def restored_on_error(estimator):
+    """Leave an estimator's attributes as they were if the block fails.
+
+    Enough because the core returns new arrays and never writes into fitted ones.
+    """
+    before = dict(vars(estimator))
+    try:
+        yield
+    except BaseException:
+        vars(estimator).clear()
+        vars(estimator).update(before)
+        raise
+
+
+# -- zero-shot scoring ----------------------------------------------------------------
+
+
+def called_by_scorer(depth=12):
+    """Whether a scikit-learn scorer is among the callers of `predict`.
+
+    A scorer offers no hook that says who calls, and an ordinary one would silently
+    score the start that was learned instead of the adapted model.
+    """
+    frame = sys._getframe(2)
+    for _ in range(depth):
+        if frame is None:
+            return False
+        if frame.f_globals.get("__name__") == "sklearn.metrics._scorer":
+            return True
+        frame = frame.f_back
+    return False
+
+
+def show(task_id):
+    """An id as the user wrote it: NumPy scalars print as 'np.int64(4)' otherwise."""
+    return repr(task_id.item() if isinstance(task_id, np.generic) else task_id)

@@ -1,0 +1,291 @@
+"""The verbs of a meta-learner on any scikit-learn composition.
+
+A Pipeline has no ``adapt``. These functions reach the meta-learner inside a
+composition: what stands in front of it (scalers, encoders) was fitted in
+meta-training and stays as it is, and only the meta-learner adapts. They are
+:func:`functools.singledispatch` functions, so another package can register its own
+compositions: ``adapt.register(MyComposition)(function)``.
+"""
+
+from copy import copy
+from functools import singledispatch
+
+import numpy as np
+from sklearn import config_context
+from sklearn.compose import TransformedTargetRegressor
+from sklearn.frozen import FrozenEstimator
+from sklearn.model_selection._search import BaseSearchCV
+from sklearn.pipeline import Pipeline
+from sklearn.utils.validation import check_is_fitted
+
+from skmeta._base import BaseMetaLearner
+from skmeta._guards import read_tasks
+
+__all__ = ["adapt", "meta_fit", "partial_adapt"]
+
+
+def _no_meta_learner(estimator, verb):
+    return TypeError(
+        f"{verb} found no meta-learner in {type(estimator).__name__}. It takes a "
+        "meta-learner of skmeta, or a Pipeline, a search such as GridSearchCV, a "
+        "FrozenEstimator or a TransformedTargetRegressor with one inside."
+    )
+
+
+# -- meta_fit -------------------------------------------------------------------------
+
+
+@singledispatch
+def meta_fit(estimator, tasks):
+    """Meta-train a meta-learner, or a composition that ends in one, on tasks.
+
+    Parameters
+    ----------
+    estimator : estimator
+        A meta-learner of skmeta; a :class:`~sklearn.pipeline.Pipeline`, a search such
+        as :class:`~sklearn.model_selection.GridSearchCV`, or a
+        :class:`~sklearn.compose.TransformedTargetRegressor` with one inside.
+    tasks : dict {id: (X, y)} or iterable of (X, y)
+        One member per task; a third item is its sample weights.
+
+    Returns
+    -------
+    estimator : estimator
+        The same object, fitted.
+
+    Notes
+    -----
+    The same as ``estimator.fit(X, y, task=ids)`` on the rows of all tasks, with
+    metadata routing switched on for the call. The steps in front of the meta-learner
+    are fitted on the pooled rows.
+
+    Examples
+    --------
+    >>> from sklearn.pipeline import make_pipeline
+    >>> from sklearn.preprocessing import StandardScaler
+    >>> from skmeta import ReptileRegressor, adapt, meta_fit
+    >>> from skmeta.datasets import make_linear_tasks
+    >>> *tasks, (X, y) = make_linear_tasks(30, random_state=0)
+    >>> pipe = make_pipeline(StandardScaler(), ReptileRegressor(random_state=0))
+    >>> adapted = adapt(meta_fit(pipe, tasks), X[:5], y[:5])
+    >>> adapted.predict(X[5:]).shape
+    (15,)
+    """
+    raise _no_meta_learner(estimator, "meta_fit")
+
+
+@meta_fit.register
+def _(estimator: BaseMetaLearner, tasks):
+    return estimator.meta_fit(tasks)
+
+
+@meta_fit.register(Pipeline)
+@meta_fit.register(TransformedTargetRegressor)
+@meta_fit.register(BaseSearchCV)
+def _(estimator, tasks):
+    _meta_learner(estimator, "meta_fit")
+    X, y, sample_weight, task = read_tasks(tasks)
+    weights = {} if sample_weight is None else {"sample_weight": sample_weight}
+    with config_context(enable_metadata_routing=True):
+        return estimator.fit(X, y, task=task, **weights)
+
+
+# -- adapt ----------------------------------------------------------------------------
+
+
+@singledispatch
+def adapt(estimator, X, y, sample_weight=None):
+    """Copy of a meta-trained model or composition, adapted to one task.
+
+    Parameters
+    ----------
+    estimator : estimator
+        Meta-trained: a meta-learner of skmeta, or a Pipeline, a search, a
+        FrozenEstimator or a TransformedTargetRegressor with one inside.
+    X : {array-like, sparse matrix, dataframe} of shape (n_samples, n_features)
+        Rows of one task, as they go into ``estimator.predict``.
+    y : array-like of shape (n_samples,)
+        Their targets.
+    sample_weight : array-like of shape (n_samples,), default=None
+        Weight of each row.
+
+    Returns
+    -------
+    adapted : estimator
+        Adapted from the learned prior; of a search, its best estimator. Fitted
+        preprocessing is shared with ``estimator``, not refitted: a scaler refitted on
+        five rows would feed the model other units than it learned with.
+
+    See Also
+    --------
+    partial_adapt : The same in place, from the present state.
+
+    Examples
+    --------
+    >>> from skmeta import ReptileRegressor, adapt
+    >>> from skmeta.datasets import make_linear_tasks
+    >>> *tasks, (X, y) = make_linear_tasks(30, random_state=0)
+    >>> model = ReptileRegressor(random_state=0).meta_fit(tasks)
+    >>> new_task = adapt(model, X[:5], y[:5])
+    >>> bool(new_task.score(X[5:], y[5:]) > 0.8)
+    True
+    """
+    raise _no_meta_learner(estimator, "adapt")
+
+
+@adapt.register
+def _(estimator: BaseMetaLearner, X, y, sample_weight=None):
+    return estimator.adapt(X, y, sample_weight)
+
+
+@adapt.register
+def _(estimator: Pipeline, X, y, sample_weight=None):
+    check_is_fitted(estimator)
+    adapted = copy(estimator)
+    name, last = estimator.steps[-1]
+    last = adapt(last, _transformed(estimator, X), y, sample_weight)
+    adapted.steps = [*estimator.steps[:-1], (name, last)]
+    return adapted
+
+
+@adapt.register
+def _(estimator: BaseSearchCV, X, y, sample_weight=None):
+    return adapt(_best(estimator), X, y, sample_weight)
+
+
+@adapt.register
+def _(estimator: FrozenEstimator, X, y, sample_weight=None):
+    return FrozenEstimator(adapt(estimator.estimator, X, y, sample_weight))
+
+
+@adapt.register
+def _(estimator: TransformedTargetRegressor, X, y, sample_weight=None):
+    check_is_fitted(estimator)
+    adapted = copy(estimator)
+    adapted.regressor_ = adapt(
+        estimator.regressor_, X, _transformed_target(estimator, y), sample_weight
+    )
+    return adapted
+
+
+# -- partial_adapt --------------------------------------------------------------------
+
+
+@singledispatch
+def partial_adapt(estimator, X, y, sample_weight=None):
+    """Adapt a meta-trained model or composition in place, from its present state.
+
+    Parameters
+    ----------
+    estimator : estimator
+        As for :func:`adapt`, but no FrozenEstimator, which must not change.
+    X : {array-like, sparse matrix, dataframe} of shape (n_samples, n_features)
+        Rows of one task.
+    y : array-like of shape (n_samples,)
+        Their targets.
+    sample_weight : array-like of shape (n_samples,), default=None
+        Weight of each row.
+
+    Returns
+    -------
+    estimator : estimator
+        The same object.
+
+    See Also
+    --------
+    adapt : An adapted copy, from the learned prior.
+
+    Examples
+    --------
+    >>> from skmeta import ReptileRegressor, adapt, partial_adapt
+    >>> from skmeta.datasets import make_linear_tasks
+    >>> *tasks, (X, y) = make_linear_tasks(30, random_state=0)
+    >>> shop = adapt(ReptileRegressor(random_state=0).meta_fit(tasks), X[:2], y[:2])
+    >>> partial_adapt(shop, X[2:5], y[2:5]).n_adapt_rows_
+    5
+    """
+    raise _no_meta_learner(estimator, "partial_adapt")
+
+
+@partial_adapt.register
+def _(estimator: BaseMetaLearner, X, y, sample_weight=None):
+    return estimator.partial_adapt(X, y, sample_weight)
+
+
+@partial_adapt.register
+def _(estimator: Pipeline, X, y, sample_weight=None):
+    check_is_fitted(estimator)
+    last = estimator.steps[-1][1]
+    partial_adapt(last, _transformed(estimator, X), y, sample_weight)
+    return estimator
+
+
+@partial_adapt.register
+def _(estimator: BaseSearchCV, X, y, sample_weight=None):
+    partial_adapt(_best(estimator), X, y, sample_weight)
+    return estimator
+
+
+@partial_adapt.register
+def _(estimator: FrozenEstimator, X, y, sample_weight=None):
+    raise TypeError(
+        "A FrozenEstimator must not change: use adapt(...), which returns an adapted "
+        "copy, or partial_adapt(frozen.estimator, ...)."
+    )
+
+
+@partial_adapt.register
+def _(estimator: TransformedTargetRegressor, X, y, sample_weight=None):
+    check_is_fitted(estimator)
+    target = _transformed_target(estimator, y)
+    partial_adapt(estimator.regressor_, X, target, sample_weight)
+    return estimator
+
+
+# -- inside a composition -------------------------------------------------------------
+
+
+def _inside(estimator):
+    """The estimator that a composition hands its rows to, or None."""
+    if isinstance(estimator, Pipeline):
+        return estimator.steps[-1][1]
+    if isinstance(estimator, TransformedTargetRegressor):
+        return getattr(estimator, "regressor_", estimator.regressor)
+    if isinstance(estimator, BaseSearchCV):
+        return getattr(estimator, "best_estimator_", estimator.estimator)
+    if isinstance(estimator, FrozenEstimator):
+        return estimator.estimator
+    return None
+
+
+def _meta_learner(estimator, verb):
+    """The meta-learner inside a composition."""
+    inner = estimator
+    while not isinstance(inner, BaseMetaLearner):
+        inner = _inside(inner)
+        if inner is None:
+            raise _no_meta_learner(estimator, verb)
+    return inner
+
+
+def _transformed(pipeline, X):
+    """X after the fitted steps in front of the last."""
+    return pipeline[:-1].transform(X) if len(pipeline.steps) > 1 else X
+
+
+def _transformed_target(estimator, y):
+    y = np.asarray(y)
+    if estimator.transformer_ is None:
+        return y
+    column = estimator.transformer_.transform(y.reshape(-1, 1))
+    return np.asarray(column).reshape(-1)
+
+
+def _best(search):
+    check_is_fitted(search)
+    if not hasattr(search, "best_estimator_"):
+        raise TypeError(
+            f"{type(search).__name__} has refit=False, so it holds no fitted model to "
+            "adapt. Set refit=True."
+        )
+    return search.best_estimator_

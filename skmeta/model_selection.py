@@ -1,0 +1,226 @@
+"""Scoring and tuning by how well models adapt."""
+
+import warnings
+from functools import partial
+
+import numpy as np
+from sklearn.metrics import check_scoring, log_loss
+from sklearn.utils.metadata_routing import MetadataRequest
+
+from skmeta import _evaluation
+from skmeta._guards import ZeroShotWarning
+from skmeta.adaptation import adapt
+
+__all__ = ["few_shot_scores", "make_few_shot_scorer"]
+
+
+def few_shot_scores(
+    estimator,
+    X,
+    y,
+    task,
+    *,
+    sample_weight=None,
+    scoring=None,
+    n_support=5,
+    n_repeats=3,
+    stratify=None,
+    random_state=0,
+    n_jobs=None,
+):
+    """Scores of a meta-trained model on tasks, each after adapting to a few rows.
+
+    Of each task, ``n_support`` random rows are given to a copy of ``estimator`` to
+    adapt to; the copy is scored on the task's other rows.
+
+    Parameters
+    ----------
+    estimator : estimator
+        Meta-trained meta-learner, or a composition that :func:`skmeta.adapt` takes.
+    X : {array-like, sparse matrix, dataframe} of shape (n_samples, n_features)
+        Rows of tasks that meta-training has not seen.
+    y : array-like of shape (n_samples,)
+        Their targets.
+    task : array-like of shape (n_samples,)
+        Task of each row.
+    sample_weight : array-like of shape (n_samples,), default=None
+        Weights of the rows, in adapting and, where the metric takes them, scoring.
+    scoring : str, callable or None, default=None
+        A scorer of scikit-learn, as for
+        :func:`~sklearn.model_selection.cross_val_score`. None is the estimator's own
+        score: :math:`R^2` or accuracy. For query parts of one or two rows take an
+        error rather than :math:`R^2`.
+    n_support : int, default=5
+        Rows to adapt to, of each task; 0 scores the learned start itself. Every task
+        must have more rows.
+    n_repeats : int, default=3
+        Draws of support rows per task.
+    stratify : bool, default=None
+        Whether support rows have the task's classes in proportion. A new shopper's
+        first answers do not; the episodes of "N-way K-shot" learning do. None is
+        True where each task has its own classes and False otherwise.
+    random_state : int, RandomState instance or None, default=0
+        Seed of the draws. The same for all candidates of a search, so that they are
+        compared on the same rows.
+    n_jobs : int, default=None
+        Number of jobs to run in parallel, over tasks.
+
+    Returns
+    -------
+    scores : ndarray of shape (n_tasks, n_repeats)
+        In the order of the sorted ids.
+
+    Raises
+    ------
+    ValueError
+        If a task has no more than ``n_support`` rows.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skmeta import ReptileRegressor
+    >>> from skmeta.datasets import make_linear_tasks
+    >>> from skmeta.model_selection import few_shot_scores
+    >>> tasks = make_linear_tasks(40, random_state=0)
+    >>> model = ReptileRegressor(random_state=0).meta_fit(tasks[:30])
+    >>> X, y = (np.concatenate(part) for part in zip(*tasks[30:]))
+    >>> few_shot_scores(model, X, y, task=np.repeat(np.arange(10), 20)).shape
+    (10, 3)
+    """
+    return _evaluation.few_shot_scores(
+        estimator,
+        adapt,
+        partial(_score, _scorer(estimator, scoring)),
+        X,
+        y,
+        task,
+        sample_weight=sample_weight,
+        n_support=n_support,
+        n_repeats=n_repeats,
+        stratify=stratify,
+        random_state=random_state,
+        n_jobs=n_jobs,
+    )
+
+
+def _scorer(estimator, scoring):
+    """The scorer; log loss knows the classes that a task's few rows do not show."""
+    if isinstance(scoring, str) and scoring == "neg_log_loss":
+        return _neg_log_loss
+    return check_scoring(estimator, scoring)
+
+
+def _neg_log_loss(model, X, y, sample_weight=None):
+    p = model.predict_proba(X)
+    return -log_loss(y, p, sample_weight=sample_weight, labels=model.classes_)
+
+
+def _score(scorer, model, X, y, sample_weight=None):
+    weights = {} if sample_weight is None else {"sample_weight": sample_weight}
+    with warnings.catch_warnings():
+        # n_support=0 asks for the zero-shot score
+        warnings.simplefilter("ignore", ZeroShotWarning)
+        return scorer(model, X, y, **weights)
+
+
+class FewShotScorer:
+    """A scorer that adapts before it scores; made by :func:`make_few_shot_scorer`."""
+
+    def __init__(self, scoring, n_support, n_repeats, stratify, random_state):
+        self._scoring = scoring
+        self._options = {
+            "n_support": n_support,
+            "n_repeats": n_repeats,
+            "stratify": stratify,
+            "random_state": random_state,
+        }
+
+    def __call__(self, estimator, X, y, sample_weight=None, *, task=None):
+        if task is None:
+            raise ValueError(_NO_TASK)
+        scores = few_shot_scores(
+            estimator,
+            X,
+            y,
+            task,
+            sample_weight=sample_weight,
+            scoring=self._scoring,
+            **self._options,
+        )
+        if np.isnan(scores).all():
+            return np.nan
+        return float(np.nanmean(scores))
+
+    def __repr__(self):
+        options = ", ".join(f"{k}={v!r}" for k, v in self._options.items())
+        return f"make_few_shot_scorer({self._scoring!r}, {options})"
+
+    def get_metadata_routing(self):
+        """Ask for ``task``, so that scikit-learn routes it here."""
+        request = MetadataRequest(owner=type(self).__name__)
+        request.score.add_request(param="task", alias=True)
+        return request
+
+
+_NO_TASK = (
+    "few-shot scoring needs the task of each row. Switch routing on, "
+    "sklearn.set_config(enable_metadata_routing=True), and pass task=... to fit of the "
+    "search, or params={'task': ...} to cross_validate."
+)
+
+
+def make_few_shot_scorer(
+    scoring=None, *, n_support=5, n_repeats=3, stratify=None, random_state=0
+):
+    """Scorer for searches and cross-validation that adapts before it scores.
+
+    An ordinary scorer would rank the candidates by their learned start, adapted to no
+    task, which often picks others than the ones that adapt best.
+
+    Parameters
+    ----------
+    scoring : str, callable or None, default=None
+        The metric: the name of a scorer of scikit-learn, a scorer, or None for the
+        estimator's own score.
+    n_support : int, default=5
+        Rows to adapt to, of each held-out task; 0 scores the learned start.
+    n_repeats : int, default=3
+        Draws of support rows per task.
+    stratify : bool, default=None
+        Whether support rows have the task's classes in proportion; None is True where
+        each task has its own classes.
+    random_state : int, RandomState instance or None, default=0
+        Seed of the draws.
+
+    Returns
+    -------
+    scorer : callable
+        ``scorer(estimator, X, y, task=ids)``: the mean score over tasks, without those
+        where a metric is undefined (ROC AUC of rows of one class). It asks for ``task``
+        by metadata routing.
+
+    See Also
+    --------
+    few_shot_scores : The scores of the single tasks.
+
+    Examples
+    --------
+    >>> import numpy as np, sklearn
+    >>> from sklearn.model_selection import GridSearchCV, GroupKFold
+    >>> from skmeta import ReptileRegressor
+    >>> from skmeta.datasets import make_linear_tasks
+    >>> from skmeta.model_selection import make_few_shot_scorer
+    >>> tasks = make_linear_tasks(20, random_state=0)
+    >>> X, y = (np.concatenate(part) for part in zip(*tasks))
+    >>> with sklearn.config_context(enable_metadata_routing=True):
+    ...     search = GridSearchCV(
+    ...         ReptileRegressor(max_iter=50, random_state=0),
+    ...         {"inner_steps": [1, 10]},
+    ...         cv=GroupKFold(2).set_split_request(groups="task"),
+    ...         scoring=make_few_shot_scorer("neg_root_mean_squared_error"),
+    ...         error_score="raise",
+    ...     ).fit(X, y, task=np.repeat(np.arange(20), 20))
+    >>> search.best_params_
+    {'inner_steps': 10}
+    """
+    return FewShotScorer(scoring, n_support, n_repeats, stratify, random_state)

@@ -1,0 +1,883 @@
+"""Reptile estimators (Nichol, Achiam & Schulman, 2018)."""
+
+from dataclasses import replace
+from functools import partial
+from numbers import Integral, Real
+
+import numpy as np
+from scipy.special import expit, softmax
+from sklearn.base import ClassifierMixin, RegressorMixin
+from sklearn.utils import check_random_state
+from sklearn.utils._param_validation import Interval, StrOptions
+
+from skmeta._base import (
+    BaseMetaLearner,
+    ClassificationTargets,
+    FewShotScoreMixin,
+    RegressionTargets,
+)
+from skmeta._callbacks import CallbackSupportMixin, meta_iterations
+from skmeta._core import network, reptile, validation
+from skmeta._core.descent import AdamState
+from skmeta._core.layout import ParamLayout
+from skmeta._core.rates import RateState, initial_rates
+from skmeta._guards import show
+
+PAPER_MODE = {
+    "solver": "adam",
+    "learning_rate": 1e-3,
+    "learn_rates": None,
+    "inner_steps": 5,
+    "batch_size": 10,
+    "support_size": None,
+    "alpha": 0.0,
+    "meta_step": 1.0,
+    "meta_batch_size": 5,
+    "max_iter": 100_000,
+    "adapt_steps": 50,
+    "standardize": False,
+}
+"""Settings of the original implementation (Omniglot, 5-way) of Nichol et al. (2018)."""
+
+MIN_TASKS_TO_HOLD_OUT = 5
+VALIDATE_EVERY = 10  # meta-iterations
+PREDICT_CELLS = 2**22  # numbers of a sparse X made dense at a time
+
+
+class BaseReptile(CallbackSupportMixin, BaseMetaLearner):
+    """Parameters, meta-training and adaptation of both Reptile estimators."""
+
+    _parameter_constraints: dict = {
+        "hidden_layer_sizes": [
+            "array-like",
+            Interval(Integral, 1, None, closed="left"),
+        ],
+        "activation": [StrOptions({"tanh", "relu"})],
+        "layer_norm": ["boolean"],
+        "solver": [StrOptions({"sgd", "adam"})],
+        "learning_rate": [Interval(Real, 0, None, closed="neither")],
+        "learn_rates": [StrOptions({"auto", "parameter", "layer"}), None],
+        "inner_steps": [Interval(Integral, 1, None, closed="left")],
+        "batch_size": [Interval(Integral, 1, None, closed="left"), None],
+        "support_size": [Interval(Integral, 1, None, closed="left"), tuple, None],
+        "alpha": [Interval(Real, 0, None, closed="left")],
+        "meta_step": [Interval(Real, 0, None, closed="neither")],
+        "meta_batch_size": [Interval(Integral, 1, None, closed="left")],
+        "max_iter": [Interval(Integral, 1, None, closed="left")],
+        "adapt_steps": [
+            Interval(Integral, 0, None, closed="left"),
+            StrOptions({"auto"}),
+        ],
+        "standardize": ["boolean"],
+        "early_stopping": ["boolean"],
+        "validation_fraction": [Interval(Real, 0, 1, closed="neither")],
+        "n_iter_no_change": [Interval(Integral, 1, None, closed="left")],
+        "warm_start": ["boolean"],
+        "verbose": ["verbose"],
+        "random_state": ["random_state"],
+    }
+
+    # -- fitted attributes ------------------------------------------------------------
+
+    @property
+    def coefs_(self):
+        """Weights per layer, (fan_in, fan_out), on standardised data."""
+        return [layer.weight for layer in self._layers("_params")]
+
+    @property
+    def intercepts_(self):
+        """Biases per layer, on standardised data."""
+        return [layer.bias for layer in self._layers("_params")]
+
+    @property
+    def prior_coefs_(self):
+        """Weights of the learned start per layer."""
+        return [layer.weight for layer in self._layers("_prior")]
+
+    @property
+    def prior_intercepts_(self):
+        """Biases of the learned start per layer."""
+        return [layer.bias for layer in self._layers("_prior")]
+
+    @property
+    def rate_coefs_(self):
+        """Inner rate of each weight, per layer: how far it may move."""
+        return [layer.weight for layer in self._layers("_rates")]
+
+    @property
+    def rate_intercepts_(self):
+        """Inner rate of each bias, per layer."""
+        return [layer.bias for layer in self._layers("_rates")]
+
+    @property
+    def coef_(self):
+        """Coefficients of a linear model in the user's units."""
+        (layer,) = self._linear_layers()
+        scaling = self._scaling
+        return layer.weight.T * scaling.y_scale / scaling.x_scale
+
+    @property
+    def intercept_(self):
+        """Intercept of a linear model in the user's units."""
+        (layer,) = self._linear_layers()
+        scaling = self._scaling
+        return (
+            scaling.y_mean
+            + scaling.y_scale * layer.bias
+            - self._coef_times_mean(layer.weight)
+        )
+
+    def _coef_times_mean(self, weight):
+        scaling = self._scaling
+        return (weight.T * scaling.y_scale / scaling.x_scale) @ scaling.x_mean
+
+    def _linear_layers(self):
+        layers = self._layers("_params")
+        if len(layers) > 1:
+            raise AttributeError(
+                "coef_ and intercept_ are those of a linear model; this one has hidden "
+                "layers: see coefs_ and intercepts_."
+            )
+        return layers
+
+    def _layers(self, name):
+        if not self.__sklearn_is_fitted__():
+            raise AttributeError(f"This {type(self).__name__} is not fitted yet.")
+        return self._network.layout.layers(getattr(self, name))
+
+    @property
+    def _network(self):
+        sizes, layer_norm, activation, loss = self._architecture
+        return network.Network(ParamLayout(tuple(sizes), layer_norm), activation, loss)
+
+    @property
+    def _dtype(self):
+        return self._prior.dtype
+
+    @property
+    def _rates(self):
+        settings = self._settings(self._network, *self._inner_loop)
+        factor = self._state().rate_factor(settings.groups)
+        return self.learning_rate * np.broadcast_to(factor, self._prior.shape)
+
+    # -- meta-training ----------------------------------------------------------------
+
+    def _meta_train(self, table, ids, again, **data):
+        self._check_parameters(table)
+        rng = self._generator()
+        net = self._build_network(table)
+        sharing = self._rate_sharing(net)
+        settings = self._settings(net, self.solver, self.standardize, sharing)
+        if table.n_tasks == 1:  # nothing to hold back for: no other task is to come
+            settings = replace(settings, support_size=None)
+        start = self._state() if again else self._initial_state(net, settings, rng)
+        start = replace(start, start=start.start.astype(table.Y.dtype))
+        training, held_out = self._hold_out(table, rng)
+        episodes = validation.draw_episodes(rng, held_out) if held_out else {}
+
+        run = partial(self._run, net, settings, start, rng, episodes, data)
+        state, fitted = run(training, ids)
+        if self.adapt_steps == "auto" and episodes:
+            steps = validation.best_steps(net, state, episodes, settings, rng)
+            if not self.early_stopping:  # the steps are chosen: learn from all tasks
+                state, fitted = run(table, ids)
+            fitted["adapt_steps_"] = steps
+        vars(self).update(fitted)
+
+    def _run(self, net, settings, state, rng, episodes, data, table, ids):
+        """One run of the meta-loop: its last state and the fitted attributes."""
+        stopping = _EarlyStopping(self.n_iter_no_change)
+        history = {"loss_curve_": []}
+        if self.early_stopping:
+            history["validation_scores_"] = []
+        states = reptile.reptile(net, table, state, settings, rng)
+        with meta_iterations(self, settings.max_iter, **data) as report:
+            for iteration, state in enumerate(_naming(states, ids), start=1):
+                history["loss_curve_"].append(state.loss)
+                if self.early_stopping and iteration % VALIDATE_EVERY == 0:
+                    loss = self._validation_loss(net, state, episodes, settings, rng)
+                    history["validation_scores_"].append(-loss)
+                    stopping.update(state, loss)
+                self._say(iteration, history)
+                asked = report(partial(self._attributes, net, settings, state, history))
+                if stopping.reached or asked:
+                    break
+        if stopping.best is not None:
+            state = stopping.best
+        return state, self._attributes(net, settings, state, history)
+
+    def _attributes(self, net, settings, state, history):
+        """Fitted attributes of a model whose meta-training stops at this state."""
+        attributes = {
+            "_params": state.start,
+            "_prior": state.start,
+            "_log_factor": state.rates and state.rates.log_factor,
+            "_second_moment": state.adam and state.adam.second_moment,
+            "_adam_steps": state.adam and state.adam.n_steps,
+            "_architecture": (
+                list(net.layout.sizes),
+                net.layout.layer_norm,
+                net.activation,
+                net.loss,
+            ),
+            "_inner_loop": (
+                settings.solver,
+                settings.safe,
+                self._rate_sharing(net),
+            ),
+            "n_iter_": len(history["loss_curve_"]),
+        }
+        inherited = ("_scaling", "_n_way", "classes_", "n_tasks_", "n_adapt_rows_")
+        present = {name: vars(self)[name] for name in inherited if name in vars(self)}
+        return present | attributes | {k: list(v) for k, v in history.items()}
+
+    def _check_parameters(self, table):
+        if isinstance(self.support_size, tuple):
+            bounds = self.support_size
+            if len(bounds) != 2 or not 1 <= bounds[0] <= bounds[1]:
+                raise ValueError(
+                    "support_size must be None, a number of rows, or a range (low, "
+                    f"high) with 1 <= low <= high; got {bounds}."
+                )
+        if self.early_stopping and table.n_tasks < MIN_TASKS_TO_HOLD_OUT:
+            raise ValueError(
+                f"early_stopping=True holds out whole tasks and needs at least "
+                f"{MIN_TASKS_TO_HOLD_OUT}; got {table.n_tasks}. Set "
+                "early_stopping=False."
+            )
+
+    def _build_network(self, table):
+        hidden = np.atleast_1d(np.asarray(self.hidden_layer_sizes, dtype=int)).tolist()
+        if min(hidden, default=1) < 1:
+            raise ValueError(
+                "hidden_layer_sizes must be positive numbers of units; got "
+                f"{self.hidden_layer_sizes}."
+            )
+        n_outputs = table.Y.shape[1]
+        sizes = (table.X.shape[1], *hidden, n_outputs)
+        layout = ParamLayout(sizes, bool(self.layer_norm))
+        return network.Network(layout, self.activation, self._loss_name(n_outputs))
+
+    def _rate_sharing(self, net):
+        """Which parameters share a learned rate; None where rates are not learned."""
+        if self.solver == "adam" or self.learn_rates != "auto":
+            return None if self.solver == "adam" else self.learn_rates
+        return "parameter" if net.layout.n_layers == 1 else "layer"
+
+    def _settings(self, net, solver, safe, sharing):
+        groups = {
+            None: lambda: None,
+            "layer": net.layout.groups,
+            "parameter": lambda: np.arange(net.layout.n_params),
+        }
+        return reptile.Settings(
+            solver=solver,
+            learning_rate=self.learning_rate,
+            inner_steps=self.inner_steps,
+            batch_size=self.batch_size,
+            support_size=self.support_size,
+            meta_step=self.meta_step,
+            meta_batch_size=self.meta_batch_size,
+            max_iter=self.max_iter,
+            alpha=self.alpha,
+            safe=safe,
+            groups=groups[sharing](),
+        )
+
+    def _initial_state(self, net, settings, rng):
+        start = net.layout.init(rng)
+        rates = adam = None
+        if settings.groups is not None:
+            rates = initial_rates(settings.groups.max() + 1)
+        if settings.solver == "adam":
+            adam = AdamState(np.zeros_like(start))
+        return reptile.State(start, rates, adam)
+
+    def _state(self):
+        """What was learned, as the core takes it."""
+        rates = adam = None
+        if self._log_factor is not None:
+            rates = RateState(self._log_factor, np.zeros_like(self._log_factor))
+        if self._second_moment is not None:
+            adam = AdamState(self._second_moment, self._adam_steps)
+        return reptile.State(self._prior, rates, adam)
+
+    def _hold_out(self, table, rng):
+        """The tasks to train on, and those held out to validate on, if any are."""
+        needed = self.early_stopping or self.adapt_steps == "auto"
+        if not needed or table.n_tasks < MIN_TASKS_TO_HOLD_OUT:
+            return table, None
+        order = rng.permutation(table.n_tasks)
+        n_held_out = max(1, round(self.validation_fraction * table.n_tasks))
+        return (
+            table.subset(np.sort(order[n_held_out:])),
+            table.subset(np.sort(order[:n_held_out])),
+        )
+
+    def _validation_loss(self, net, state, episodes, settings, rng):
+        losses = [
+            validation.query_losses(net, state, draws, settings, self.inner_steps, rng)
+            for draws in episodes.values()
+        ]
+        return float(np.mean([curve[-1] for curve in losses]))
+
+    def _say(self, iteration, history):
+        if not self.verbose or iteration % VALIDATE_EVERY:
+            return
+        line = f"Meta-iteration {iteration}, loss = {history['loss_curve_'][-1]:.8f}"
+        if self.early_stopping:
+            line += f", validation score = {history['validation_scores_'][-1]:.8f}"
+        print(line)
+
+    def _generator(self):
+        seed = check_random_state(self.random_state).randint(np.iinfo(np.int32).max)
+        return np.random.default_rng(seed)
+
+    # -- adaptation -------------------------------------------------------------------
+
+    def _adapt_to(self, batch):
+        net = self._network
+        path = reptile.adaptation_path(
+            net,
+            self._state(),
+            self._params[None],
+            batch,
+            self._settings(net, *self._inner_loop),
+            self._adaptation_steps(batch.X.shape[1]),
+            self._generator(),
+        )
+        theta = reptile.last(path)
+        if not np.isfinite(theta).all():
+            raise ValueError(_NON_FINITE.format("Adapting to these rows"))
+        self._params = theta[0]
+
+    def _adaptation_steps(self, n_rows):
+        if self.adapt_steps != "auto":
+            return self.adapt_steps
+        table = getattr(self, "adapt_steps_", None)
+        if table is None:  # too few tasks to hold any out
+            return self.inner_steps
+        sizes, steps = table.T
+        return int(steps[np.argmin(np.abs(np.log(sizes / n_rows)))])
+
+    def _forget(self):
+        self._params = self._prior
+
+    def _raw_outputs(self, X):
+        X = self._scaling.transform_X(X)
+        net, theta = self._network, self._params[None]
+        if not hasattr(X, "toarray"):
+            return network.predict(net, theta, X[None])[0]
+        n = max(1, PREDICT_CELLS // X.shape[1])
+        chunks = [X[i : i + n].toarray() for i in range(0, X.shape[0], n)]
+        return np.concatenate([network.predict(net, theta, c[None])[0] for c in chunks])
+
+
+_NON_FINITE = (
+    "{} produced weights that are not finite. Set standardize=True, or lower "
+    "learning_rate."
+)
+
+
+def _naming(states, ids):
+    """The states of a meta-loop; a task that diverges is named in the error."""
+    try:
+        yield from states
+    except reptile.NonFiniteTask as error:
+        name = show(ids[error.args[0][0]])
+        raise ValueError(_NON_FINITE.format(f"The inner loop on task {name}")) from None
+
+
+class _EarlyStopping:
+    """The best state so far, and whether it has been the best for too long."""
+
+    def __init__(self, patience):
+        self.patience = patience
+        self.best, self.best_loss, self.waited = None, np.inf, 0
+
+    def update(self, state, loss):
+        if loss < self.best_loss:
+            self.best, self.best_loss, self.waited = state, loss, 0
+        else:
+            self.waited += 1
+
+    @property
+    def reached(self):
+        return self.waited >= self.patience
+
+
+class ReptileRegressor(
+    FewShotScoreMixin, RegressionTargets, RegressorMixin, BaseReptile
+):
+    r"""Regressor that learns from many tasks where a new task should start.
+
+    Linear models and small multi-layer perceptrons, meta-trained by Reptile and adapted
+    to a new task by a few steps of descent.
+
+    Parameters
+    ----------
+    hidden_layer_sizes : int or array-like of int, default=()
+        Units of each hidden layer. ``()`` is a linear model.
+    activation : {"tanh", "relu"}, default="tanh"
+        Of the hidden layers.
+    layer_norm : bool, default=False
+        Whether hidden layers are normalised over their units (Ba et al., 2016).
+    loss : {"squared_error", "huber"}, default="squared_error"
+        "squared_error" is half the squared error. "huber" is linear beyond 1.35
+        standard deviations, and then y is scaled by median and quartiles: for targets
+        with outliers.
+    solver : {"sgd", "adam"}, default="sgd"
+        The inner loop. "sgd" is gradient descent; a model trained with it adapts by
+        descent that takes only steps that lower the loss of the rows given. "adam" has
+        :math:`\beta_1 = 0` and carries its second moment from task to task, as in the
+        paper; then rates are not learned.
+    learning_rate : float, default=0.1
+        Inner rate on standardised data: a number, not the name of a schedule. With
+        learned rates, where they begin.
+    learn_rates : {"auto", "parameter", "layer"} or None, default="auto"
+        Whether inner rates are learned, from rows that the inner loop has not seen: one
+        per parameter, or one for the weights and one for the offsets of each layer.
+        They stay positive, and within a factor of 100 of ``learning_rate``. "auto" is
+        "parameter" for linear models and "layer" for others; None keeps all at
+        ``learning_rate``.
+    inner_steps : int, default=10
+        Steps of the inner loop, :math:`k` in the paper.
+    batch_size : int, default=None
+        Rows per inner step, in cycling minibatches; None takes all support rows.
+    support_size : int, tuple (low, high) or None, default=(1, 20)
+        Rows drawn from each task in each meta-iteration: a number, a range to draw the
+        number from, or None for all rows. Rows left over teach the learned rates.
+        Where there is one task only, all rows are used.
+    alpha : float, default=3.0
+        Strength of the pull towards the start, in inner loop and adaptation: the
+        penalty :math:`\frac{\alpha}{2} \sum_j (\theta_j - \phi_j)^2 / f_j` on the sum
+        of the rows' losses, with :math:`f_j` the learned factor of a rate. It fades as
+        rows come in. On standardised data.
+    meta_step : float, default=1.0
+        :math:`\epsilon`, how far the start moves towards the adapted parameters. Falls
+        linearly to 0 over ``max_iter``.
+    meta_batch_size : int, default=25
+        Tasks per meta-iteration.
+    max_iter : int, default=500
+        Meta-iterations.
+    adapt_steps : int or "auto", default=10
+        Steps that :meth:`adapt` and :meth:`partial_adapt` take. "auto" picks the
+        number, 0 allowed, for each number of rows on held-out tasks of the
+        meta-training, and then learns from all tasks; with fewer than 5 tasks it is
+        ``inner_steps``.
+    standardize : bool, default=True
+        Whether X and y are standardised inside, by mean and deviation of all
+        meta-training rows, so that units do not matter. A sparse X is scaled, not
+        centred.
+    early_stopping : bool, default=False
+        Whether to hold out tasks and to stop when adapting to them no longer improves.
+        The best start so far is kept. Checked every 10 meta-iterations.
+    validation_fraction : float, default=0.2
+        Fraction of the tasks to hold out, for ``early_stopping`` and
+        ``adapt_steps="auto"``.
+    n_iter_no_change : int, default=10
+        Checks without improvement that ``early_stopping`` waits for.
+    warm_start : bool, default=False
+        Whether another fit goes on from what was learned, with the scaling chosen at
+        first.
+    verbose : int, default=0
+        Whether to print a line every 10 meta-iterations. For progress bars see
+        ``set_callbacks`` (scikit-learn 1.9 and later).
+    random_state : int, RandomState instance or None, default=None
+        Seed of the initial parameters, the draws of tasks and rows, and minibatches.
+
+    Attributes
+    ----------
+    coefs_, intercepts_ : list of ndarray
+        Present weights (fan_in, fan_out) and biases (fan_out,) of each layer, on
+        standardised data.
+    prior_coefs_, prior_intercepts_ : list of ndarray
+        The learned start, :math:`\phi` in the paper.
+    rate_coefs_, rate_intercepts_ : list of ndarray
+        Inner rate of each parameter: how far it may move.
+    coef_, intercept_ : ndarray
+        Present coefficients of a linear model in the units of X and y.
+    n_tasks_ : int
+        Tasks seen in meta-training.
+    n_iter_ : int
+        Meta-iterations run.
+    n_adapt_rows_ : int
+        Rows that the model is adapted to; 0 is the learned start.
+    loss_curve_ : list of float
+        Mean loss of the drawn tasks at their last inner step, per meta-iteration.
+    validation_scores_ : list of float
+        With early stopping: minus the mean loss of held-out tasks after adapting.
+    adapt_steps_ : ndarray of shape (n_sizes, 2)
+        With ``adapt_steps="auto"``: numbers of rows, and the steps to take for them.
+    n_features_in_ : int
+        Number of features.
+    feature_names_in_ : ndarray of shape (n_features_in_,)
+        Names of the features, where fit has seen names.
+
+    See Also
+    --------
+    ReptileClassifier : The same for labels.
+    FewShotRegressor : Tune the adaptation to one new task.
+
+    Notes
+    -----
+    One meta-iteration draws tasks, lets an inner loop of :math:`k` steps turn the start
+    :math:`\phi` into :math:`\theta_t` on each, and moves
+
+    .. math:: \phi \leftarrow \phi + \epsilon \, \mathrm{mean}_t (\theta_t - \phi).
+
+    With ``solver="sgd"`` and ``standardize=True`` these safeguards act: gradients are
+    shortened to the norm 10, a linear model's step is bounded by its curvature, and
+    adaptation backtracks. ``**skmeta.reptile.PAPER_MODE`` are settings that reproduce
+    the original implementation instead.
+
+    References
+    ----------
+    A. Nichol, J. Achiam, J. Schulman, "On First-Order Meta-Learning Algorithms",
+    arXiv:1803.02999, 2018.
+
+    Z. Li, F. Zhou, F. Chen, H. Li, "Meta-SGD: Learning to Learn Quickly for Few-Shot
+    Learning", arXiv:1707.09835, 2017 (learned rates).
+
+    Examples
+    --------
+    >>> from skmeta import ReptileRegressor
+    >>> from skmeta.datasets import make_linear_tasks
+    >>> *tasks, (X, y) = make_linear_tasks(100, random_state=0)
+    >>> model = ReptileRegressor(random_state=0).meta_fit(tasks)
+    >>> adapted = model.adapt(X[:5], y[:5])
+    >>> adapted.score(X[5:], y[5:]) > 0.9
+    True
+    """
+
+    _parameter_constraints: dict = {
+        **BaseReptile._parameter_constraints,
+        "loss": [StrOptions({"squared_error", "huber"})],
+    }
+
+    def __init__(
+        self,
+        hidden_layer_sizes=(),
+        *,
+        activation="tanh",
+        layer_norm=False,
+        loss="squared_error",
+        solver="sgd",
+        learning_rate=0.1,
+        learn_rates="auto",
+        inner_steps=10,
+        batch_size=None,
+        support_size=(1, 20),
+        alpha=3.0,
+        meta_step=1.0,
+        meta_batch_size=25,
+        max_iter=500,
+        adapt_steps=10,
+        standardize=True,
+        early_stopping=False,
+        validation_fraction=0.2,
+        n_iter_no_change=10,
+        warm_start=False,
+        verbose=0,
+        random_state=None,
+    ):
+        self.hidden_layer_sizes = hidden_layer_sizes
+        self.activation = activation
+        self.layer_norm = layer_norm
+        self.loss = loss
+        self.solver = solver
+        self.learning_rate = learning_rate
+        self.learn_rates = learn_rates
+        self.inner_steps = inner_steps
+        self.batch_size = batch_size
+        self.support_size = support_size
+        self.alpha = alpha
+        self.meta_step = meta_step
+        self.meta_batch_size = meta_batch_size
+        self.max_iter = max_iter
+        self.adapt_steps = adapt_steps
+        self.standardize = standardize
+        self.early_stopping = early_stopping
+        self.validation_fraction = validation_fraction
+        self.n_iter_no_change = n_iter_no_change
+        self.warm_start = warm_start
+        self.verbose = verbose
+        self.random_state = random_state
+
+    def _loss_name(self, n_outputs):
+        return self.loss
+
+    def predict(self, X):
+        """Predict with the present weights: the prior's until adapted.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            Rows to predict.
+
+        Returns
+        -------
+        y : ndarray of shape (n_samples,)
+            Predicted targets.
+        """
+        Z = self._validated_outputs(X)
+        return self._scaling.inverse_y(Z[:, 0])
+
+
+class ReptileClassifier(
+    FewShotScoreMixin, ClassificationTargets, ClassifierMixin, BaseReptile
+):
+    r"""Classifier that learns from many tasks where a new task should start.
+
+    Logistic models and small multi-layer perceptrons, meta-trained by Reptile and
+    adapted to a new task by a few steps of descent.
+
+    Parameters
+    ----------
+    hidden_layer_sizes : int or array-like of int, default=()
+        Units of each hidden layer. ``()`` is a linear model.
+    activation : {"tanh", "relu"}, default="tanh"
+        Of the hidden layers.
+    layer_norm : bool, default=False
+        Whether hidden layers are normalised over their units (Ba et al., 2016).
+    task_classes : {"shared", "own"}, default="shared"
+        "shared": all tasks have the same classes, those seen in fit. "own": each task
+        brings its own, as many as the largest training task at most; they are given
+        new places among the outputs in every meta-iteration, and ``classes_`` of an
+        adapted model are its task's labels. There is nothing to predict before
+        adapting.
+    solver : {"sgd", "adam"}, default="sgd"
+        The inner loop. "sgd" is gradient descent; a model trained with it adapts by
+        descent that takes only steps that lower the loss of the rows given. "adam" has
+        :math:`\beta_1 = 0` and carries its second moment from task to task, as in the
+        paper; then rates are not learned.
+    learning_rate : float, default=0.1
+        Inner rate on standardised data: a number, not the name of a schedule. With
+        learned rates, where they begin.
+    learn_rates : {"auto", "parameter", "layer"} or None, default="auto"
+        Whether inner rates are learned, from rows that the inner loop has not seen: one
+        per parameter, or one for the weights and one for the offsets of each layer.
+        They stay positive, and within a factor of 100 of ``learning_rate``. "auto" is
+        "parameter" for linear models and "layer" for others; None keeps all at
+        ``learning_rate``.
+    inner_steps : int, default=10
+        Steps of the inner loop, :math:`k` in the paper.
+    batch_size : int, default=None
+        Rows per inner step, in cycling minibatches; None takes all support rows.
+    support_size : int, tuple (low, high) or None, default=(1, 20)
+        Rows drawn from each task in each meta-iteration: a number, a range to draw the
+        number from, or None for all rows. Rows left over teach the learned rates.
+        Where there is one task only, all rows are used.
+    alpha : float, default=3.0
+        Strength of the pull towards the start, in inner loop and adaptation: the
+        penalty :math:`\frac{\alpha}{2} \sum_j (\theta_j - \phi_j)^2 / f_j` on the sum
+        of the rows' losses, with :math:`f_j` the learned factor of a rate. It fades as
+        rows come in. On standardised data.
+    meta_step : float, default=1.0
+        :math:`\epsilon`, how far the start moves towards the adapted parameters. Falls
+        linearly to 0 over ``max_iter``.
+    meta_batch_size : int, default=25
+        Tasks per meta-iteration.
+    max_iter : int, default=500
+        Meta-iterations.
+    adapt_steps : int or "auto", default=10
+        Steps that :meth:`adapt` and :meth:`partial_adapt` take. "auto" picks the
+        number, 0 allowed, for each number of rows on held-out tasks of the
+        meta-training, and then learns from all tasks; with fewer than 5 tasks it is
+        ``inner_steps``.
+    standardize : bool, default=True
+        Whether X is standardised inside, by mean and deviation of all meta-training
+        rows, so that units do not matter. A sparse X is scaled, not centred.
+    early_stopping : bool, default=False
+        Whether to hold out tasks and to stop when adapting to them no longer improves.
+        The best start so far is kept. Checked every 10 meta-iterations.
+    validation_fraction : float, default=0.2
+        Fraction of the tasks to hold out, for ``early_stopping`` and
+        ``adapt_steps="auto"``.
+    n_iter_no_change : int, default=10
+        Checks without improvement that ``early_stopping`` waits for.
+    warm_start : bool, default=False
+        Whether another fit goes on from what was learned, with the scaling chosen at
+        first.
+    verbose : int, default=0
+        Whether to print a line every 10 meta-iterations. For progress bars see
+        ``set_callbacks`` (scikit-learn 1.9 and later).
+    random_state : int, RandomState instance or None, default=None
+        Seed of the initial parameters, the draws of tasks and rows, and minibatches.
+
+    Attributes
+    ----------
+    classes_ : ndarray of shape (n_classes,)
+        The labels; with ``task_classes="own"`` those of the task adapted to.
+    coefs_, intercepts_ : list of ndarray
+        Present weights (fan_in, fan_out) and biases (fan_out,) of each layer, on
+        standardised data.
+    prior_coefs_, prior_intercepts_ : list of ndarray
+        The learned start, :math:`\phi` in the paper.
+    rate_coefs_, rate_intercepts_ : list of ndarray
+        Inner rate of each parameter: how far it may move.
+    coef_, intercept_ : ndarray
+        Present coefficients of a linear model in the units of X and y.
+    n_tasks_ : int
+        Tasks seen in meta-training.
+    n_iter_ : int
+        Meta-iterations run.
+    n_adapt_rows_ : int
+        Rows that the model is adapted to; 0 is the learned start.
+    loss_curve_ : list of float
+        Mean loss of the drawn tasks at their last inner step, per meta-iteration.
+    validation_scores_ : list of float
+        With early stopping: minus the mean loss of held-out tasks after adapting.
+    adapt_steps_ : ndarray of shape (n_sizes, 2)
+        With ``adapt_steps="auto"``: numbers of rows, and the steps to take for them.
+    n_features_in_ : int
+        Number of features.
+    feature_names_in_ : ndarray of shape (n_features_in_,)
+        Names of the features, where fit has seen names.
+
+    See Also
+    --------
+    ReptileRegressor : The same for numbers.
+    FewShotClassifier : Tune the adaptation to one new task.
+
+    Notes
+    -----
+    One meta-iteration draws tasks, lets an inner loop of :math:`k` steps turn the start
+    :math:`\phi` into :math:`\theta_t` on each, and moves
+
+    .. math:: \phi \leftarrow \phi + \epsilon \, \mathrm{mean}_t (\theta_t - \phi).
+
+    With ``solver="sgd"`` and ``standardize=True`` these safeguards act: gradients are
+    shortened to the norm 10, a linear model's step is bounded by its curvature, and
+    adaptation backtracks. ``**skmeta.reptile.PAPER_MODE`` are settings that reproduce
+    the original implementation instead.
+
+    References
+    ----------
+    A. Nichol, J. Achiam, J. Schulman, "On First-Order Meta-Learning Algorithms",
+    arXiv:1803.02999, 2018.
+
+    Z. Li, F. Zhou, F. Chen, H. Li, "Meta-SGD: Learning to Learn Quickly for Few-Shot
+    Learning", arXiv:1707.09835, 2017 (learned rates).
+
+    Examples
+    --------
+    >>> from skmeta import ReptileClassifier
+    >>> from skmeta.datasets import make_linear_tasks
+    >>> *tasks, (X, y) = make_linear_tasks(100, kind="classification", random_state=0)
+    >>> model = ReptileClassifier(random_state=0).meta_fit(tasks)
+    >>> model.adapt(X[:10], y[:10]).predict(X[10:]).shape
+    (10,)
+    """
+
+    _parameter_constraints: dict = {
+        **BaseReptile._parameter_constraints,
+        "task_classes": [StrOptions({"shared", "own"})],
+    }
+
+    def __init__(
+        self,
+        hidden_layer_sizes=(),
+        *,
+        activation="tanh",
+        layer_norm=False,
+        task_classes="shared",
+        solver="sgd",
+        learning_rate=0.1,
+        learn_rates="auto",
+        inner_steps=10,
+        batch_size=None,
+        support_size=(1, 20),
+        alpha=3.0,
+        meta_step=1.0,
+        meta_batch_size=25,
+        max_iter=500,
+        adapt_steps=10,
+        standardize=True,
+        early_stopping=False,
+        validation_fraction=0.2,
+        n_iter_no_change=10,
+        warm_start=False,
+        verbose=0,
+        random_state=None,
+    ):
+        self.hidden_layer_sizes = hidden_layer_sizes
+        self.activation = activation
+        self.layer_norm = layer_norm
+        self.task_classes = task_classes
+        self.solver = solver
+        self.learning_rate = learning_rate
+        self.learn_rates = learn_rates
+        self.inner_steps = inner_steps
+        self.batch_size = batch_size
+        self.support_size = support_size
+        self.alpha = alpha
+        self.meta_step = meta_step
+        self.meta_batch_size = meta_batch_size
+        self.max_iter = max_iter
+        self.adapt_steps = adapt_steps
+        self.standardize = standardize
+        self.early_stopping = early_stopping
+        self.validation_fraction = validation_fraction
+        self.n_iter_no_change = n_iter_no_change
+        self.warm_start = warm_start
+        self.verbose = verbose
+        self.random_state = random_state
+
+    def _loss_name(self, n_outputs):
+        own = self.task_classes == "own"
+        return "log_loss" if n_outputs == 1 and not own else "softmax_log_loss"
+
+    def decision_function(self, X):
+        """Logits of the classes.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            Rows to predict.
+
+        Returns
+        -------
+        scores : ndarray of shape (n_samples,) or (n_samples, n_classes)
+            For two classes the log-odds of ``classes_[1]``.
+        """
+        Z = self._class_scores(X)
+        if Z.shape[1] == 2:
+            return Z[:, 1] - Z[:, 0]
+        return Z[:, 0] if len(self.classes_) == 2 else Z
+
+    def predict_proba(self, X):
+        """Probabilities of the classes.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            Rows to predict.
+
+        Returns
+        -------
+        p : ndarray of shape (n_samples, n_classes)
+            In the order of ``classes_``.
+        """
+        Z = self._class_scores(X)
+        if Z.shape[1] == 1 and len(self.classes_) == 2:
+            p = expit(Z[:, 0])
+            return np.column_stack([1 - p, p])
+        return softmax(Z, axis=1)
+
+    def predict(self, X):
+        """Predict with the present weights: the prior's until adapted.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            Rows to predict.
+
+        Returns
+        -------
+        y : ndarray of shape (n_samples,)
+            Predicted labels.
+        """
+        scores = self.decision_function(X)
+        index = (scores > 0).astype(int) if scores.ndim == 1 else scores.argmax(axis=1)
+        return self.classes_[index]
