@@ -20,7 +20,6 @@ from skmeta._core.scaling import fit_scaling, identity_scaling
 from skmeta._core.tasks import ABSENT, TaskTable
 from skmeta._evaluation import few_shot_scores
 from skmeta._guards import (
-    ZeroShotWarning,
     called_by_scorer,
     check_aligned,
     encode_tasks,
@@ -28,12 +27,9 @@ from skmeta._guards import (
     read_tasks,
     restored_on_error,
 )
+from skmeta.exceptions import InconsistentVersionWarning, ZeroShotWarning
 
 DTYPES = [np.float64, np.float32]
-
-
-class InconsistentVersionWarning(UserWarning):
-    """A model was saved by another version of skmeta."""
 
 
 class FewShotScoreMixin:
@@ -93,11 +89,11 @@ class BaseMetaLearner(BaseEstimator):
     # -- to be implemented ------------------------------------------------------------
 
     @abstractmethod
-    def _meta_train(self, table, ids, again, **data):
+    def _meta_train(self, table, ids, again, data):
         """Learn the prior from a `TaskTable` and set the fitted attributes.
 
         ``ids`` name the tasks in messages, ``again`` says whether to go on from an
-        earlier fit, and ``data`` are X and y as given, for callbacks.
+        earlier fit, and ``data`` are X, y and metadata for callbacks.
         """
 
     @abstractmethod
@@ -136,28 +132,29 @@ class BaseMetaLearner(BaseEstimator):
             The meta-trained estimator.
         """
         with restored_on_error(self):
-            check_aligned(X, ("y", y), ("task", task))
+            check_aligned(X=X, y=y, task=task)
             again = self._continues()
-            with naming_the_task(X, y, task):
+            tables = (X, y) if self._takes_numbers(y) else (X,)
+            with naming_the_task(task, *tables):
                 X, y = self._validate_rows(X, y, reset=not again, dtype=DTYPES)
             codes, ids = encode_tasks(task, X.shape[0])
             weight = self._validate_weight(sample_weight, X)
-            if not weight.any():
-                raise ValueError("All sample weights are zero: nothing is left to fit.")
             order = np.argsort(codes, kind="stable")
             order = order[weight[order] > 0]
-            self._fit_table(X, y, weight, codes, ids, order, again)
+            metadata = {} if task is None else {"metadata": {"task": task}}
+            data = {"X": X, "y": y, **metadata}
+            self._fit_table(weight, codes, ids, order, again, data)
         return self
 
-    def _fit_table(self, X, y, weight, codes, ids, order, again):
-        rows, targets, weight = X[order], y[order], weight[order]
+    def _fit_table(self, weight, codes, ids, order, again, data):
+        X, y, weight = data["X"][order], data["y"][order], weight[order]
         present, codes = np.unique(codes[order], return_inverse=True)
         starts = np.concatenate([[0], np.cumsum(np.bincount(codes))])
-        Y, n_classes = self._fit_targets(targets, starts, again)
+        Y, n_classes = self._fit_targets(y, starts, again)
         if not again:
-            self._scaling = self._fit_scaling(rows, targets, weight)
+            self._scaling = self._fit_scaling(X, y, weight)
         table = TaskTable(
-            self._scaling.transform_X(rows),
+            self._scaling.transform_X(X),
             self._scaling.transform_y(Y).astype(X.dtype, copy=False),
             weight,
             starts,
@@ -165,7 +162,7 @@ class BaseMetaLearner(BaseEstimator):
         )
         self.n_tasks_ = table.n_tasks
         self.n_adapt_rows_ = 0
-        self._meta_train(table, ids[present], again, X=X, y=y)
+        self._meta_train(table, ids[present], again, data)
 
     def meta_fit(self, tasks):
         """Meta-train on a collection of tasks.
@@ -185,7 +182,7 @@ class BaseMetaLearner(BaseEstimator):
         return self.fit(X, y, sample_weight, task=task)
 
     def adapt(self, X, y, sample_weight=None):
-        """Copy of the model, adapted to a task from the learned prior.
+        """Adapt a copy of the model to a task, from the learned prior.
 
         The meta-learner itself is not touched.
 
@@ -231,11 +228,12 @@ class BaseMetaLearner(BaseEstimator):
         """
         check_is_fitted(self)
         with restored_on_error(self):
-            check_aligned(X, ("y", y))
+            check_aligned(X=X, y=y)
             X, y = self._validate_rows(X, y, reset=False, dtype=self._dtype)
             weight = self._validate_weight(sample_weight, X)
-            self._adapt_to(self._one_task(X, y, weight))
-            self.n_adapt_rows_ += X.shape[0]
+            rows = weight > 0
+            self._adapt_to(self._one_task(X[rows], y[rows], weight[rows]))
+            self.n_adapt_rows_ += int(rows.sum())
         return self
 
     def reset_adaptation(self):
@@ -256,34 +254,42 @@ class BaseMetaLearner(BaseEstimator):
     # -- rows and targets -------------------------------------------------------------
 
     def _validate_rows(self, X, y, *, reset, dtype):
-        return validate_data(
+        labels = hasattr(self, "predict_proba")
+        X, y = validate_data(
             self,
             X,
             y,
             reset=reset,
             accept_sparse="csr",
             dtype=dtype,
-            y_numeric=not hasattr(self, "predict_proba"),
+            y_numeric=not labels,
         )
+        return X, y if labels else y.astype(np.float64, copy=False)
+
+    def _takes_numbers(self, y):
+        """Whether the targets are numbers: a regressor's, or labels that are floats."""
+        labels = hasattr(self, "predict_proba")
+        return not labels or np.asarray(y).dtype.kind == "f"
 
     def _validate_weight(self, sample_weight, X):
         if sample_weight is None:
             return np.ones(X.shape[0])
-        return _check_sample_weight(
+        weight = _check_sample_weight(
             sample_weight, X, dtype=np.float64, ensure_non_negative=True
         )
+        if not weight.any():
+            raise ValueError("All sample weights are zero: nothing is left to learn.")
+        return weight
 
     def _one_task(self, X, y, weight):
         """A `Batch` of one task, in the model's scaling."""
         Y, offset = self._new_targets(y)
         X = self._dense(self._scaling.transform_X(X))
-        total = weight.sum()
-        share = weight / total if total > 0 else weight
         return Batch(
             X=X[None],
             Y=Y.astype(X.dtype, copy=False)[None],
-            weight=share.astype(X.dtype)[None],
-            n_rows=np.array([total]),
+            weight=(weight / weight.sum()).astype(X.dtype)[None],
+            n_rows=np.array([weight.sum()]),
             offset=offset,
         )
 
@@ -352,7 +358,7 @@ class RegressionTargets:
         if not self.standardize:
             return identity_scaling(X.shape[1])
         robust = getattr(self, "loss", None) == "huber"
-        return fit_scaling(X, y.astype(np.float64), weight, robust_y=robust)
+        return fit_scaling(X, y, weight, robust_y=robust)
 
 
 class ClassificationTargets:
@@ -381,6 +387,7 @@ class ClassificationTargets:
     def _new_targets(self, y):
         if self._n_way is None:
             return self._indicator(self._codes(y), len(self.classes_)), None
+        check_classification_targets(y)
         classes = np.unique(y)
         if self.n_adapt_rows_ > 0:
             classes = np.union1d(self.classes_, classes)
@@ -405,8 +412,9 @@ class ClassificationTargets:
         if len(unknown):
             raise ValueError(
                 f"y has labels not seen in meta-training: {unknown.tolist()}. The "
-                f"labels seen are {self.classes_.tolist()}. Meta-train with tasks that "
-                "have all labels, or set task_classes='own' if each task has its own."
+                f"labels seen are {self.classes_.tolist()}. Check their type and "
+                "spelling, meta-train with tasks that have all labels, or set "
+                "task_classes='own' if each task has its own."
             )
         return np.searchsorted(self.classes_, y)
 

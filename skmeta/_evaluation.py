@@ -2,7 +2,11 @@
 
 import numpy as np
 from sklearn.model_selection import ShuffleSplit, StratifiedShuffleSplit
-from sklearn.utils import _safe_indexing, check_random_state
+from sklearn.utils import (
+    _safe_indexing,
+    check_consistent_length,
+    check_random_state,
+)
 from sklearn.utils.parallel import Parallel, delayed
 from sklearn.utils.validation import _num_samples
 
@@ -29,7 +33,8 @@ def few_shot_scores(
     ``adapt(estimator, X, y[, weight])`` returns the copy and
     ``score(model, X, y[, weight])`` its score. Returns (n_tasks, n_repeats).
     """
-    check_aligned(X, ("y", y), ("task", task))
+    check_aligned(X=X, y=y, task=task)
+    check_consistent_length(X, y, sample_weight)
     n_rows = _num_samples(X)
     codes, ids = encode_tasks(task, n_rows)
     if stratify is None:
@@ -70,7 +75,9 @@ def _splits(rows, labels, name, n_support, n_repeats, seed):
     if len(rows) <= n_support:
         raise ValueError(
             f"Task {show(name)} has {len(rows)} rows: n_support={n_support} leaves "
-            "none to score. Lower n_support, or leave out tasks this small."
+            "none to score. Lower n_support, or leave out tasks this small. If the "
+            "task has more rows in all, the splitter cuts tasks apart: use cv="
+            "GroupKFold().set_split_request(groups='task')."
         )
     if n_support == 0:
         return [(rows[:0], rows)] * n_repeats

@@ -6,11 +6,6 @@ from contextlib import contextmanager
 import numpy as np
 from scipy import sparse
 
-
-class ZeroShotWarning(UserWarning):
-    """A meta-learner is scored with its learned start, adapted to no task."""
-
-
 # -- ids ------------------------------------------------------------------------------
 
 
@@ -64,17 +59,23 @@ def encode_tasks(task, n_rows):
     return codes, unique
 
 
-def check_aligned(X, *others):
-    """Refuse pandas objects whose row labels differ: scikit-learn never aligns them."""
-    index = getattr(X, "index", None)
-    for name, other in others:
-        labels = getattr(other, "index", None)
-        if not (hasattr(index, "equals") and hasattr(labels, "equals")):
-            continue
-        if len(index) == len(labels) and not index.equals(labels):
+def check_aligned(**tables):
+    """Refuse pandas objects whose row labels differ: scikit-learn never aligns them.
+
+    Behind a scaler X has no labels any more, but y and the ids still do.
+    """
+    labelled = {
+        name: table.index
+        for name, table in tables.items()
+        if hasattr(getattr(table, "index", None), "equals")
+    }
+    for name, index in labelled.items():
+        first = next(iter(labelled))
+        reference = labelled[first]
+        if len(index) == len(reference) and not index.equals(reference):
             raise ValueError(
-                f"X and {name} have different row labels, so their rows would be "
-                f"matched by position only. Use {name}.loc[X.index], or "
+                f"{first} and {name} have different row labels, so their rows would be "
+                f"matched by position only. Use {name}.loc[{first}.index], or "
                 f"{name}.to_numpy() if the order is right."
             )
 
@@ -86,15 +87,14 @@ def _is_missing(ids):
         return np.isnat(ids)
     if ids.dtype.kind != "O":
         return np.zeros(len(ids), dtype=bool)
-    return np.array(
-        [
-            i is None
-            or type(i).__name__ in ("NAType", "NaTType")
-            or (isinstance(i, float) and i != i)
-            for i in ids
-        ],
-        dtype=bool,
-    )
+    return np.array([_is_missing_id(i) for i in ids], dtype=bool)
+
+
+def _is_missing_id(i):
+    try:
+        return i is None or bool(i != i)  # NaN and NaT differ from themselves
+    except (TypeError, ValueError):
+        return type(i).__name__ == "NAType"  # pandas.NA is neither true nor false
 
 
 def _as_object_array(items):
@@ -177,7 +177,7 @@ def _read_task(name, members):
         raise ValueError(
             f"Task {name!r} is empty: X has 0 rows. Leave the task out of tasks."
         )
-    check_aligned(X, ("y", y))
+    check_aligned(X=X, y=y)
     y = np.asarray(y)
     y = y[:, 0] if y.ndim == 2 and y.shape[1] == 1 else y
     if y.ndim != 1 or len(y) != X.shape[0]:
@@ -191,6 +191,11 @@ def _read_task(name, members):
             raise ValueError(
                 f"Task {name!r}: X has {X.shape[0]} rows and sample_weight has shape "
                 f"{weight.shape}. Pass one weight per row."
+            )
+        if not (weight >= 0).all():
+            wrong = "NaN" if np.isnan(weight).any() else "negative values"
+            raise ValueError(
+                f"Task {name!r}: sample_weight has {wrong}. Weights must be 0 or more."
             )
     return X, y, weight
 
@@ -226,37 +231,43 @@ def stack_rows(tables):
 
 
 @contextmanager
-def naming_the_task(X, y, task):
-    """Add to a ValueError about missing or infinite numbers the task they are in."""
+def naming_the_task(task, *tables):
+    """Add to a ValueError about values that are no numbers the task they are in."""
     try:
         yield
     except ValueError as error:
-        row = None if task is None else _first_non_finite_row(X, y)
+        row = None if task is None else _first_bad_row(tables)
         if row is None:
             raise
-        ids = check_task_ids(task, np.shape(X)[0])
+        ids = check_task_ids(task, np.shape(tables[0])[0])
         message = (
             f"{error}\n\nThe first such row is row {row}, of task {show(ids[row])}."
         )
         raise type(error)(message) from None
 
 
-def _first_non_finite_row(X, y):
-    rows = []
-    for values in (X, y):
-        if sparse.issparse(values):
-            values = values.tocsr()
-            bad = np.flatnonzero(~np.isfinite(values.data))
-            hits = np.searchsorted(values.indptr, bad, side="right") - 1
-        else:
-            try:
-                values = np.asarray(values, dtype=float)
-            except (TypeError, ValueError):
-                continue
-            flat = values.reshape(len(values), -1)
-            hits = np.flatnonzero(~np.isfinite(flat).all(axis=1))
-        rows.extend(hits[:1])
+def _first_bad_row(tables):
+    """The first row with a value that is missing, infinite or text, or None."""
+    rows = [row for table in tables for row in [_bad_row(table)] if row is not None]
     return min(rows, default=None)
+
+
+def _bad_row(table):
+    if sparse.issparse(table):
+        table = table.tocsr()
+        bad = np.flatnonzero(~np.isfinite(table.data))
+        rows = np.searchsorted(table.indptr, bad, side="right") - 1
+        return next(iter(rows), None)
+    return next(
+        (i for i, row in enumerate(np.asarray(table)) if not _is_finite(row)), None
+    )
+
+
+def _is_finite(row):
+    try:
+        return bool(np.isfinite(np.asarray(row, dtype=float)).all())
+    except (TypeError, ValueError):
+        return False
 
 
 # -- state ----------------------------------------------------------------------------

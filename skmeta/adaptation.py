@@ -95,7 +95,7 @@ def _(estimator, tasks):
 
 @singledispatch
 def adapt(estimator, X, y, sample_weight=None):
-    """Copy of a meta-trained model or composition, adapted to one task.
+    """Adapt a copy of a meta-trained model or composition to one task.
 
     Parameters
     ----------

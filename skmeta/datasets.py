@@ -17,7 +17,7 @@ def make_sinusoid_tasks(
     noise=0.0,
     random_state=None,
 ):
-    r"""Sine waves, each with its own amplitude and phase.
+    r"""Make sine waves, each with its own amplitude and phase.
 
     :math:`y = a \sin(f x + b) + \varepsilon`, the standard first test of few-shot
     regression (Finn et al., 2017). ``phase=(0, 2 * np.pi)`` is the family of the
@@ -75,7 +75,7 @@ def make_linear_tasks(
     noise=0.1,
     random_state=None,
 ):
-    r"""Linear tasks whose coefficients vary about common ones.
+    r"""Make linear tasks whose coefficients vary about common ones.
 
     Task t has :math:`w_t \sim N(w, \mathrm{diag}(s^2))` and
     :math:`y = X w_t + \varepsilon`; labels are 1 with probability

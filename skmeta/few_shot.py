@@ -240,7 +240,7 @@ class FewShotClassifier(ClassifierMixin, BaseFewShot):
 
     @available_if(_inner_has("predict_proba"))
     def predict_proba(self, X):
-        """Probabilities of the classes.
+        """Predict the probabilities of the classes.
 
         Parameters
         ----------
@@ -257,7 +257,7 @@ class FewShotClassifier(ClassifierMixin, BaseFewShot):
 
     @available_if(_inner_has("decision_function"))
     def decision_function(self, X):
-        """Logits of the classes.
+        """Compute the logits of the classes.
 
         Parameters
         ----------

@@ -2,18 +2,30 @@
 
 import warnings
 from functools import partial
+from numbers import Integral
 
 import numpy as np
 from sklearn.metrics import check_scoring, log_loss
+from sklearn.utils._param_validation import Interval, validate_params
 from sklearn.utils.metadata_routing import MetadataRequest
 
 from skmeta import _evaluation
-from skmeta._guards import ZeroShotWarning
 from skmeta.adaptation import adapt
+from skmeta.exceptions import ZeroShotWarning
 
 __all__ = ["few_shot_scores", "make_few_shot_scorer"]
 
 
+@validate_params(
+    {
+        "n_support": [Interval(Integral, 0, None, closed="left")],
+        "n_repeats": [Interval(Integral, 1, None, closed="left")],
+        "stratify": ["boolean", None],
+        "random_state": ["random_state"],
+        "n_jobs": [Integral, None],
+    },
+    prefer_skip_nested_validation=False,
+)
 def few_shot_scores(
     estimator,
     X,
@@ -28,7 +40,7 @@ def few_shot_scores(
     random_state=0,
     n_jobs=None,
 ):
-    """Scores of a meta-trained model on tasks, each after adapting to a few rows.
+    """Score a meta-trained model on tasks, each after adapting to a few rows.
 
     Of each task, ``n_support`` random rows are given to a copy of ``estimator`` to
     adapt to; the copy is scored on the task's other rows.
@@ -165,14 +177,14 @@ class FewShotScorer:
 _NO_TASK = (
     "few-shot scoring needs the task of each row. Switch routing on, "
     "sklearn.set_config(enable_metadata_routing=True), and pass task=... to fit of the "
-    "search, or params={'task': ...} to cross_validate."
+    "search, params={'task': ...} to cross_validate, or task=... to score."
 )
 
 
 def make_few_shot_scorer(
     scoring=None, *, n_support=5, n_repeats=3, stratify=None, random_state=0
 ):
-    """Scorer for searches and cross-validation that adapts before it scores.
+    """Make a scorer for searches and cross-validation that adapts before it scores.
 
     An ordinary scorer would rank the candidates by their learned start, adapted to no
     task, which often picks others than the ones that adapt best.
@@ -215,12 +227,12 @@ def make_few_shot_scorer(
     >>> with sklearn.config_context(enable_metadata_routing=True):
     ...     search = GridSearchCV(
     ...         ReptileRegressor(max_iter=50, random_state=0),
-    ...         {"inner_steps": [1, 10]},
+    ...         {"adapt_steps": [1, 10]},
     ...         cv=GroupKFold(2).set_split_request(groups="task"),
     ...         scoring=make_few_shot_scorer("neg_root_mean_squared_error"),
     ...         error_score="raise",
     ...     ).fit(X, y, task=np.repeat(np.arange(20), 20))
     >>> search.best_params_
-    {'inner_steps': 10}
+    {'adapt_steps': 10}
     """
     return FewShotScorer(scoring, n_support, n_repeats, stratify, random_state)

@@ -8,7 +8,11 @@ import numpy as np
 from scipy.special import expit, softmax
 from sklearn.base import ClassifierMixin, RegressorMixin
 from sklearn.utils import check_random_state
-from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils._param_validation import (
+    Interval,
+    StrOptions,
+    validate_parameter_constraints,
+)
 
 from skmeta._base import (
     BaseMetaLearner,
@@ -162,7 +166,7 @@ class BaseReptile(CallbackSupportMixin, BaseMetaLearner):
 
     # -- meta-training ----------------------------------------------------------------
 
-    def _meta_train(self, table, ids, again, **data):
+    def _meta_train(self, table, ids, again, data):
         self._check_parameters(table)
         rng = self._generator()
         net = self._build_network(table)
@@ -170,38 +174,46 @@ class BaseReptile(CallbackSupportMixin, BaseMetaLearner):
         settings = self._settings(net, self.solver, self.standardize, sharing)
         if table.n_tasks == 1:  # nothing to hold back for: no other task is to come
             settings = replace(settings, support_size=None)
-        start = self._state() if again else self._initial_state(net, settings, rng)
-        start = replace(start, start=start.start.astype(table.Y.dtype))
+        if again:
+            self._check_unchanged(net, settings)
+            start = self._state()
+        else:
+            start = self._initial_state(net, settings, rng, table.Y.dtype)
         training, held_out = self._hold_out(table, rng)
         episodes = validation.draw_episodes(rng, held_out) if held_out else {}
 
-        run = partial(self._run, net, settings, start, rng, episodes, data)
-        state, fitted = run(training, ids)
-        if self.adapt_steps == "auto" and episodes:
-            steps = validation.best_steps(net, state, episodes, settings, rng)
-            if not self.early_stopping:  # the steps are chosen: learn from all tasks
-                state, fitted = run(table, ids)
-            fitted["adapt_steps_"] = steps
+        choosing = self.adapt_steps == "auto" and held_out is not None
+        twice = choosing and not self.early_stopping
+        n_iter = settings.max_iter * (2 if twice else 1)
+        with meta_iterations(self, n_iter, **data) as report:
+            run = partial(self._run, net, settings, start, rng, episodes, report)
+            state, fitted = run(training, ids)
+            if choosing:
+                steps = validation.best_steps(net, state, episodes, settings, rng)
+                if twice:  # the steps are chosen: now learn from all tasks
+                    state, fitted = run(table, ids)
+                fitted["adapt_steps_"] = steps
+        for name in ("adapt_steps_", "validation_scores_"):  # of an earlier fit
+            vars(self).pop(name, None)
         vars(self).update(fitted)
 
-    def _run(self, net, settings, state, rng, episodes, data, table, ids):
+    def _run(self, net, settings, state, rng, episodes, report, table, ids):
         """One run of the meta-loop: its last state and the fitted attributes."""
         stopping = _EarlyStopping(self.n_iter_no_change)
         history = {"loss_curve_": []}
         if self.early_stopping:
             history["validation_scores_"] = []
         states = reptile.reptile(net, table, state, settings, rng)
-        with meta_iterations(self, settings.max_iter, **data) as report:
-            for iteration, state in enumerate(_naming(states, ids), start=1):
-                history["loss_curve_"].append(state.loss)
-                if self.early_stopping and iteration % VALIDATE_EVERY == 0:
-                    loss = self._validation_loss(net, state, episodes, settings, rng)
-                    history["validation_scores_"].append(-loss)
-                    stopping.update(state, loss)
-                self._say(iteration, history)
-                asked = report(partial(self._attributes, net, settings, state, history))
-                if stopping.reached or asked:
-                    break
+        for iteration, state in enumerate(_naming(states, ids), start=1):
+            history["loss_curve_"].append(state.loss)
+            if self.early_stopping and iteration % VALIDATE_EVERY == 0:
+                loss = self._validation_loss(net, state, episodes, settings, rng)
+                history["validation_scores_"].append(-loss)
+                stopping.update(state, loss)
+            self._say(iteration, history)
+            asked = report(partial(self._attributes, net, settings, state, history))
+            if stopping.reached or asked:
+                break
         if stopping.best is not None:
             state = stopping.best
         return state, self._attributes(net, settings, state, history)
@@ -211,20 +223,12 @@ class BaseReptile(CallbackSupportMixin, BaseMetaLearner):
         attributes = {
             "_params": state.start,
             "_prior": state.start,
-            "_log_factor": state.rates and state.rates.log_factor,
+            # single precision is plenty for rates, and keeps saved models small
+            "_log_factor": state.rates and state.rates.log_factor.astype(np.float32),
             "_second_moment": state.adam and state.adam.second_moment,
             "_adam_steps": state.adam and state.adam.n_steps,
-            "_architecture": (
-                list(net.layout.sizes),
-                net.layout.layer_norm,
-                net.activation,
-                net.loss,
-            ),
-            "_inner_loop": (
-                settings.solver,
-                settings.safe,
-                self._rate_sharing(net),
-            ),
+            "_architecture": _describe(net),
+            "_inner_loop": (settings.solver, settings.safe, self._rate_sharing(net)),
             "n_iter_": len(history["loss_curve_"]),
         }
         inherited = ("_scaling", "_n_way", "classes_", "n_tasks_", "n_adapt_rows_")
@@ -234,7 +238,8 @@ class BaseReptile(CallbackSupportMixin, BaseMetaLearner):
     def _check_parameters(self, table):
         if isinstance(self.support_size, tuple):
             bounds = self.support_size
-            if len(bounds) != 2 or not 1 <= bounds[0] <= bounds[1]:
+            whole = all(isinstance(n, Integral) for n in bounds)
+            if not whole or len(bounds) != 2 or not 1 <= bounds[0] <= bounds[1]:
                 raise ValueError(
                     "support_size must be None, a number of rows, or a range (low, "
                     f"high) with 1 <= low <= high; got {bounds}."
@@ -247,22 +252,36 @@ class BaseReptile(CallbackSupportMixin, BaseMetaLearner):
             )
 
     def _build_network(self, table):
-        hidden = np.atleast_1d(np.asarray(self.hidden_layer_sizes, dtype=int)).tolist()
-        if min(hidden, default=1) < 1:
+        hidden = self.hidden_layer_sizes
+        hidden = [hidden] if isinstance(hidden, Integral) else list(hidden)
+        if not all(isinstance(n, Integral) and n >= 1 for n in hidden):
             raise ValueError(
-                "hidden_layer_sizes must be positive numbers of units; got "
-                f"{self.hidden_layer_sizes}."
+                "hidden_layer_sizes must be positive whole numbers of units; got "
+                f"{self.hidden_layer_sizes!r}."
             )
+        hidden = [int(n) for n in hidden]
         n_outputs = table.Y.shape[1]
         sizes = (table.X.shape[1], *hidden, n_outputs)
         layout = ParamLayout(sizes, bool(self.layer_norm))
         return network.Network(layout, self.activation, self._loss_name(n_outputs))
 
+    def _check_unchanged(self, net, settings):
+        """Refuse to go on from an earlier fit with another model."""
+        inner_loop = (settings.solver, settings.safe, self._rate_sharing(net))
+        if (_describe(net), inner_loop) != (self._architecture, self._inner_loop):
+            raise ValueError(
+                "warm_start=True goes on from an earlier fit, but the network, solver, "
+                "standardize or learn_rates have changed since. Put them back, or set "
+                "warm_start=False to begin anew."
+            )
+
     def _rate_sharing(self, net):
         """Which parameters share a learned rate; None where rates are not learned."""
         if self.solver == "adam" or self.learn_rates != "auto":
             return None if self.solver == "adam" else self.learn_rates
-        return "parameter" if net.layout.n_layers == 1 else "layer"
+        few_parameters = net.layout.n_layers == 1
+        much_signal = net.loss in ("squared_error", "huber")
+        return "parameter" if few_parameters or much_signal else "layer"
 
     def _settings(self, net, solver, safe, sharing):
         groups = {
@@ -272,25 +291,26 @@ class BaseReptile(CallbackSupportMixin, BaseMetaLearner):
         }
         return reptile.Settings(
             solver=solver,
-            learning_rate=self.learning_rate,
+            # a NumPy scalar, as from np.logspace, would turn float32 into float64
+            learning_rate=float(self.learning_rate),
             inner_steps=self.inner_steps,
             batch_size=self.batch_size,
             support_size=self.support_size,
-            meta_step=self.meta_step,
+            meta_step=float(self.meta_step),
             meta_batch_size=self.meta_batch_size,
             max_iter=self.max_iter,
-            alpha=self.alpha,
+            alpha=float(self.alpha),
             safe=safe,
             groups=groups[sharing](),
         )
 
-    def _initial_state(self, net, settings, rng):
-        start = net.layout.init(rng)
+    def _initial_state(self, net, settings, rng, dtype):
+        start = net.layout.init(rng, dtype, standardized=settings.safe)
         rates = adam = None
         if settings.groups is not None:
             rates = initial_rates(settings.groups.max() + 1)
         if settings.solver == "adam":
-            adam = AdamState(np.zeros_like(start))
+            adam = AdamState(np.zeros_like(start))  # of the same precision
         return reptile.State(start, rates, adam)
 
     def _state(self):
@@ -337,6 +357,13 @@ class BaseReptile(CallbackSupportMixin, BaseMetaLearner):
 
     def _adapt_to(self, batch):
         net = self._network
+        # these three may have been set since meta-training
+        names = ("adapt_steps", "learning_rate", "alpha")
+        validate_parameter_constraints(
+            {name: self._parameter_constraints[name] for name in names},
+            {name: getattr(self, name) for name in names},
+            caller_name=type(self).__name__,
+        )
         path = reptile.adaptation_path(
             net,
             self._state(),
@@ -377,6 +404,12 @@ _NON_FINITE = (
     "{} produced weights that are not finite. Set standardize=True, or lower "
     "learning_rate."
 )
+
+
+def _describe(net):
+    """The architecture as plain values, which any format can save."""
+    layout = net.layout
+    return (list(layout.sizes), layout.layer_norm, net.activation, net.loss)
 
 
 def _naming(states, ids):
@@ -427,8 +460,9 @@ class ReptileRegressor(
         standard deviations, and then y is scaled by median and quartiles: for targets
         with outliers.
     solver : {"sgd", "adam"}, default="sgd"
-        The inner loop. "sgd" is gradient descent; a model trained with it adapts by
-        descent that takes only steps that lower the loss of the rows given. "adam" has
+        The inner loop. "sgd" is gradient descent; on standardised data a model trained
+        with it adapts by steps that lower the loss of the rows given, or are not taken
+        ("backtracking"). "adam" has
         :math:`\beta_1 = 0` and carries its second moment from task to task, as in the
         paper; then rates are not learned.
     learning_rate : float, default=0.1
@@ -438,16 +472,17 @@ class ReptileRegressor(
         Whether inner rates are learned, from rows that the inner loop has not seen: one
         per parameter, or one for the weights and one for the offsets of each layer.
         They stay positive, and within a factor of 100 of ``learning_rate``. "auto" is
-        "parameter" for linear models and "layer" for others; None keeps all at
-        ``learning_rate``.
+        "parameter" for regression and for linear models, else "layer"; None keeps all
+        at ``learning_rate``.
     inner_steps : int, default=10
         Steps of the inner loop, :math:`k` in the paper.
     batch_size : int, default=None
         Rows per inner step, in cycling minibatches; None takes all support rows.
     support_size : int, tuple (low, high) or None, default=(1, 20)
         Rows drawn from each task in each meta-iteration: a number, a range to draw the
-        number from, or None for all rows. Rows left over teach the learned rates.
-        Where there is one task only, all rows are used.
+        number from, or None for all rows. The rows left over teach the learned rates;
+        where none are left, rates stay at ``learning_rate``. A single task gives all
+        its rows.
     alpha : float, default=3.0
         Strength of the pull towards the start, in inner loop and adaptation: the
         penalty :math:`\frac{\alpha}{2} \sum_j (\theta_j - \phi_j)^2 / f_j` on the sum
@@ -528,8 +563,9 @@ class ReptileRegressor(
 
     With ``solver="sgd"`` and ``standardize=True`` these safeguards act: gradients are
     shortened to the norm 10, a linear model's step is bounded by its curvature, and
-    adaptation backtracks. ``**skmeta.reptile.PAPER_MODE`` are settings that reproduce
-    the original implementation instead.
+    adaptation backtracks. Otherwise the model adapts as it was trained.
+    ``**skmeta.reptile.PAPER_MODE`` are settings that reproduce the original
+    implementation.
 
     References
     ----------
@@ -604,6 +640,16 @@ class ReptileRegressor(
         self.verbose = verbose
         self.random_state = random_state
 
+    @property
+    def coef_(self):
+        """Present coefficients of a linear model in the units of X and y: (d,)."""
+        return super().coef_[0]
+
+    @property
+    def intercept_(self):
+        """Present intercept of a linear model in the units of y."""
+        return float(super().intercept_[0])
+
     def _loss_name(self, n_outputs):
         return self.loss
 
@@ -647,8 +693,9 @@ class ReptileClassifier(
         adapted model are its task's labels. There is nothing to predict before
         adapting.
     solver : {"sgd", "adam"}, default="sgd"
-        The inner loop. "sgd" is gradient descent; a model trained with it adapts by
-        descent that takes only steps that lower the loss of the rows given. "adam" has
+        The inner loop. "sgd" is gradient descent; on standardised data a model trained
+        with it adapts by steps that lower the loss of the rows given, or are not taken
+        ("backtracking"). "adam" has
         :math:`\beta_1 = 0` and carries its second moment from task to task, as in the
         paper; then rates are not learned.
     learning_rate : float, default=0.1
@@ -658,16 +705,17 @@ class ReptileClassifier(
         Whether inner rates are learned, from rows that the inner loop has not seen: one
         per parameter, or one for the weights and one for the offsets of each layer.
         They stay positive, and within a factor of 100 of ``learning_rate``. "auto" is
-        "parameter" for linear models and "layer" for others; None keeps all at
-        ``learning_rate``.
+        "parameter" for regression and for linear models, else "layer"; None keeps all
+        at ``learning_rate``.
     inner_steps : int, default=10
         Steps of the inner loop, :math:`k` in the paper.
     batch_size : int, default=None
         Rows per inner step, in cycling minibatches; None takes all support rows.
     support_size : int, tuple (low, high) or None, default=(1, 20)
         Rows drawn from each task in each meta-iteration: a number, a range to draw the
-        number from, or None for all rows. Rows left over teach the learned rates.
-        Where there is one task only, all rows are used.
+        number from, or None for all rows. The rows left over teach the learned rates;
+        where none are left, rates stay at ``learning_rate``. A single task gives all
+        its rows.
     alpha : float, default=3.0
         Strength of the pull towards the start, in inner loop and adaptation: the
         penalty :math:`\frac{\alpha}{2} \sum_j (\theta_j - \phi_j)^2 / f_j` on the sum
@@ -749,8 +797,9 @@ class ReptileClassifier(
 
     With ``solver="sgd"`` and ``standardize=True`` these safeguards act: gradients are
     shortened to the norm 10, a linear model's step is bounded by its curvature, and
-    adaptation backtracks. ``**skmeta.reptile.PAPER_MODE`` are settings that reproduce
-    the original implementation instead.
+    adaptation backtracks. Otherwise the model adapts as it was trained.
+    ``**skmeta.reptile.PAPER_MODE`` are settings that reproduce the original
+    implementation.
 
     References
     ----------
@@ -829,7 +878,7 @@ class ReptileClassifier(
         return "log_loss" if n_outputs == 1 and not own else "softmax_log_loss"
 
     def decision_function(self, X):
-        """Logits of the classes.
+        """Compute the logits of the classes.
 
         Parameters
         ----------
@@ -847,7 +896,7 @@ class ReptileClassifier(
         return Z[:, 0] if len(self.classes_) == 2 else Z
 
     def predict_proba(self, X):
-        """Probabilities of the classes.
+        """Predict the probabilities of the classes.
 
         Parameters
         ----------

@@ -4,6 +4,7 @@ An objective is a function ``objective(theta, step) -> (value (T,), gradient (T,
 the loops below know nothing else of network or data.
 """
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -46,6 +47,9 @@ def minibatches(network, batch, rng, size, n_steps):
     counts = np.count_nonzero(batch.weight, axis=1)
     rows = np.stack([cycling_minibatches(rng, n, size, n_steps) for n in counts])
     task = np.arange(len(counts))[:, None]
+    offset = None
+    if batch.offset is not None:
+        offset = np.broadcast_to(batch.offset, batch.Y.shape)
 
     def objective(theta, step):
         index = rows[:, step]
@@ -54,6 +58,7 @@ def minibatches(network, batch, rng, size, n_steps):
             X=batch.X[task, index],
             Y=batch.Y[task, index],
             weight=weight / weight.sum(axis=1, keepdims=True),
+            offset=None if offset is None else offset[task, index],
         )
         return loss_and_gradient(network, theta, part)
 
@@ -98,7 +103,7 @@ def adam(objective, rate, theta, n_steps, state):
         t = state.n_steps + step + 1
         moment = BETA_2 * moment + (1 - BETA_2) * G * G
         # epsilon stands outside the bias correction, as in TensorFlow's Adam
-        scale = rate * np.sqrt(1.0 - BETA_2**t)
+        scale = rate * math.sqrt(1.0 - BETA_2**t)
         theta = theta - scale * G / (np.sqrt(moment) + EPSILON)
         yield theta, value, AdamState(moment.mean(axis=0), t)
 

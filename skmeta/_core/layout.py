@@ -85,22 +85,29 @@ class ParamLayout:
                     offset[...] = 2 * i + 1
         return theta
 
-    def init(self, rng, dtype=np.float64):
+    def init(self, rng, dtype=np.float64, *, standardized=True):
         """Draw initial parameters, shape (n_params,).
 
-        A linear model starts at zero. Hidden layers follow He et al. (2015), with
-        first-layer biases from U(-1, 1): on standardised inputs this spreads the
-        units' kinks over the data.
+        A linear model starts at zero. Hidden layers follow He et al. (2015) if inputs
+        are standardised, with first-layer biases from U(-1, 1), which spreads the
+        units' kinks over the data. For inputs of unknown scale everything is drawn
+        from U(-1 / sqrt(fan_in), 1 / sqrt(fan_in)), as in the Reptile authors' demo.
         """
         theta = np.zeros(self.n_params)
         if self.n_layers == 1:
             return theta.astype(dtype)
-        for i, layer in enumerate(self.layers(theta)):
-            last = i == self.n_layers - 1
-            scale = np.sqrt((1.0 if last else 2.0) / self.sizes[i])
-            layer.weight[...] = rng.normal(scale=scale, size=layer.weight.shape)
-            if i == 0:
-                layer.bias[...] = rng.uniform(-1.0, 1.0, size=layer.bias.shape)
+        for i, (fan_in, layer) in enumerate(
+            zip(self.sizes, self.layers(theta), strict=False)
+        ):
+            if standardized:
+                last = i == self.n_layers - 1
+                scale = np.sqrt((1.0 if last else 2.0) / fan_in)
+                layer.weight[...] = rng.normal(scale=scale, size=layer.weight.shape)
+                bound = 1.0 if i == 0 else 0.0
+            else:
+                bound = 1.0 / np.sqrt(fan_in)
+                layer.weight[...] = rng.uniform(-bound, bound, layer.weight.shape)
+            layer.bias[...] = rng.uniform(-bound, bound, layer.bias.shape)
             if layer.gain is not None:
                 layer.gain[...] = 1.0
         return theta.astype(dtype)

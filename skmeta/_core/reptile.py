@@ -29,6 +29,11 @@ class Settings:
     safe: bool  # clip and bound the steps: meant for standardised data
     groups: np.ndarray | None  # learned rates: group of each parameter; None = fixed
 
+    @property
+    def rate_pace(self):
+        """How fast rates learn: in a short run faster, so that they get there."""
+        return min(3.0, 500 / self.max_iter)
+
 
 @dataclass(frozen=True)
 class State:
@@ -77,7 +82,8 @@ def reptile(network, table, state, settings, rng):
         if learning and query is not None:
             _, G = loss_and_gradient(network, theta, query)
             move = theta - state.start
-            rates = update_rates(rates, settings.groups, G, move, remaining)
+            fraction = remaining * settings.rate_pace
+            rates = update_rates(rates, settings.groups, G, move, fraction)
 
         start = interpolate(
             state.start, theta.mean(axis=0), settings.meta_step * remaining
@@ -102,18 +108,20 @@ def inner_loop(network, state, batch, settings, rng):
 def adaptation_path(network, state, theta, batch, settings, n_steps, rng):
     """Yield the parameters (T, P) after 0, 1, ..., n_steps steps of test-time descent.
 
-    With Adam as in training, from the second moment that training left; otherwise by
-    backtracking on all rows.
+    By backtracking on all rows; with Adam, and without safeguards, as in training.
     """
-    if settings.solver == "adam":
-        problem = _descent_problem(network, state, batch, settings, n_steps, rng)
-        yield theta
-        for adapted, _, _ in descent.adam(*problem, theta, n_steps, state.adam):
-            yield adapted
-    else:
+    if settings.solver == "sgd" and settings.safe:
         settings = replace(settings, batch_size=None)
         problem = _descent_problem(network, state, batch, settings, n_steps, rng)
         yield from descent.backtracking(*problem, theta, n_steps)
+        return
+    problem = _descent_problem(network, state, batch, settings, n_steps, rng)
+    yield theta
+    if settings.solver == "adam":
+        path = descent.adam(*problem, theta, n_steps, state.adam)
+    else:
+        path = descent.sgd(*problem, theta, n_steps)
+    yield from (adapted for adapted, *_ in path)
 
 
 def last(path):
@@ -144,7 +152,7 @@ def _descent_problem(network, state, batch, settings, n_steps, rng):
     if settings.alpha > 0.0:
         strength = (pull / factor).astype(factor.dtype)
         objective = descent.pulled(objective, state.start, strength)
-    if settings.safe:
+    if settings.safe and settings.solver == "sgd":
         rate = rate * descent.stable_fraction(
             network, batch, rate, settings.learning_rate * pull
         )

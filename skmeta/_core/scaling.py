@@ -87,6 +87,7 @@ def _median_and_quartiles(y, weight):
 
 def _scale(mean, variance, n_rows, dtype):
     """Standard deviation, and 1 where a column is constant up to rounding."""
-    eps = np.finfo(dtype).eps
-    rounding = n_rows * eps * variance + (n_rows * np.abs(mean) * eps) ** 2
-    return np.where(variance <= rounding, 1.0, np.sqrt(variance))
+    # of the sums, which are in double precision, and of the numbers themselves
+    sums, numbers = n_rows * np.finfo(np.float64).eps, np.finfo(dtype).eps
+    rounding = sums * variance + (np.maximum(sums, numbers) * np.abs(mean)) ** 2
+    return np.where(variance <= rounding, 1.0, np.sqrt(np.maximum(variance, 0.0)))

@@ -167,6 +167,6 @@ def cycling_minibatches(rng, n_rows, size, n_batches):
     original code of Nichol et al. (2018); so a batch may meet a row twice there, and
     a batch larger than the data wraps around.
     """
-    n_epochs = -(-size * n_batches // n_rows)
+    n_epochs = max(1, -(-size * n_batches // n_rows))
     order = np.concatenate([rng.permutation(n_rows) for _ in range(n_epochs)])
     return order[: size * n_batches].reshape(n_batches, size)
