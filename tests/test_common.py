@@ -1,0 +1,71 @@
+"""What scikit-learn asks of every estimator."""
+
+import inspect
+
+import pytest
+from sklearn.utils.estimator_checks import parametrize_with_checks
+
+import skmeta
+import skmeta.adaptation
+import skmeta.datasets
+import skmeta.exceptions
+import skmeta.model_selection
+from skmeta import (
+    FewShotClassifier,
+    FewShotRegressor,
+    ReptileClassifier,
+    ReptileRegressor,
+)
+
+ESTIMATORS = [FewShotClassifier, FewShotRegressor, ReptileClassifier, ReptileRegressor]
+
+# The checks fit some 60 times each: small networks and few meta-iterations.
+INSTANCES = [
+    ReptileRegressor(max_iter=30),
+    ReptileRegressor((8,), max_iter=20),
+    ReptileClassifier(max_iter=30),
+    ReptileClassifier((8,), max_iter=20),
+    FewShotRegressor(),
+    FewShotClassifier(),
+]
+
+
+def list_of_checks(estimators):
+    """`parametrize_with_checks`; that of 1.6 hands pytest an iterator: deprecated."""
+    mark = parametrize_with_checks(estimators)
+    names, checks = mark.args
+    return pytest.mark.parametrize(names, list(checks), **mark.kwargs)
+
+
+@list_of_checks(INSTANCES)
+def test_the_estimator_passes_the_checks_of_scikit_learn(estimator, check):
+    check(estimator)
+
+
+@pytest.mark.parametrize("cls", ESTIMATORS)
+def test_every_parameter_has_a_constraint(cls):
+    assert set(cls._parameter_constraints) == set(inspect.signature(cls).parameters)
+
+
+@pytest.mark.parametrize("cls", ESTIMATORS)
+def test_only_the_first_parameter_may_be_given_by_position(cls):
+    _, *others = inspect.signature(cls).parameters.values()
+    assert {p.kind for p in others} == {inspect.Parameter.KEYWORD_ONLY}
+
+
+@pytest.mark.parametrize(
+    "module",
+    [
+        skmeta,
+        skmeta.adaptation,
+        skmeta.datasets,
+        skmeta.exceptions,
+        skmeta.model_selection,
+    ],
+    ids=lambda module: module.__name__,
+)
+def test_every_public_name_has_a_docstring(module):
+    assert module.__all__ == sorted(module.__all__)
+    for name in module.__all__:
+        doc = vars(module)[name].__doc__
+        assert doc is not None and doc.strip(), name

@@ -1,0 +1,301 @@
+"""Bad input: one clear error, and a fitted model that is left as it was."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import sparse
+
+from skmeta import ReptileClassifier, ReptileRegressor, meta_fit, partial_adapt
+from skmeta._guards import read_tasks
+
+NAMES = ["a", "b", "c"]
+
+
+def tasks_with(bad):
+    """Four tasks, the third of which ('S2') is given."""
+    rng = np.random.default_rng(0)
+    tasks = {f"S{i}": (rng.normal(size=(6, 3)), rng.normal(size=6)) for i in range(4)}
+    tasks["S2"] = bad
+    return tasks
+
+
+def ones(*shape, **cells):
+    """Ones, with other values at some rows: ones(6, row_2=nan)."""
+    array = np.ones(shape)
+    for row, value in cells.items():
+        array[int(row.removeprefix("row_"))] = value
+    return array
+
+
+# what is wrong with a task -> the task, what the error says of it
+BAD_TASKS = {
+    "NaN in X": ((ones(6, 3, row_4=np.nan), ones(6)), "NaN.*row 16, of task 'S2'"),
+    "inf in X": ((ones(6, 3, row_4=np.inf), ones(6)), "infinity.*row 16, of task 'S2'"),
+    "NaN in y": ((ones(6, 3), ones(6, row_0=np.nan)), "NaN.*row 12, of task 'S2'"),
+    "inf in y": ((ones(6, 3), ones(6, row_0=-np.inf)), "infinity.*of task 'S2'"),
+    "no rows": ((ones(0, 3), ones(0)), "'S2' is empty: X has 0 rows.*Leave the task"),
+    "fewer targets": ((ones(6, 3), ones(5)), r"'S2'.*6 rows.*\(5,\).*one target per"),
+    "more targets": ((ones(6, 3), ones(7)), r"'S2'.*6 rows.*\(7,\).*one target per"),
+    "two targets": ((ones(6, 3), ones(6, 2)), r"'S2'.*6 rows.*\(6, 2\).*one target"),
+    "fewer columns": ((ones(6, 2), ones(6)), "'S2' has 2 columns, but task 'S0' has 3"),
+    "1-D X": ((ones(6), ones(6)), r"'S2': X must have two dim.*got shape \(6,\)"),
+    "3-D X": ((ones(6, 3, 1), ones(6)), r"'S2': X must have two.*\(6, 3, 1\)"),
+    "a number": ((1.0, 1.0), r"'S2': X must have two dimensions.*got shape \(\)"),
+    "no targets": ((ones(6, 3),), r"'S2' must be \(X, y\).*got tuple of 1"),
+    "four members": ((ones(6, 3), *[ones(6)] * 3), r"'S2' must be.*got tuple of 4"),
+    "an array": (ones(6, 3), r"'S2' must be \(X, y\).*got ndarray"),
+    "None": (None, r"'S2' must be \(X, y\).*got NoneType"),
+    "fewer weights": ((ones(6, 3), ones(6), ones(5)), r"'S2'.*sample_weight.*\(5,\)"),
+    "negative weight": ((ones(6, 3), ones(6), ones(6, row_2=-1.0)), "'S2'.*negative"),
+    "NaN weight": ((ones(6, 3), ones(6), ones(6, row_2=np.nan)), "'S2'.*NaN"),
+    "text in X": ((np.full((6, 3), "x"), ones(6)), "'x'.*row 12, of task 'S2'"),
+    "text in y": ((ones(6, 3), np.full(6, "x")), "'x'.*row 12, of task 'S2'"),
+}
+
+
+@pytest.mark.parametrize("kind", BAD_TASKS)
+@pytest.mark.parametrize("fitted", [False, True], ids=["new", "fitted"])
+def test_a_bad_task_is_named_and_the_model_is_left_as_it_was(
+    kind, fitted, regressor, unchanged
+):
+    task, message = BAD_TASKS[kind]
+    model = regressor if fitted else ReptileRegressor()
+    with unchanged(model), pytest.raises(ValueError, match=f"(?s){message}"):
+        model.meta_fit(tasks_with(task))
+    with unchanged(model), pytest.raises(ValueError, match=f"(?s){message}"):
+        meta_fit(model, tasks_with(task))
+
+
+@pytest.mark.parametrize(
+    ("tasks", "message"),
+    [
+        (3, "tasks must be a list.*got int"),
+        (None, "tasks must be a list.*got NoneType"),
+        ("S07", "tasks must be a list.*got str"),
+        (np.ones((4, 3)), r"tasks must be a list.*got ndarray.*fit\(X, y, task=ids\)"),
+        (pd.DataFrame({"a": [1.0]}), "tasks must be a list.*got DataFrame"),
+        (sparse.csr_array(np.eye(3)), "tasks must be a list.*got csr_array"),
+        ([], "tasks is empty"),
+        ({}, "tasks is empty"),
+        (iter([]), "tasks is empty"),
+    ],
+    ids=["int", "None", "str", "array", "frame", "sparse", "[]", "{}", "iterator"],
+)
+def test_what_is_not_a_collection_of_tasks_is_refused(
+    tasks, message, regressor, unchanged
+):
+    for model in (regressor, ReptileRegressor()):
+        with (
+            unchanged(model),
+            pytest.raises((TypeError, ValueError), match=f"(?s){message}"),
+        ):
+            model.meta_fit(tasks)
+
+
+def test_a_single_task_in_place_of_a_list_is_refused():
+    with pytest.raises(ValueError, match=r"Task 0 must be \(X, y\)"):
+        ReptileRegressor().meta_fit((np.ones((5, 2)), np.ones(5)))
+
+
+@pytest.mark.parametrize(
+    "columns", [["a", "b", "d"], ["b", "a", "c"], ["a", "b", "c", "d"], None]
+)
+def test_tasks_need_the_same_columns_in_the_same_order(columns):
+    first = pd.DataFrame(np.ones((4, 3)), columns=NAMES)
+    n_columns = len(columns or NAMES)
+    other = np.ones((4, n_columns))
+    if columns is not None:
+        other = pd.DataFrame(other, columns=columns)
+    tasks = {"S0": (first, np.ones(4)), "S1": (other, np.ones(4))}
+    with pytest.raises(ValueError, match=r"Task 'S1' has.*columns.*'S0' has"):
+        ReptileRegressor().meta_fit(tasks)
+
+
+def test_tasks_of_different_kinds_of_table_are_refused_or_stacked():
+    rows = np.eye(3)
+    tasks = [(rows, np.ones(3)), (sparse.csr_array(rows), np.ones(3))]
+    X, *_ = read_tasks(tasks)
+    assert sparse.issparse(X) and X.shape == (6, 3)
+
+
+def test_misaligned_rows_and_targets_of_a_task_are_refused():
+    X = pd.DataFrame(np.ones((4, 2)))
+    y = pd.Series(np.arange(4.0), index=[3, 2, 1, 0])
+    with pytest.raises(ValueError, match="X and y have different row labels"):
+        ReptileRegressor().meta_fit({"S0": (X, y)})
+
+
+# -- flat data ------------------------------------------------------------------------
+
+# keyword arguments of fit, and what the error says
+BAD_TABLES = {
+    "NaN in X": ({"X": ones(20, 3, row_7=np.nan)}, "NaN.*row 7, of task 'S1'"),
+    "inf in X": ({"X": ones(20, 3, row_7=np.inf)}, "infinity.*row 7, of task 'S1'"),
+    "NaN in y": ({"y": ones(20, row_7=np.nan)}, "NaN.*row 7, of task 'S1'"),
+    "NaN in sparse X": (
+        {"X": sparse.csr_array(ones(20, 3, row_7=np.nan))},
+        "NaN.*row 7, of task 'S1'",
+    ),
+    "no rows": ({"X": ones(0, 3), "y": ones(0), "task": []}, "0 sample"),
+    "fewer targets": ({"y": ones(19)}, r"inconsistent numbers of samples: \[20, 19\]"),
+    "1-D X": ({"X": ones(20)}, "Expected 2D array, got 1D"),
+    "3-D X": ({"X": ones(20, 3, 1)}, "(?i)dim 3|3D"),
+    "fewer ids": ({"task": ["S0"] * 19}, "task has 19 ids, but X has 20 rows"),
+    "missing id": ({"task": ["S0"] * 19 + [None]}, "task has 1 missing ids.*row 19"),
+    "a name": ({"task": "store"}, "task='store' is a name"),
+    "negative weight": ({"sample_weight": ones(20, row_3=-1.0)}, "(?i)negative"),
+    "NaN weight": ({"sample_weight": ones(20, row_3=np.nan)}, "NaN"),
+    "fewer weights": ({"sample_weight": ones(19)}, "(?s)sample_weight.*19"),
+    "no weight": ({"sample_weight": np.zeros(20)}, "zero"),
+    "text in X": ({"X": np.full((20, 3), "x")}, "could not convert|'x'"),
+    "two targets": ({"y": ones(20, 2)}, r"\(20, 2\)"),
+}
+
+
+@pytest.mark.parametrize("kind", BAD_TABLES)
+@pytest.mark.parametrize("fitted", [False, True], ids=["new", "fitted"])
+def test_a_bad_table_is_refused_and_the_model_is_left_as_it_was(
+    kind, fitted, regressor, unchanged
+):
+    changed, message = BAD_TABLES[kind]
+    rng = np.random.default_rng(0)
+    data = {
+        "X": rng.normal(size=(20, 3)),
+        "y": rng.normal(size=20),
+        "task": np.repeat(["S0", "S1"], [7, 13]),
+    }
+    model = regressor if fitted else ReptileRegressor()
+    with unchanged(model), pytest.raises(ValueError, match=f"(?s){message}"):
+        model.fit(**data | changed)
+
+
+@pytest.mark.parametrize("labels", [ones(20, row_7=0.5), ones(20, row_7=np.nan)])
+def test_targets_that_are_no_labels_are_refused(labels, classifier, unchanged):
+    X, ids = np.random.default_rng(0).normal(size=(20, 3)), np.repeat([0, 1], 10)
+    for model in (classifier, ReptileClassifier()):
+        with unchanged(model), pytest.raises(ValueError, match=r"continuous|NaN"):
+            model.fit(X, labels, task=ids)
+
+
+def test_an_error_in_the_middle_of_training_leaves_the_model_as_it_was(
+    regressor, linear_tasks, unchanged
+):
+    tasks = {f"S{i}": task for i, task in enumerate(linear_tasks)}
+    X, y = tasks["S3"]
+    tasks["S3"] = (X, 1e300 * y)
+    regressor.set_params(standardize=False, learning_rate=10.0, learn_rates=None)
+    regressor.set_params(alpha=0.0)
+    with (
+        unchanged(regressor),
+        np.errstate(all="ignore"),
+        pytest.raises(ValueError, match=r"task 'S3' produced.*Set standardize=True"),
+    ):
+        regressor.meta_fit(tasks)
+
+
+def test_an_interrupt_leaves_the_model_as_it_was(regressor, linear_tasks, unchanged):
+    class Interrupted(ReptileRegressor):
+        def _say(self, iteration, history):
+            if iteration == 3 and self.verbose:
+                raise KeyboardInterrupt
+
+    model = Interrupted(max_iter=5).meta_fit(linear_tasks).set_params(verbose=1)
+    with unchanged(model), pytest.raises(KeyboardInterrupt):
+        model.meta_fit(linear_tasks[:7])
+
+
+# -- adaptation -----------------------------------------------------------------------
+
+BAD_SUPPORT = {
+    "NaN in X": ((ones(4, 3, row_2=np.nan), ones(4)), "NaN"),
+    "inf in X": ((ones(4, 3, row_2=np.inf), ones(4)), "infinity"),
+    "NaN in y": ((ones(4, 3), ones(4, row_2=np.nan)), "NaN"),
+    "no rows": ((ones(0, 3), ones(0)), "0 sample"),
+    "fewer targets": ((ones(4, 3), ones(3)), r"inconsistent.*\[4, 3\]"),
+    "fewer columns": ((ones(4, 2), ones(4)), "2 features, but Reptile.* expecting 3"),
+    "1-D X": ((ones(4), ones(4)), "Expected 2D array, got 1D"),
+    "3-D X": ((ones(4, 3, 1), ones(4)), "(?i)dim 3|3D"),
+    "fewer weights": ((ones(4, 3), ones(4), ones(3)), "sample_weight"),
+    "negative weight": ((ones(4, 3), ones(4), ones(4, row_1=-1.0)), "(?i)negative"),
+    "NaN weight": ((ones(4, 3), ones(4), ones(4, row_1=np.nan)), "NaN"),
+    "misaligned": (
+        (pd.DataFrame(ones(4, 3)), pd.Series(ones(4), index=[3, 2, 1, 0])),
+        "X and y have different row labels",
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", BAD_SUPPORT)
+@pytest.mark.parametrize("name", ["regressor", "classifier"])
+@pytest.mark.filterwarnings("ignore:X has feature names")
+def test_bad_support_rows_are_refused_and_the_model_is_left_as_it_was(
+    kind, name, request, unchanged
+):
+    model = request.getfixturevalue(name)
+    rows, message = BAD_SUPPORT[kind]
+    model.partial_adapt(ones(2, 3), ones(2))
+    for verb in (model.adapt, model.partial_adapt):
+        with unchanged(model), pytest.raises(ValueError, match=f"(?s){message}"):
+            verb(*rows)
+    with unchanged(model), pytest.raises(ValueError, match=f"(?s){message}"):
+        partial_adapt(model, *rows)
+
+
+@pytest.mark.parametrize("unknown", [2, -1])
+def test_an_unknown_label_is_refused_and_the_known_ones_listed(
+    unknown, classifier, unchanged
+):
+    message = rf"not seen in meta-training: \[{unknown}\].*\[0, 1\]"
+    for verb in (classifier.adapt, classifier.partial_adapt):
+        with unchanged(classifier), pytest.raises(ValueError, match=message):
+            verb(ones(3, 3), [0, 1, unknown])
+
+
+def test_labels_of_another_type_are_refused(classifier, unchanged):
+    with (
+        unchanged(classifier),
+        pytest.raises(ValueError, match="not seen in meta-training"),
+    ):
+        classifier.adapt(ones(2, 3), ["yes", "no"])
+
+
+@pytest.mark.parametrize("labels", [[0.5, 1.2], [[0, 1], [1, 0]]])
+@pytest.mark.parametrize("task_classes", ["shared", "own"])
+def test_targets_that_are_no_labels_are_refused_in_adapt(
+    labels, task_classes, label_tasks, unchanged
+):
+    model = ReptileClassifier(task_classes=task_classes, max_iter=2)
+    model.meta_fit(label_tasks)
+    with unchanged(model), pytest.raises(ValueError):
+        model.adapt(ones(2, 3), labels)
+
+
+def test_adapting_beyond_the_finite_numbers_is_refused(
+    linear_tasks, unchanged, regressor
+):
+    X, y = linear_tasks[0]
+    model = ReptileRegressor(solver="adam", standardize=False, max_iter=2)
+    model.meta_fit(linear_tasks).set_params(learning_rate=1e308)
+    with (
+        unchanged(model),
+        np.errstate(all="ignore"),
+        pytest.raises(ValueError, match=r"Adapting to these rows.*lower learning_rate"),
+    ):
+        model.adapt(X, y)
+
+
+# -- ordinary input that must not be refused ------------------------------------------
+
+
+def test_lists_and_columns_of_targets_are_welcome():
+    model = ReptileRegressor(max_iter=2).meta_fit(
+        [([[1.0, 2.0], [3.0, 4.0]], [1.0, 2.0]), (np.eye(2), np.ones((2, 1)))]
+    )
+    assert model.n_tasks_ == 2
+    model.adapt([[1.0, 2.0]], [3.0])
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_column_of_targets_is_welcome_in_a_task(linear_tasks):
+    tasks = [(X, y[:, None]) for X, y in linear_tasks]
+    ReptileRegressor(max_iter=2).meta_fit(tasks)

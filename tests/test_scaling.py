@@ -1,0 +1,167 @@
+"""Pooled standardisation against scikit-learn's."""
+
+import numpy as np
+import pytest
+from numpy.testing import assert_allclose, assert_array_equal
+from scipy import sparse
+from sklearn.preprocessing import StandardScaler
+
+from skmeta._core.scaling import fit_scaling, identity_scaling
+
+
+@pytest.fixture
+def rows():
+    rng = np.random.default_rng(0)
+    X = rng.normal([0, 100, -3], [1, 20, 0.01], size=(50, 3))
+    X[rng.random(X.shape) < 0.3] = 0.0
+    return X, rng.normal(7, 3, size=50), rng.uniform(0.2, 3, size=50)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_dense_columns_get_the_weighted_moments_of_standard_scaler(rows, dtype):
+    X, y, weight = rows
+    X = X.astype(dtype)
+    scaling = fit_scaling(X, y, weight)
+    reference = StandardScaler().fit(X.astype(float), sample_weight=weight)
+
+    assert_allclose(scaling.x_mean, reference.mean_, rtol=1e-6, atol=1e-9)
+    assert_allclose(scaling.x_scale, reference.scale_, rtol=1e-6)
+    tolerance = 1e-4 if dtype == np.float32 else 1e-12
+    assert_allclose(
+        scaling.transform_X(X), reference.transform(X), rtol=tolerance, atol=tolerance
+    )
+
+
+def test_scaled_rows_have_mean_zero_and_deviation_one(rows):
+    X, y, weight = rows
+    scaling = fit_scaling(X, y, weight)
+    for scaled in (scaling.transform_X(X), scaling.transform_y(y)[:, None]):
+        mean = np.average(scaled, axis=0, weights=weight)
+        assert_allclose(mean, 0, atol=1e-12)
+        assert_allclose(np.average((scaled - mean) ** 2, axis=0, weights=weight), 1)
+
+
+@pytest.mark.parametrize("kind", [sparse.csr_matrix, sparse.csr_array])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_sparse_columns_are_scaled_and_not_centred(rows, kind, dtype):
+    X, y, weight = rows
+    X = kind(X.astype(dtype))
+    scaling = fit_scaling(X, y, weight)
+    reference = StandardScaler(with_mean=False).fit(X, sample_weight=weight)
+
+    assert_array_equal(scaling.x_mean, 0)
+    assert_allclose(scaling.x_scale, reference.scale_, rtol=1e-5)
+    scaled = scaling.transform_X(X)
+    assert sparse.issparse(scaled)
+    assert scaled.dtype == dtype
+    assert_allclose(scaled.toarray(), reference.transform(X).toarray(), rtol=1e-4)
+
+
+def test_scaling_sparse_rows_leaves_them_as_they_were(rows):
+    X = sparse.csr_matrix(rows[0])
+    before = X.toarray()
+    fit_scaling(X, *rows[1:]).transform_X(X)
+    assert_array_equal(X.toarray(), before)
+
+
+@pytest.mark.parametrize("kind", [np.asarray, sparse.csr_matrix])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.filterwarnings("error")  # such as the root of a negative variance
+@pytest.mark.parametrize("value", [0.0, 1.0, 0.1, 1e6, 1e6 / 3])
+def test_a_constant_column_keeps_its_scale(value, dtype, kind):
+    X = kind(np.full((1000, 1), value, dtype=dtype))
+    scaling = fit_scaling(X, np.full(1000, value), np.full(1000, 0.3))
+    assert_array_equal(scaling.x_scale, 1)
+    assert scaling.y_scale == 1
+    assert_allclose(scaling.y_mean, value, rtol=1e-12)
+
+
+def test_one_row_is_a_constant():
+    scaling = fit_scaling(np.array([[3.0, -2.0]]), np.array([5.0]), np.ones(1))
+    assert_array_equal(scaling.x_scale, 1)
+    assert_array_equal(scaling.transform_X(np.array([[3.0, -2.0]])), 0)
+    assert scaling.y_scale == 1
+    assert scaling.transform_y(5.0) == 0
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_a_small_spread_about_a_large_mean_is_no_constant(dtype):
+    # such as a year or an account number among many rows
+    rng = np.random.default_rng(0)
+    X = (2000 + 3 * rng.standard_normal((20_000, 1))).astype(dtype)
+    scaling = fit_scaling(X, None, np.ones(len(X)))
+    assert_allclose(scaling.x_scale, X.astype(float).std(axis=0), rtol=1e-5)
+
+
+def test_weight_two_is_the_row_twice(rows):
+    X, y, _ = rows
+    weight = np.random.default_rng(1).integers(1, 4, size=50)
+    twice = np.repeat(np.arange(50), weight)
+    for kind in (np.asarray, sparse.csr_matrix):
+        for robust in (False, True):
+            a = fit_scaling(kind(X), y, weight.astype(float), robust_y=robust)
+            b = fit_scaling(
+                kind(X[twice]), y[twice], np.ones(len(twice)), robust_y=robust
+            )
+            for name in ("x_mean", "x_scale", "y_mean", "y_scale"):
+                assert_allclose(getattr(a, name), getattr(b, name), rtol=1e-12)
+
+
+def test_robust_targets_are_scaled_by_median_and_quartiles(rows):
+    X, y, _ = rows
+    scaling = fit_scaling(X, y, np.ones(50), robust_y=True)
+    low, median, high = np.quantile(y, [0.25, 0.5, 0.75], method="inverted_cdf")
+    assert scaling.y_mean == median
+    assert_allclose(scaling.y_scale, (high - low) / 1.349)
+
+
+def test_the_robust_scale_of_normal_targets_is_their_deviation():
+    y = np.random.default_rng(0).normal(3, 2, size=20_000)
+    scaling = fit_scaling(y[:, None], y, np.ones(len(y)), robust_y=True)
+    assert_allclose(scaling.y_scale, 2, rtol=0.02)
+
+
+def test_outliers_hardly_move_the_robust_scale(rows):
+    X, y, weight = rows
+    wild = y.copy()
+    wild[:3] = 1e6
+    clean = fit_scaling(X, y, weight, robust_y=True)
+    robust = fit_scaling(X, wild, weight, robust_y=True)
+    assert abs(robust.y_mean - clean.y_mean) < clean.y_scale
+    assert robust.y_scale < 2 * clean.y_scale
+
+
+def test_targets_mostly_equal_fall_back_on_their_deviation():
+    y = np.array([0.0] * 9 + [10.0])
+    scaling = fit_scaling(y[:, None], y, np.ones(10), robust_y=True)
+    assert scaling.y_mean == 0
+    assert_allclose(scaling.y_scale, y.std())
+
+
+def test_inverse_y_undoes_transform_y(rows):
+    X, y, weight = rows
+    for robust in (False, True):
+        scaling = fit_scaling(X, y, weight, robust_y=robust)
+        assert_allclose(scaling.inverse_y(scaling.transform_y(y)), y, rtol=1e-13)
+
+
+def test_class_labels_are_not_scaled(rows):
+    X, _, weight = rows
+    scaling = fit_scaling(X, None, weight)
+    Y = np.eye(3)[[0, 2, 1]]
+    assert_array_equal(scaling.transform_y(Y), Y)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_rows_keep_their_precision(rows, dtype):
+    X, y, weight = rows
+    X = X.astype(dtype)
+    assert fit_scaling(X, y, weight).transform_X(X).dtype == dtype
+
+
+def test_identity_scaling_leaves_everything_as_it_is(rows):
+    X, y, _ = rows
+    scaling = identity_scaling(3)
+    assert_array_equal(scaling.transform_X(X), X)
+    assert_array_equal(scaling.transform_y(y), y)
+    assert_array_equal(scaling.inverse_y(y), y)
