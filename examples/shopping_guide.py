@@ -81,7 +81,7 @@ search = GridSearchCV(
         "reptileclassifier__alpha": [3.0, 10.0],
     },
     cv=GroupKFold(3).set_split_request(groups="task"),
-    scoring=make_few_shot_scorer("neg_log_loss", n_support=4, random_state=SEED),
+    scoring=make_few_shot_scorer("neg_log_loss", n_support=4, n_repeats=1),
     error_score="raise",
 )
 search.fit(X.iloc[known], y.iloc[known], task=traveller.iloc[known])
