@@ -18,7 +18,7 @@ def meta_iterations(estimator, n_iterations, **data):
     returns the attributes of a model stopped there. It tells whether a callback asks
     to stop.
     """
-    if not hasattr(estimator, "_init_callback_context"):
+    if not getattr(estimator, "_skl_callbacks", None):  # also scikit-learn < 1.9
         yield lambda fitted: False
         return
     context = estimator._init_callback_context(max_subtasks=n_iterations)

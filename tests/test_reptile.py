@@ -1055,3 +1055,11 @@ def test_score_with_ids_adapts_to_each_task(cls, linear_table, unchanged):
         score = model.score(X, y, task=linear_table.ids)
         assert score == model.score(X, y, task=linear_table.ids)
     assert isinstance(score, float)
+
+
+@pytest.mark.parametrize("name", ["learning_rate", "meta_step", "alpha"])
+def test_a_number_from_a_numpy_grid_keeps_single_precision(name, linear_tasks):
+    tasks = [(X.astype(np.float32), y.astype(np.float32)) for X, y in linear_tasks]
+    model = fast(ReptileRegressor, **{name: np.float64(0.1)}).meta_fit(tasks)
+    assert model.coefs_[0].dtype == np.float32
+    assert model.adapt(*tasks[0]).predict(tasks[0][0]).dtype == np.float32
