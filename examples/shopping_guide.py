@@ -90,9 +90,10 @@ print(f"Chosen on {traveller.iloc[known].nunique()} travellers: {search.best_par
 # %%
 # New travellers answer five questions
 # ------------------------------------
-# Every held-out traveller gives a few answers, drawn at random, and the models predict
-# the traveller's other answers. Beside the guide stands what one would do without it:
-# one model for all (*pooled*), and a model of the traveller's own few answers.
+# Every held-out traveller with ten answers or more gives a few, drawn at random, and
+# the models predict the traveller's other answers. Beside the guide stands what one
+# would do without it: one model for all (*pooled*), and a model of the traveller's own
+# few answers.
 
 N_ANSWERS = (0, 1, 2, 3, 5, 8)
 N_DRAWS = 5

@@ -18,7 +18,7 @@ from skmeta import __version__
 from skmeta._core.network import Batch
 from skmeta._core.scaling import fit_scaling, identity_scaling
 from skmeta._core.tasks import ABSENT, TaskTable
-from skmeta._evaluation import few_shot_scores
+from skmeta._evaluation import few_shot_scores, mean_score
 from skmeta._guards import (
     called_by_scorer,
     check_aligned,
@@ -71,8 +71,9 @@ class FewShotScoreMixin:
             y,
             task,
             sample_weight=sample_weight,
+            stratify=self._n_way is not None,
         )
-        return float(scores.mean())
+        return mean_score(scores)
 
 
 class BaseMetaLearner(BaseEstimator):
@@ -132,7 +133,7 @@ class BaseMetaLearner(BaseEstimator):
             The meta-trained estimator.
         """
         with restored_on_error(self):
-            check_aligned(X=X, y=y, task=task)
+            check_aligned(X=X, y=y, sample_weight=sample_weight, task=task)
             again = self._continues()
             tables = (X, y) if self._takes_numbers(y) else (X,)
             with naming_the_task(task, *tables):
@@ -160,7 +161,7 @@ class BaseMetaLearner(BaseEstimator):
             starts,
             n_classes,
         )
-        self.n_tasks_ = table.n_tasks
+        self.n_tasks_ = table.n_tasks + (self.n_tasks_ if again else 0)
         self.n_adapt_rows_ = 0
         self._meta_train(table, ids[present], again, data)
 
@@ -228,7 +229,7 @@ class BaseMetaLearner(BaseEstimator):
         """
         check_is_fitted(self)
         with restored_on_error(self):
-            check_aligned(X=X, y=y)
+            check_aligned(X=X, y=y, sample_weight=sample_weight)
             X, y = self._validate_rows(X, y, reset=False, dtype=self._dtype)
             weight = self._validate_weight(sample_weight, X)
             rows = weight > 0
@@ -284,7 +285,7 @@ class BaseMetaLearner(BaseEstimator):
     def _one_task(self, X, y, weight):
         """A `Batch` of one task, in the model's scaling."""
         Y, offset = self._new_targets(y)
-        X = self._dense(self._scaling.transform_X(X))
+        X = self._scaling.transform_X(self._dense(X))
         return Batch(
             X=X[None],
             Y=Y.astype(X.dtype, copy=False)[None],
@@ -367,7 +368,7 @@ class ClassificationTargets:
     def _fit_targets(self, y, starts, again):
         check_classification_targets(y)
         if self.task_classes == "own":
-            return self._fit_own_classes(y, starts)
+            return self._fit_own_classes(y, starts, again)
         self._n_way = None
         classes, codes = np.unique(y, return_inverse=True)
         if again:
@@ -376,10 +377,16 @@ class ClassificationTargets:
             self.classes_ = classes
         return self._indicator(codes, len(self.classes_)), None
 
-    def _fit_own_classes(self, y, starts):
+    def _fit_own_classes(self, y, starts, again):
         parts = [np.unique(y[a:b], return_inverse=True) for a, b in pairwise(starts)]
         n_classes = np.array([len(classes) for classes, _ in parts])
-        self._n_way = int(n_classes.max())
+        n_way = int(n_classes.max())
+        if again and n_way > self._n_way:
+            raise ValueError(
+                f"warm_start=True goes on with outputs for {self._n_way} classes per "
+                f"task, but a task has {n_way}. Set warm_start=False to begin anew."
+            )
+        self._n_way = self._n_way if again else n_way
         vars(self).pop("classes_", None)
         codes = np.concatenate([codes for _, codes in parts])
         return np.eye(self._n_way)[codes], n_classes
@@ -387,7 +394,8 @@ class ClassificationTargets:
     def _new_targets(self, y):
         if self._n_way is None:
             return self._indicator(self._codes(y), len(self.classes_)), None
-        check_classification_targets(y)
+        if y.dtype.kind == "f":  # of other kinds a few rows cannot tell
+            check_classification_targets(y)
         classes = np.unique(y)
         if self.n_adapt_rows_ > 0:
             classes = np.union1d(self.classes_, classes)

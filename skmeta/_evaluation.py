@@ -24,7 +24,7 @@ def few_shot_scores(
     sample_weight=None,
     n_support=5,
     n_repeats=3,
-    stratify=None,
+    stratify=False,
     random_state=0,
     n_jobs=None,
 ):
@@ -33,12 +33,10 @@ def few_shot_scores(
     ``adapt(estimator, X, y[, weight])`` returns the copy and
     ``score(model, X, y[, weight])`` its score. Returns (n_tasks, n_repeats).
     """
-    check_aligned(X=X, y=y, task=task)
+    check_aligned(X=X, y=y, sample_weight=sample_weight, task=task)
     check_consistent_length(X, y, sample_weight)
     n_rows = _num_samples(X)
     codes, ids = encode_tasks(task, n_rows)
-    if stratify is None:
-        stratify = _has_own_classes(estimator)
     seeds = check_random_state(random_state).randint(2**31, size=len(ids))
     y = np.asarray(y)
     weight = None if sample_weight is None else np.asarray(sample_weight)
@@ -75,9 +73,9 @@ def _splits(rows, labels, name, n_support, n_repeats, seed):
     if len(rows) <= n_support:
         raise ValueError(
             f"Task {show(name)} has {len(rows)} rows: n_support={n_support} leaves "
-            "none to score. Lower n_support, or leave out tasks this small. If the "
-            "task has more rows in all, the splitter cuts tasks apart: use cv="
-            "GroupKFold().set_split_request(groups='task')."
+            "none to score. Lower n_support (of make_few_shot_scorer), or leave out "
+            "tasks this small. If the task has more rows in all, the splitter cuts "
+            "tasks apart: use cv=GroupKFold().set_split_request(groups='task')."
         )
     if n_support == 0:
         return [(rows[:0], rows)] * n_repeats
@@ -92,11 +90,6 @@ def _splits(rows, labels, name, n_support, n_repeats, seed):
         ) from None
 
 
-def _has_own_classes(estimator):
-    """Whether the meta-learner inside brings its own classes per task."""
-    params = estimator.get_params(deep=True)
-    return any(
-        value == "own"
-        for key, value in params.items()
-        if key.rpartition("__")[2] == "task_classes"
-    )
+def mean_score(scores):
+    """Mean over tasks, without the scores that are undefined for a task's few rows."""
+    return float(np.nanmean(scores)) if not np.isnan(scores).all() else np.nan

@@ -19,7 +19,7 @@ from sklearn.pipeline import Pipeline
 from sklearn.utils.validation import check_is_fitted
 
 from skmeta._base import BaseMetaLearner
-from skmeta._guards import read_tasks
+from skmeta._guards import check_aligned, read_tasks
 
 __all__ = ["adapt", "meta_fit", "partial_adapt"]
 
@@ -57,7 +57,9 @@ def meta_fit(estimator, tasks):
     -----
     The same as ``estimator.fit(X, y, task=ids)`` on the rows of all tasks, with
     metadata routing switched on for the call. The steps in front of the meta-learner
-    are fitted on the pooled rows.
+    are fitted on the pooled rows. Sample weights go through a Pipeline only to steps
+    that say whether they want them, as scikit-learn demands of every step that could
+    take them: ``StandardScaler().set_fit_request(sample_weight=False)``.
 
     Examples
     --------
@@ -88,6 +90,15 @@ def _(estimator, tasks):
     weights = {} if sample_weight is None else {"sample_weight": sample_weight}
     with config_context(enable_metadata_routing=True):
         return estimator.fit(X, y, task=task, **weights)
+
+
+@meta_fit.register
+def _(estimator: FrozenEstimator, tasks):
+    _meta_learner(estimator, "meta_fit")
+    raise TypeError(
+        "A FrozenEstimator must not change: call meta_fit on what is inside and freeze "
+        "the result, FrozenEstimator(meta_fit(estimator, tasks))."
+    )
 
 
 # -- adapt ----------------------------------------------------------------------------
@@ -141,6 +152,7 @@ def _(estimator: BaseMetaLearner, X, y, sample_weight=None):
 @adapt.register
 def _(estimator: Pipeline, X, y, sample_weight=None):
     check_is_fitted(estimator)
+    check_aligned(X=X, y=y, sample_weight=sample_weight)
     adapted = copy(estimator)
     name, last = estimator.steps[-1]
     last = adapt(last, _transformed(estimator, X), y, sample_weight)
@@ -161,6 +173,7 @@ def _(estimator: FrozenEstimator, X, y, sample_weight=None):
 @adapt.register
 def _(estimator: TransformedTargetRegressor, X, y, sample_weight=None):
     check_is_fitted(estimator)
+    check_aligned(X=X, y=y, sample_weight=sample_weight)
     adapted = copy(estimator)
     adapted.regressor_ = adapt(
         estimator.regressor_, X, _transformed_target(estimator, y), sample_weight
@@ -215,6 +228,7 @@ def _(estimator: BaseMetaLearner, X, y, sample_weight=None):
 @partial_adapt.register
 def _(estimator: Pipeline, X, y, sample_weight=None):
     check_is_fitted(estimator)
+    check_aligned(X=X, y=y, sample_weight=sample_weight)
     last = estimator.steps[-1][1]
     partial_adapt(last, _transformed(estimator, X), y, sample_weight)
     return estimator
@@ -237,6 +251,7 @@ def _(estimator: FrozenEstimator, X, y, sample_weight=None):
 @partial_adapt.register
 def _(estimator: TransformedTargetRegressor, X, y, sample_weight=None):
     check_is_fitted(estimator)
+    check_aligned(X=X, y=y, sample_weight=sample_weight)
     target = _transformed_target(estimator, y)
     partial_adapt(estimator.regressor_, X, target, sample_weight)
     return estimator
@@ -266,6 +281,14 @@ def _meta_learner(estimator, verb):
         if inner is None:
             raise _no_meta_learner(estimator, verb)
     return inner
+
+
+def has_own_classes(estimator):
+    """Whether each task brings its own classes to the meta-learner inside."""
+    inner = estimator
+    while inner is not None and not isinstance(inner, BaseMetaLearner):
+        inner = _inside(inner)
+    return inner is not None and inner._n_way is not None
 
 
 def _transformed(pipeline, X):

@@ -149,7 +149,7 @@ class FewShotRegressor(RegressorMixin, BaseFewShot):
         :class:`~sklearn.frozen.FrozenEstimator`, without which ``clone`` (and so every
         search) forgets what was learned. None starts from scratch: a
         :class:`ReptileRegressor` fitted to the rows alone, the baseline without
-        meta-learning.
+        meta-learning, where nothing is adapted and ``adapt_steps`` has no effect.
     adapt_steps : int or "auto", default=None
         If given, replaces the meta-learner's.
     learning_rate : float, default=None
@@ -200,7 +200,7 @@ class FewShotClassifier(ClassifierMixin, BaseFewShot):
         :class:`~sklearn.frozen.FrozenEstimator`, without which ``clone`` (and so every
         search) forgets what was learned. None starts from scratch: a
         :class:`ReptileClassifier` fitted to the rows alone, the baseline without
-        meta-learning.
+        meta-learning, where nothing is adapted and ``adapt_steps`` has no effect.
     adapt_steps : int or "auto", default=None
         If given, replaces the meta-learner's.
     learning_rate : float, default=None

@@ -4,27 +4,32 @@ import warnings
 from functools import partial
 from numbers import Integral
 
-import numpy as np
-from sklearn.metrics import check_scoring, log_loss
-from sklearn.utils._param_validation import Interval, validate_params
+from sklearn.metrics import check_scoring, get_scorer_names, log_loss
+from sklearn.utils._param_validation import (
+    Interval,
+    StrOptions,
+    validate_params,
+)
 from sklearn.utils.metadata_routing import MetadataRequest
 
 from skmeta import _evaluation
-from skmeta.adaptation import adapt
+from skmeta.adaptation import adapt, has_own_classes
 from skmeta.exceptions import ZeroShotWarning
 
 __all__ = ["few_shot_scores", "make_few_shot_scorer"]
 
 
+_OPTIONS = {
+    "scoring": [StrOptions(set(get_scorer_names())), callable, None],
+    "n_support": [Interval(Integral, 0, None, closed="left")],
+    "n_repeats": [Interval(Integral, 1, None, closed="left")],
+    "stratify": ["boolean", None],
+    "random_state": ["random_state"],
+}
+
+
 @validate_params(
-    {
-        "n_support": [Interval(Integral, 0, None, closed="left")],
-        "n_repeats": [Interval(Integral, 1, None, closed="left")],
-        "stratify": ["boolean", None],
-        "random_state": ["random_state"],
-        "n_jobs": [Integral, None],
-    },
-    prefer_skip_nested_validation=False,
+    {**_OPTIONS, "n_jobs": [Integral, None]}, prefer_skip_nested_validation=False
 )
 def few_shot_scores(
     estimator,
@@ -109,7 +114,7 @@ def few_shot_scores(
         sample_weight=sample_weight,
         n_support=n_support,
         n_repeats=n_repeats,
-        stratify=stratify,
+        stratify=has_own_classes(estimator) if stratify is None else stratify,
         random_state=random_state,
         n_jobs=n_jobs,
     )
@@ -159,9 +164,7 @@ class FewShotScorer:
             scoring=self._scoring,
             **self._options,
         )
-        if np.isnan(scores).all():
-            return np.nan
-        return float(np.nanmean(scores))
+        return _evaluation.mean_score(scores)
 
     def __repr__(self):
         options = ", ".join(f"{k}={v!r}" for k, v in self._options.items())
@@ -181,6 +184,7 @@ _NO_TASK = (
 )
 
 
+@validate_params(_OPTIONS, prefer_skip_nested_validation=True)
 def make_few_shot_scorer(
     scoring=None, *, n_support=5, n_repeats=3, stratify=None, random_state=0
 ):

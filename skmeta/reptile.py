@@ -147,7 +147,9 @@ class BaseReptile(CallbackSupportMixin, BaseMetaLearner):
     def _layers(self, name):
         if not self.__sklearn_is_fitted__():
             raise AttributeError(f"This {type(self).__name__} is not fitted yet.")
-        return self._network.layout.layers(getattr(self, name))
+        theta = getattr(self, name).view()
+        theta.flags.writeable = False  # adapted copies share the prior
+        return self._network.layout.layers(theta)
 
     @property
     def _network(self):
@@ -168,7 +170,9 @@ class BaseReptile(CallbackSupportMixin, BaseMetaLearner):
 
     def _meta_train(self, table, ids, again, data):
         self._check_parameters(table)
-        rng = self._generator()
+        seed = check_random_state(self.random_state).randint(np.iinfo(np.int32).max)
+        self._seed = seed  # of minibatches in adaptation, which draws from no one else
+        rng = np.random.default_rng(seed)
         net = self._build_network(table)
         sharing = self._rate_sharing(net)
         settings = self._settings(net, self.solver, self.standardize, sharing)
@@ -179,26 +183,33 @@ class BaseReptile(CallbackSupportMixin, BaseMetaLearner):
             start = self._state()
         else:
             start = self._initial_state(net, settings, rng, table.Y.dtype)
-        training, held_out = self._hold_out(table, rng)
-        episodes = validation.draw_episodes(rng, held_out) if held_out else {}
+        kept, held_out = self._hold_out(table, rng)
+        training = table if held_out is None else table.subset(kept)
+        episodes = {}
+        if held_out is not None:
+            episodes = validation.draw_episodes(rng, table.subset(held_out))
 
         choosing = self.adapt_steps == "auto" and held_out is not None
         twice = choosing and not self.early_stopping
         n_iter = settings.max_iter * (2 if twice else 1)
         with meta_iterations(self, n_iter, **data) as report:
             run = partial(self._run, net, settings, start, rng, episodes, report)
-            state, fitted = run(training, ids)
+            state, fitted, stopped = run(training, ids[kept])
             if choosing:
                 steps = validation.best_steps(net, state, episodes, settings, rng)
-                if twice:  # the steps are chosen: now learn from all tasks
-                    state, fitted = run(table, ids)
+                if twice and not stopped:  # now learn from all tasks
+                    _, fitted, _ = run(table, ids)
                 fitted["adapt_steps_"] = steps
         for name in ("adapt_steps_", "validation_scores_"):  # of an earlier fit
             vars(self).pop(name, None)
         vars(self).update(fitted)
 
     def _run(self, net, settings, state, rng, episodes, report, table, ids):
-        """One run of the meta-loop: its last state and the fitted attributes."""
+        """One run of the meta-loop.
+
+        Returns its last state, the fitted attributes, and whether a callback asked to
+        stop.
+        """
         stopping = _EarlyStopping(self.n_iter_no_change)
         history = {"loss_curve_": []}
         if self.early_stopping:
@@ -216,7 +227,7 @@ class BaseReptile(CallbackSupportMixin, BaseMetaLearner):
                 break
         if stopping.best is not None:
             state = stopping.best
-        return state, self._attributes(net, settings, state, history)
+        return state, self._attributes(net, settings, state, history), asked
 
     def _attributes(self, net, settings, state, history):
         """Fitted attributes of a model whose meta-training stops at this state."""
@@ -231,7 +242,14 @@ class BaseReptile(CallbackSupportMixin, BaseMetaLearner):
             "_inner_loop": (settings.solver, settings.safe, self._rate_sharing(net)),
             "n_iter_": len(history["loss_curve_"]),
         }
-        inherited = ("_scaling", "_n_way", "classes_", "n_tasks_", "n_adapt_rows_")
+        inherited = (
+            "_seed",
+            "_scaling",
+            "_n_way",
+            "classes_",
+            "n_tasks_",
+            "n_adapt_rows_",
+        )
         present = {name: vars(self)[name] for name in inherited if name in vars(self)}
         return present | attributes | {k: list(v) for k, v in history.items()}
 
@@ -244,10 +262,11 @@ class BaseReptile(CallbackSupportMixin, BaseMetaLearner):
                     "support_size must be None, a number of rows, or a range (low, "
                     f"high) with 1 <= low <= high; got {bounds}."
                 )
-        if self.early_stopping and table.n_tasks < MIN_TASKS_TO_HOLD_OUT:
+        n_tasks = np.count_nonzero(table.sizes > 1)
+        if self.early_stopping and n_tasks < MIN_TASKS_TO_HOLD_OUT:
             raise ValueError(
-                f"early_stopping=True holds out whole tasks and needs at least "
-                f"{MIN_TASKS_TO_HOLD_OUT}; got {table.n_tasks}. Set "
+                "early_stopping=True holds out whole tasks of two rows or more and "
+                f"needs at least {MIN_TASKS_TO_HOLD_OUT}; got {n_tasks}. Set "
                 "early_stopping=False."
             )
 
@@ -323,20 +342,24 @@ class BaseReptile(CallbackSupportMixin, BaseMetaLearner):
         return reptile.State(self._prior, rates, adam)
 
     def _hold_out(self, table, rng):
-        """The tasks to train on, and those held out to validate on, if any are."""
+        """Numbers of the tasks to train on, and of those to validate on or None.
+
+        A task of one row is never held out: it has no row left to validate on.
+        """
+        everything = np.arange(table.n_tasks)
+        eligible = np.flatnonzero(table.sizes > 1)
         needed = self.early_stopping or self.adapt_steps == "auto"
-        if not needed or table.n_tasks < MIN_TASKS_TO_HOLD_OUT:
-            return table, None
-        order = rng.permutation(table.n_tasks)
-        n_held_out = max(1, round(self.validation_fraction * table.n_tasks))
-        return (
-            table.subset(np.sort(order[n_held_out:])),
-            table.subset(np.sort(order[:n_held_out])),
-        )
+        if not needed or len(eligible) < MIN_TASKS_TO_HOLD_OUT:
+            return everything, None
+        n_held_out = round(self.validation_fraction * table.n_tasks)
+        n_held_out = min(max(1, n_held_out), len(eligible) - 1)
+        held_out = np.sort(rng.permutation(eligible)[:n_held_out])
+        return np.setdiff1d(everything, held_out), held_out
 
     def _validation_loss(self, net, state, episodes, settings, rng):
+        n_steps = self.inner_steps if self.adapt_steps == "auto" else self.adapt_steps
         losses = [
-            validation.query_losses(net, state, draws, settings, self.inner_steps, rng)
+            validation.query_losses(net, state, draws, settings, n_steps, rng)
             for draws in episodes.values()
         ]
         return float(np.mean([curve[-1] for curve in losses]))
@@ -348,10 +371,6 @@ class BaseReptile(CallbackSupportMixin, BaseMetaLearner):
         if self.early_stopping:
             line += f", validation score = {history['validation_scores_'][-1]:.8f}"
         print(line)
-
-    def _generator(self):
-        seed = check_random_state(self.random_state).randint(np.iinfo(np.int32).max)
-        return np.random.default_rng(seed)
 
     # -- adaptation -------------------------------------------------------------------
 
@@ -371,7 +390,7 @@ class BaseReptile(CallbackSupportMixin, BaseMetaLearner):
             batch,
             self._settings(net, *self._inner_loop),
             self._adaptation_steps(batch.X.shape[1]),
-            self._generator(),
+            np.random.default_rng(self._seed),
         )
         theta = reptile.last(path)
         if not np.isfinite(theta).all():
@@ -391,13 +410,17 @@ class BaseReptile(CallbackSupportMixin, BaseMetaLearner):
         self._params = self._prior
 
     def _raw_outputs(self, X):
-        X = self._scaling.transform_X(X)
         net, theta = self._network, self._params[None]
-        if not hasattr(X, "toarray"):
-            return network.predict(net, theta, X[None])[0]
-        n = max(1, PREDICT_CELLS // X.shape[1])
-        chunks = [X[i : i + n].toarray() for i in range(0, X.shape[0], n)]
-        return np.concatenate([network.predict(net, theta, c[None])[0] for c in chunks])
+        n = X.shape[0]
+        if hasattr(X, "toarray"):
+            n = max(1, PREDICT_CELLS // X.shape[1])
+        return np.concatenate(
+            [
+                network.predict(net, theta, self._scaling.transform_X(rows)[None])[0]
+                for start in range(0, X.shape[0], n)
+                for rows in [self._dense(X[start : start + n])]
+            ]
+        )
 
 
 _NON_FINITE = (
@@ -498,15 +521,16 @@ class ReptileRegressor(
     adapt_steps : int or "auto", default=10
         Steps that :meth:`adapt` and :meth:`partial_adapt` take. "auto" picks the
         number, 0 allowed, for each number of rows on held-out tasks of the
-        meta-training, and then learns from all tasks; with fewer than 5 tasks it is
-        ``inner_steps``.
+        meta-training, and then, unless ``early_stopping`` is on, learns again from all
+        tasks; with fewer than 5 tasks it is ``inner_steps``.
     standardize : bool, default=True
         Whether X and y are standardised inside, by mean and deviation of all
         meta-training rows, so that units do not matter. A sparse X is scaled, not
         centred.
     early_stopping : bool, default=False
-        Whether to hold out tasks and to stop when adapting to them no longer improves.
-        The best start so far is kept. Checked every 10 meta-iterations.
+        Whether to hold out tasks and to stop when predictions for them, after adapting,
+        no longer improve. The best start so far is kept. Checked every 10
+        meta-iterations.
     validation_fraction : float, default=0.2
         Fraction of the tasks to hold out, for ``early_stopping`` and
         ``adapt_steps="auto"``.
@@ -535,7 +559,7 @@ class ReptileRegressor(
     n_tasks_ : int
         Tasks seen in meta-training.
     n_iter_ : int
-        Meta-iterations run.
+        Meta-iterations run; of the last run if ``adapt_steps="auto"`` needs two.
     n_adapt_rows_ : int
         Rows that the model is adapted to; 0 is the learned start.
     loss_curve_ : list of float
@@ -731,14 +755,15 @@ class ReptileClassifier(
     adapt_steps : int or "auto", default=10
         Steps that :meth:`adapt` and :meth:`partial_adapt` take. "auto" picks the
         number, 0 allowed, for each number of rows on held-out tasks of the
-        meta-training, and then learns from all tasks; with fewer than 5 tasks it is
-        ``inner_steps``.
+        meta-training, and then, unless ``early_stopping`` is on, learns again from all
+        tasks; with fewer than 5 tasks it is ``inner_steps``.
     standardize : bool, default=True
         Whether X is standardised inside, by mean and deviation of all meta-training
         rows, so that units do not matter. A sparse X is scaled, not centred.
     early_stopping : bool, default=False
-        Whether to hold out tasks and to stop when adapting to them no longer improves.
-        The best start so far is kept. Checked every 10 meta-iterations.
+        Whether to hold out tasks and to stop when predictions for them, after adapting,
+        no longer improve. The best start so far is kept. Checked every 10
+        meta-iterations.
     validation_fraction : float, default=0.2
         Fraction of the tasks to hold out, for ``early_stopping`` and
         ``adapt_steps="auto"``.
@@ -769,7 +794,7 @@ class ReptileClassifier(
     n_tasks_ : int
         Tasks seen in meta-training.
     n_iter_ : int
-        Meta-iterations run.
+        Meta-iterations run; of the last run if ``adapt_steps="auto"`` needs two.
     n_adapt_rows_ : int
         Rows that the model is adapted to; 0 is the learned start.
     loss_curve_ : list of float

@@ -5,13 +5,16 @@ import numpy as np
 import pandas as pd
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
+from sklearn.exceptions import UndefinedMetricWarning
+from sklearn.frozen import FrozenEstimator
 from sklearn.metrics import get_scorer, make_scorer, median_absolute_error
 from sklearn.model_selection import ShuffleSplit, StratifiedShuffleSplit
-from sklearn.pipeline import make_pipeline
+from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils.metadata_routing import get_routing_for_object
 
 from skmeta import ReptileClassifier, ReptileRegressor, adapt, meta_fit
+from skmeta.datasets import make_linear_tasks
 from skmeta.model_selection import few_shot_scores, make_few_shot_scorer
 
 # What a test does not expect is an error: among them the zero-shot warning.
@@ -386,3 +389,34 @@ def test_a_model_without_a_meta_learner_is_refused(linear_table):
     t = linear_table
     with pytest.raises(TypeError, match="found no meta-learner in Ridge"):
         few_shot_scores(Ridge().fit(t.X, t.y), t.X, t.y, t.ids)
+
+
+def test_own_classes_are_stratified_whatever_stands_around_the_model():
+    rng = np.random.default_rng(0)
+    X, y = rng.normal(size=(120, 2)), np.tile([0, 1, 2], 40)
+    ids = np.repeat(np.arange(10), 12)
+    model = ReptileClassifier(task_classes="own", max_iter=5, random_state=0)
+    model.fit(X, y, task=ids)
+    expected = few_shot_scores(model, X, y, ids, n_support=3)
+    for around in (FrozenEstimator(model), Pipeline([("model", model)])):
+        assert_array_equal(few_shot_scores(around, X, y, ids, n_support=3), expected)
+
+
+def test_a_score_undefined_for_one_task_does_not_spoil_the_mean(regressor):
+    tasks = make_linear_tasks(2, 7, 3, random_state=0)
+    X, y = (np.concatenate(part)[:13] for part in zip(*tasks, strict=True))
+    ids = np.repeat([0, 1], [7, 6])
+    with pytest.warns(UndefinedMetricWarning):
+        score = regressor.score(X, y, task=ids)
+    assert np.isfinite(score)
+    with pytest.warns(UndefinedMetricWarning):
+        assert score == make_few_shot_scorer()(regressor, X, y, task=ids)
+
+
+@pytest.mark.parametrize(
+    "options", [{"n_support": -2}, {"n_repeats": 0}, {"scoring": "r3"}], ids=str
+)
+def test_a_bad_option_of_a_scorer_is_named_when_it_is_made(options):
+    (name,) = options
+    with pytest.raises(ValueError, match=f"'{name}'"):
+        make_few_shot_scorer(**options)

@@ -1,5 +1,7 @@
 """ReptileRegressor and ReptileClassifier: what they learn, and what the verbs mean."""
 
+import copy
+
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
@@ -826,7 +828,7 @@ def test_warm_start_keeps_the_scaling_the_classes_and_the_features(label_tasks):
     scaling = model._scaling
     model.meta_fit([(10.0 * X, y) for X, y in label_tasks[:3]])
     assert model._scaling is scaling
-    assert model.n_tasks_ == 3
+    assert model.n_tasks_ == 20 + 3
     with pytest.raises(ValueError, match="not seen in meta-training"):
         model.meta_fit([(X, y + 5) for X, y in label_tasks])
     with pytest.raises(ValueError, match="features"):
@@ -1063,3 +1065,106 @@ def test_a_number_from_a_numpy_grid_keeps_single_precision(name, linear_tasks):
     model = fast(ReptileRegressor, **{name: np.float64(0.1)}).meta_fit(tasks)
     assert model.coefs_[0].dtype == np.float32
     assert model.adapt(*tasks[0]).predict(tasks[0][0]).dtype == np.float32
+
+
+# -- what a review found --------------------------------------------------------------
+
+
+@pytest.mark.parametrize("standardize", [False, True])
+def test_rows_mean_the_same_dense_and_sparse_after_a_dense_fit(standardize):
+    tasks = [(X + 3, y) for X, y in make_linear_tasks(12, 8, 3, random_state=0)]
+    model = fast(ReptileRegressor, standardize=standardize).meta_fit(tasks)
+    X, y = tasks[0]
+    rows = sparse.csr_array(X)
+    assert_allclose(model.predict(rows), model.predict(X))
+    adapted = model.adapt(rows, y)
+    assert_allclose(adapted.predict(rows), model.adapt(X, y).predict(X))
+    model.set_params(warm_start=True)
+    dense, other = copy.deepcopy(model), copy.deepcopy(model)
+    dense.meta_fit(tasks)
+    other.meta_fit([(sparse.csr_array(X), y) for X, y in tasks])
+    assert_allclose(dense.predict(X), other.predict(X))
+
+
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+@pytest.mark.parametrize("early_stopping", [False, True])
+def test_the_task_that_diverges_is_named_also_beside_held_out_tasks(early_stopping):
+    tasks = {
+        f"T{i}": (X * (1e40 if i == 13 else 1), y)
+        for i, (X, y) in enumerate(make_linear_tasks(20, 8, 3, random_state=0))
+    }
+    model = fast(
+        ReptileRegressor,
+        standardize=False,
+        meta_batch_size=20,
+        early_stopping=early_stopping,
+        random_state=3,
+    )
+    with pytest.raises(ValueError, match="task 'T13'"):
+        model.meta_fit(tasks)
+
+
+def test_tasks_of_one_row_are_not_held_out():
+    tasks = make_linear_tasks(30, 8, 3, random_state=0)
+    small = [(X[:1], y[:1]) for X, y in tasks[6:]]
+    auto = fast(ReptileRegressor, adapt_steps="auto").meta_fit(tasks[:6] + small)
+    assert len(auto.adapt_steps_) > 0
+    stopping = fast(ReptileRegressor, early_stopping=True).meta_fit(tasks[:6] + small)
+    assert np.isfinite(stopping.validation_scores_).all()
+    alone = fast(ReptileRegressor, adapt_steps="auto").meta_fit(small)
+    assert np.isfinite(alone.adapt(*tasks[0]).predict(tasks[0][0])).all()
+    with pytest.raises(ValueError, match="two rows or more"):
+        fast(ReptileRegressor, early_stopping=True).meta_fit(small)
+
+
+def test_a_task_is_left_to_train_on_whatever_fraction_validates(linear_tasks):
+    model = fast(ReptileRegressor, early_stopping=True, validation_fraction=0.99)
+    assert model.meta_fit(linear_tasks[:5]).n_tasks_ == 5
+
+
+@pytest.mark.parametrize("params", [{}, {"solver": "adam", "batch_size": 3}], ids=str)
+def test_adapt_draws_no_numbers_from_the_generator_given(params, linear_tasks):
+    shared = np.random.RandomState(0)
+    model = fast(ReptileRegressor, random_state=shared, **params)
+    model.meta_fit(linear_tasks)
+    before = shared.get_state()[2]
+    model.adapt(*linear_tasks[0])
+    assert shared.get_state()[2] == before
+
+
+def test_weights_that_are_shown_cannot_be_written_to(regressor):
+    with pytest.raises(ValueError, match="read-only"):
+        regressor.prior_coefs_[0][...] = 0.0
+
+
+def test_warm_start_takes_tasks_with_fewer_classes_of_their_own():
+    rng = np.random.default_rng(0)
+    tasks = [(rng.normal(size=(12, 2)), rng.permutation(12) % n) for n in [4] * 8]
+    fewer = [(X, y % 2) for X, y in tasks]
+    model = fast(ReptileClassifier, task_classes="own", warm_start=True)
+    model.meta_fit(tasks).meta_fit(fewer)
+    assert model.adapt(*tasks[0]).predict_proba(tasks[0][0]).shape == (12, 4)
+    model = fast(ReptileClassifier, task_classes="own", warm_start=True)
+    with pytest.raises(ValueError, match="outputs for 2 classes per task"):
+        model.meta_fit(fewer).meta_fit(tasks)
+
+
+def test_automatic_steps_that_diverge_are_not_chosen():
+    tasks = make_linear_tasks(30, 12, 3, random_state=0)
+    model = ReptileRegressor(
+        (16,), activation="relu", standardize=False, learning_rate=0.5, inner_steps=1
+    )
+    model.set_params(alpha=0.0, adapt_steps="auto", max_iter=20, random_state=0)
+    with np.errstate(all="ignore"):
+        adapted = model.meta_fit(tasks).adapt(*tasks[0])
+    assert np.isfinite(adapted.predict(tasks[0][0])).all()
+
+
+def test_early_stopping_validates_with_the_steps_that_adaptation_takes(linear_tasks):
+    scores = [
+        fast(ReptileRegressor, early_stopping=True, adapt_steps=n)
+        .meta_fit(linear_tasks)
+        .validation_scores_
+        for n in (1, 50)
+    ]
+    assert not np.allclose(*scores)

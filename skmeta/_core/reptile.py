@@ -10,8 +10,6 @@ from skmeta._core.network import loss_and_gradient
 from skmeta._core.rates import RateState, update_rates
 from skmeta._core.tasks import draw_support_size, draw_tasks, relabel, split_rows
 
-TINY = 1e-300  # keeps a task without rows (padding) from dividing by zero
-
 
 @dataclass(frozen=True)
 class Settings:
@@ -148,7 +146,9 @@ def _descent_problem(network, state, batch, settings, n_steps, rng):
         )
     factor = state.rate_factor(settings.groups)
     rate = settings.learning_rate * factor
-    pull = (settings.alpha / np.maximum(batch.n_rows, TINY))[:, None]
+    has_rows = batch.n_rows > 0  # without rows a task stays at the start
+    pull = np.where(has_rows, settings.alpha / np.where(has_rows, batch.n_rows, 1), 0)
+    pull = pull[:, None]
     if settings.alpha > 0.0:
         strength = (pull / factor).astype(factor.dtype)
         objective = descent.pulled(objective, state.start, strength)

@@ -17,7 +17,9 @@ class Scaling:
     y_scale: float = 1.0
 
     def transform_X(self, X):
-        """Standardised copy of X, dense or CSR, in X's own dtype."""
+        """Standardised copy of X in X's own dtype; CSR stays so if it can."""
+        if sparse.issparse(X) and self.x_mean.any():
+            X = X.toarray()  # learned from dense rows, so X is to be centred
         if sparse.issparse(X):
             X = X.copy()
             inplace_column_scale(X, (1.0 / self.x_scale).astype(X.dtype))

@@ -50,5 +50,6 @@ def best_steps(network, state, episodes, settings, rng):
     table = []
     for n_support, draws in episodes.items():
         curve = query_losses(network, state, draws, settings, STEPS[-1], rng)
-        table.append((n_support, STEPS[int(np.argmin(curve[list(STEPS)]))]))
+        curve = np.nan_to_num(curve[list(STEPS)], nan=np.inf)  # diverged
+        table.append((n_support, STEPS[int(np.argmin(curve))]))
     return np.array(table, dtype=np.intp)
