@@ -108,7 +108,8 @@ def test_no_regressor_diverges_on_wild_tasks(learning_rate, hidden, loss, wild):
     ).meta_fit(wild)
     largest = max(np.abs(y).max() for _, y in wild)
     rng = np.random.default_rng(0)
-    for X, y in support_of(wild[::4], rng):
+    every = 1 if (learning_rate, loss) == (0.5, "squared_error") else 4  # for time
+    for X, y in support_of(wild[::every], rng):
         adapted = model.adapt(X, y)
         before, after = model.predict(X), adapted.predict(X)
         assert np.isfinite(after).all()
