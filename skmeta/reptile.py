@@ -414,13 +414,12 @@ class BaseReptile(CallbackSupportMixin, BaseMetaLearner):
         n = X.shape[0]
         if hasattr(X, "toarray"):
             n = max(1, PREDICT_CELLS // X.shape[1])
-        return np.concatenate(
-            [
-                network.predict(net, theta, self._scaling.transform_X(rows)[None])[0]
-                for start in range(0, X.shape[0], n)
-                for rows in [self._dense(X[start : start + n])]
-            ]
-        )
+
+        def outputs(rows):
+            rows = self._scaling.transform_X(self._dense(rows))
+            return network.predict(net, theta, rows[None])[0]
+
+        return np.concatenate([outputs(X[i : i + n]) for i in range(0, X.shape[0], n)])
 
 
 _NON_FINITE = (
