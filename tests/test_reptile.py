@@ -75,7 +75,7 @@ def test_tasks_in_a_dict_may_come_in_any_order_of_their_ids(linear_tasks, linear
     [
         lambda i: f"{i:02d}",
         lambda i: i + 0.5,
-        lambda i: np.datetime64("2020-01-01") + i,
+        lambda i: np.datetime64("2020-01-01") + np.timedelta64(i, "D"),
         lambda i: ("store", i),
         lambda i: (i,),
         lambda i: i % 2 == 0,
