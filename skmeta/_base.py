@@ -255,7 +255,6 @@ class BaseMetaLearner(BaseEstimator):
     # -- rows and targets -------------------------------------------------------------
 
     def _validate_rows(self, X, y, *, reset, dtype):
-        labels = hasattr(self, "predict_proba")
         X, y = validate_data(
             self,
             X,
@@ -263,14 +262,13 @@ class BaseMetaLearner(BaseEstimator):
             reset=reset,
             accept_sparse="csr",
             dtype=dtype,
-            y_numeric=not labels,
+            y_numeric=not self._takes_labels,
         )
-        return X, y if labels else y.astype(np.float64, copy=False)
+        return X, y if self._takes_labels else y.astype(np.float64, copy=False)
 
     def _takes_numbers(self, y):
         """Whether the targets are numbers: a regressor's, or labels that are floats."""
-        labels = hasattr(self, "predict_proba")
-        return not labels or np.asarray(y).dtype.kind == "f"
+        return not self._takes_labels or np.asarray(y).dtype.kind == "f"
 
     def _validate_weight(self, sample_weight, X):
         if sample_weight is None:
@@ -349,6 +347,8 @@ _ZERO_SHOT = (
 class RegressionTargets:
     """Targets of a regressor: one column of numbers, standardised."""
 
+    _takes_labels = False
+
     def _fit_targets(self, y, starts, again):
         return y[:, None], None
 
@@ -364,6 +364,8 @@ class RegressionTargets:
 
 class ClassificationTargets:
     """Targets of a classifier: one column of 0 and 1, or one column per class."""
+
+    _takes_labels = True
 
     def _fit_targets(self, y, starts, again):
         check_classification_targets(y)

@@ -69,8 +69,8 @@ def check_aligned(**tables):
         for name, table in tables.items()
         if hasattr(getattr(table, "index", None), "equals")
     }
+    first = next(iter(labelled), None)
     for name, index in labelled.items():
-        first = next(iter(labelled))
         reference = labelled[first]
         if len(index) == len(reference) and not index.equals(reference):
             raise ValueError(
@@ -248,8 +248,8 @@ def naming_the_task(task, *tables):
 
 def _first_bad_row(tables):
     """The first row with a value that is missing, infinite or text, or None."""
-    rows = [row for table in tables for row in [_bad_row(table)] if row is not None]
-    return min(rows, default=None)
+    rows = [_bad_row(table) for table in tables]
+    return min((row for row in rows if row is not None), default=None)
 
 
 def _bad_row(table):

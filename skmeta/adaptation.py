@@ -273,21 +273,24 @@ def _inside(estimator):
     return None
 
 
+def _find_meta_learner(estimator):
+    """The meta-learner inside a composition, or None."""
+    while estimator is not None and not isinstance(estimator, BaseMetaLearner):
+        estimator = _inside(estimator)
+    return estimator
+
+
 def _meta_learner(estimator, verb):
-    """The meta-learner inside a composition."""
-    inner = estimator
-    while not isinstance(inner, BaseMetaLearner):
-        inner = _inside(inner)
-        if inner is None:
-            raise _no_meta_learner(estimator, verb)
+    """The meta-learner inside a composition; an error if there is none."""
+    inner = _find_meta_learner(estimator)
+    if inner is None:
+        raise _no_meta_learner(estimator, verb)
     return inner
 
 
 def has_own_classes(estimator):
     """Whether each task brings its own classes to the meta-learner inside."""
-    inner = estimator
-    while inner is not None and not isinstance(inner, BaseMetaLearner):
-        inner = _inside(inner)
+    inner = _find_meta_learner(estimator)
     return inner is not None and inner._n_way is not None
 
 

@@ -296,8 +296,10 @@ class BaseReptile(CallbackSupportMixin, BaseMetaLearner):
 
     def _rate_sharing(self, net):
         """Which parameters share a learned rate; None where rates are not learned."""
-        if self.solver == "adam" or self.learn_rates != "auto":
-            return None if self.solver == "adam" else self.learn_rates
+        if self.solver == "adam":
+            return None
+        if self.learn_rates != "auto":
+            return self.learn_rates
         few_parameters = net.layout.n_layers == 1
         much_signal = net.loss in ("squared_error", "huber")
         return "parameter" if few_parameters or much_signal else "layer"

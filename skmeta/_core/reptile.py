@@ -108,12 +108,13 @@ def adaptation_path(network, state, theta, batch, settings, n_steps, rng):
 
     By backtracking on all rows; with Adam, and without safeguards, as in training.
     """
-    if settings.solver == "sgd" and settings.safe:
+    backtracks = settings.solver == "sgd" and settings.safe
+    if backtracks:
         settings = replace(settings, batch_size=None)
-        problem = _descent_problem(network, state, batch, settings, n_steps, rng)
+    problem = _descent_problem(network, state, batch, settings, n_steps, rng)
+    if backtracks:
         yield from descent.backtracking(*problem, theta, n_steps)
         return
-    problem = _descent_problem(network, state, batch, settings, n_steps, rng)
     yield theta
     if settings.solver == "adam":
         path = descent.adam(*problem, theta, n_steps, state.adam)
