@@ -5,8 +5,10 @@ from abc import abstractmethod
 from itertools import pairwise
 
 import numpy as np
-from sklearn.base import BaseEstimator, _fit_context
+from sklearn.base import BaseEstimator, _fit_context, is_classifier, is_regressor
 from sklearn.exceptions import NotFittedError
+from sklearn.utils import get_tags
+from sklearn.utils._param_validation import HasMethods
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import (
     _check_sample_weight,
@@ -15,6 +17,7 @@ from sklearn.utils.validation import (
 )
 
 from skmeta import __version__
+from skmeta._base_model import fit_base, out_of_task, raw_prediction
 from skmeta._core.network import Batch
 from skmeta._core.scaling import fit_scaling, identity_scaling
 from skmeta._core.tasks import ABSENT, TaskTable
@@ -82,6 +85,11 @@ class BaseMetaLearner(BaseEstimator):
     A subclass implements `_meta_train`, `_adapt_to`, `_forget` and `_raw_outputs`.
     """
 
+    _parameter_constraints: dict = {
+        "base_estimator": [HasMethods(["fit", "predict"]), None]
+    }
+
+    base_estimator = None  # of a meta-learner without this parameter
     _n_way = None  # outputs for the classes of any one task, where each has its own
 
     __metadata_request__fit = {"task": True}
@@ -135,6 +143,7 @@ class BaseMetaLearner(BaseEstimator):
         with restored_on_error(self):
             check_aligned(X=X, y=y, sample_weight=sample_weight, task=task)
             again = self._continues()
+            self._check_base(again)
             tables = (X, y) if self._takes_numbers(y) else (X,)
             with naming_the_task(task, *tables):
                 X, y = self._validate_rows(X, y, reset=not again, dtype=DTYPES)
@@ -152,14 +161,20 @@ class BaseMetaLearner(BaseEstimator):
         present, codes = np.unique(codes[order], return_inverse=True)
         starts = np.concatenate([[0], np.cumsum(np.bincount(codes))])
         Y, n_classes = self._fit_targets(y, starts, again)
+        if again:
+            base = self._base_offset(X)
+        else:
+            base = self._fit_base(X, y, weight, codes)
+        Y, offset = self._to_correct(Y, base)
         if not again:
-            self._scaling = self._fit_scaling(X, y, weight)
+            self._scaling = self._fit_scaling(X, Y, weight)
         table = TaskTable(
             self._scaling.transform_X(X),
             self._scaling.transform_y(Y).astype(X.dtype, copy=False),
             weight,
             starts,
             n_classes,
+            None if offset is None else offset.astype(X.dtype, copy=False),
         )
         self.n_tasks_ = table.n_tasks + (self.n_tasks_ if again else 0)
         self.n_adapt_rows_ = 0
@@ -282,26 +297,41 @@ class BaseMetaLearner(BaseEstimator):
 
     def _one_task(self, X, y, weight):
         """A `Batch` of one task, in the model's scaling."""
-        Y, offset = self._new_targets(y)
+        Y, absent = self._new_targets(y)
+        Y, offset = self._to_correct(Y, self._base_offset(X))
         X = self._scaling.transform_X(self._dense(X))
         return Batch(
             X=X[None],
-            Y=Y.astype(X.dtype, copy=False)[None],
+            Y=self._scaling.transform_y(Y).astype(X.dtype, copy=False)[None],
             weight=(weight / weight.sum()).astype(X.dtype)[None],
             n_rows=np.array([weight.sum()]),
-            offset=offset,
+            # a model has one of the two: own classes rule out a base model
+            offset=absent if offset is None else offset.astype(X.dtype)[None],
         )
 
     @staticmethod
     def _dense(X):
         return X.toarray() if hasattr(X, "toarray") else X
 
-    def _validated_outputs(self, X):
+    def _validate_new(self, X):
+        """Rows to predict, validated."""
         check_is_fitted(self)
         if self._is_zero_shot() and called_by_scorer():
             warnings.warn(_ZERO_SHOT.format(self), ZeroShotWarning, stacklevel=3)
-        X = validate_data(self, X, reset=False, accept_sparse="csr", dtype=self._dtype)
-        return self._raw_outputs(X)
+        return validate_data(
+            self, X, reset=False, accept_sparse="csr", dtype=self._dtype
+        )
+
+    def _validated_outputs(self, X):
+        """Outputs (n, o) for rows to predict, with those of a base classifier.
+
+        What a base regressor adds is in the user's units: `RegressionTargets._decode`.
+        """
+        X = self._validate_new(X)
+        Z, base = self._raw_outputs(X), None
+        if self._takes_labels:
+            base = self._base_offset(X)
+        return Z if base is None else Z + base.astype(Z.dtype)
 
     def _is_zero_shot(self):
         """Whether the model knows several tasks and is adapted to none."""
@@ -311,6 +341,48 @@ class BaseMetaLearner(BaseEstimator):
         """Whether this `fit` goes on from an earlier one."""
         return getattr(self, "warm_start", False) and self.__sklearn_is_fitted__()
 
+    # -- base model -------------------------------------------------------------------
+
+    def _check_base(self, again):
+        """Refuse a base model of the wrong kind, or one that comes or goes."""
+        base, fitted = self.base_estimator, getattr(self, "base_estimator_", None)
+        if again and (base is None) != (fitted is None):
+            raise ValueError(
+                "warm_start=True goes on from an earlier fit, which had "
+                f"base_estimator={fitted!r}; now it is {base!r}. Put it back, or set "
+                "warm_start=False to begin anew."
+            )
+        right = is_classifier if self._takes_labels else is_regressor
+        if base is not None and not right(base):
+            needed = right.__name__.removeprefix("is_")
+            raise TypeError(
+                f"base_estimator of {type(self).__name__} must be a {needed}, to "
+                f"predict what it corrects; got {base!r}. Pass a {needed} of "
+                "scikit-learn, or None."
+            )
+
+    def _fit_base(self, X, y, weight, codes):
+        """Fit the base model; returns what it says out of task (n, o), or None."""
+        vars(self).pop("base_estimator_", None)  # of an earlier fit
+        base = self.base_estimator
+        if base is None:
+            return None
+        offset = out_of_task(base, X, y, weight, codes, self._base_classes())
+        self.base_estimator_ = fit_base(base, X, y, weight)
+        return offset
+
+    def _base_offset(self, X):
+        """What the base model says of validated X (n, d): (n, o), or None.
+
+        Of numbers in the user's units, of labels as log-odds or log-probabilities.
+        """
+        if not hasattr(self, "base_estimator_"):
+            return None
+        return raw_prediction(self.base_estimator_, X, self._base_classes())
+
+    def _base_classes(self):
+        return self.classes_ if self._takes_labels else None
+
     # -- scikit-learn -----------------------------------------------------------------
 
     def __sklearn_is_fitted__(self):
@@ -318,7 +390,8 @@ class BaseMetaLearner(BaseEstimator):
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
-        tags.input_tags.sparse = True
+        base = self.base_estimator
+        tags.input_tags.sparse = base is None or get_tags(base).input_tags.sparse
         return tags
 
     def __getstate__(self):
@@ -353,13 +426,22 @@ class RegressionTargets:
         return y[:, None], None
 
     def _new_targets(self, y):
-        return self._scaling.transform_y(y)[:, None], None
+        return y[:, None], None
 
-    def _fit_scaling(self, X, y, weight):
+    def _to_correct(self, Y, base):
+        """Targets and offset of the correction: what the base model leaves over."""
+        return (Y if base is None else Y - base), None
+
+    def _fit_scaling(self, X, Y, weight):
         if not self.standardize:
             return identity_scaling(X.shape[1])
         robust = getattr(self, "loss", None) == "huber"
-        return fit_scaling(X, y, weight, robust_y=robust)
+        return fit_scaling(X, Y[:, 0], weight, robust_y=robust)
+
+    def _decode(self, Z, X):
+        """Predictions in the user's units, from outputs Z (n, 1) for validated X."""
+        y, base = self._scaling.inverse_y(Z[:, 0]), self._base_offset(X)
+        return y if base is None else y + base[:, 0].astype(y.dtype)
 
 
 class ClassificationTargets:
@@ -380,6 +462,13 @@ class ClassificationTargets:
         return self._indicator(codes, len(self.classes_)), None
 
     def _fit_own_classes(self, y, starts, again):
+        if self.base_estimator is not None:
+            raise ValueError(
+                f"base_estimator={self.base_estimator!r} needs labels that all tasks "
+                "share, but with task_classes='own' each task has its own. Set "
+                "base_estimator=None, or task_classes='shared' if a label means the "
+                "same in every task."
+            )
         parts = [np.unique(y[a:b], return_inverse=True) for a, b in pairwise(starts)]
         n_classes = np.array([len(classes) for classes, _ in parts])
         n_way = int(n_classes.max())
@@ -417,6 +506,10 @@ class ClassificationTargets:
         offset = np.where(absent, ABSENT, 0.0)[None, None, :].astype(self._dtype)
         return np.eye(self._n_way)[np.searchsorted(classes, y)], offset
 
+    def _to_correct(self, Y, base):
+        """Targets and offset of the correction: what the base model says is added."""
+        return Y, base
+
     def _codes(self, y):
         unknown = np.setdiff1d(y, self.classes_)
         if len(unknown):
@@ -447,7 +540,7 @@ class ClassificationTargets:
         Z = self._validated_outputs(X)
         return Z if self._n_way is None else Z[:, : len(self.classes_)]
 
-    def _fit_scaling(self, X, y, weight):
+    def _fit_scaling(self, X, Y, weight):
         if not self.standardize:
             return identity_scaling(X.shape[1])
         return fit_scaling(X, None, weight)

@@ -24,6 +24,8 @@ class TaskTable:
     starts : ndarray of int of shape (n_tasks + 1,)
     n_classes : ndarray of int of shape (n_tasks,) or None
         Where each task brings its own classes: how many of the o columns of Y it uses.
+    offset : ndarray of shape (n_rows, o) or None
+        What a base model says of each row, added to the network's output.
     """
 
     X: np.ndarray
@@ -31,6 +33,7 @@ class TaskTable:
     weight: np.ndarray
     starts: np.ndarray
     n_classes: np.ndarray | None = None
+    offset: np.ndarray | None = None
 
     @property
     def n_tasks(self):
@@ -51,6 +54,7 @@ class TaskTable:
             weight=self.weight[rows],
             starts=np.concatenate([[0], np.cumsum(self.sizes[tasks])]),
             n_classes=None if self.n_classes is None else self.n_classes[tasks],
+            offset=None if self.offset is None else self.offset[rows],
         )
 
 
@@ -71,10 +75,6 @@ def stack(table, tasks, rows, present):
     n_rows = weight.sum(axis=1)
     X = table.X[index.ravel()]
     X = X.toarray() if sparse.issparse(X) else X
-    offset = None
-    if table.n_classes is not None:
-        absent = np.arange(table.Y.shape[1]) >= table.n_classes[tasks][:, None]
-        offset = np.where(absent, ABSENT, 0.0)[:, None, :].astype(table.Y.dtype)
     return Batch(
         X=X.reshape(*index.shape, -1),
         Y=table.Y[index],
@@ -83,8 +83,20 @@ def stack(table, tasks, rows, present):
             table.Y.dtype
         ),
         n_rows=n_rows,
-        offset=offset,
+        offset=_offset(table, tasks, index, present),
     )
+
+
+def _offset(table, tasks, index, present):
+    """Offset of each row (T, n, o), or of all rows of a task (T, 1, o), or None."""
+    offset = None
+    if table.offset is not None:
+        offset = np.where(present[..., None], table.offset[index], 0.0)
+    if table.n_classes is not None:
+        absent = np.arange(table.Y.shape[1]) >= table.n_classes[tasks][:, None]
+        absent = np.where(absent, ABSENT, 0.0)[:, None, :].astype(table.Y.dtype)
+        offset = absent if offset is None else offset + absent
+    return offset
 
 
 def shuffled_rows(rng, sizes):
