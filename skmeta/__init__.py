@@ -8,10 +8,13 @@ one should start, so that a handful of rows is enough.
 __version__ = "0.1.0.dev0"
 
 from skmeta.adaptation import adapt, meta_fit, partial_adapt
+from skmeta.empirical_bayes import EmpiricalBayesClassifier, EmpiricalBayesRegressor
 from skmeta.few_shot import FewShotClassifier, FewShotRegressor
 from skmeta.reptile import ReptileClassifier, ReptileRegressor
 
 __all__ = [
+    "EmpiricalBayesClassifier",
+    "EmpiricalBayesRegressor",
     "FewShotClassifier",
     "FewShotRegressor",
     "ReptileClassifier",

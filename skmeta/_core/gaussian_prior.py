@@ -1,0 +1,188 @@
+r"""Linear tasks with Gaussian noise: their evidence under a Gaussian prior, posteriors.
+
+Task t has rows X and targets y = X theta + noise, with theta ~ N(m, s2 L L') and noise
+N(0, s2): L is the spread between tasks in units of the noise. The evidence of a task is
+
+    log N(y; X m, s2 (I + Z Z')),    Z = X L.
+
+Given L, the best mean m is generalised least squares and the best s2 the mean squared
+whitened residual, both closed forms, so only L is searched for (Bates & DebRoy, 2004).
+"""
+
+from dataclasses import dataclass, replace
+from typing import NamedTuple
+
+import numpy as np
+
+RIDGE = 1e-9  # relative: of several means that fit equally well, the smallest
+PINNED = 1e9  # relative: holds a coefficient of the mean at zero
+NOISE_FLOOR = 1e-10  # least noise variance, of standardised targets
+
+
+class Evidence(NamedTuple):
+    """The log evidence at its best mean and noise, given the spread L."""
+
+    value: float
+    D: np.ndarray  # (P, P), the gradient in L is D L
+    mean: np.ndarray  # (P,)
+    mean_slope: np.ndarray  # (P,) zero: the mean is the best one already
+    noise: float
+    precision: np.ndarray  # (P, P) of the mean, in units of 1 / noise
+    state: None = None
+
+
+@dataclass(frozen=True)
+class GaussianTasks:
+    """What the evidence needs of the tasks: at most P rows of each, by QR.
+
+    Rotating a task's rows changes neither the noise nor the evidence, and rotated into
+    a triangle all but the first P rows are zero; of their targets only the sum of
+    squares is kept. So no cost depends on the number of rows.
+    """
+
+    R: np.ndarray  # (T, K, P), padded with zeros
+    z: np.ndarray  # (T, K)
+    n_rows: np.ndarray  # (T,) sums of sample weights
+    residual: np.ndarray  # (T,) sum of squares of the rows left out
+    fit_intercept: bool = True  # whether the last column of R is the intercept's
+    pin_slopes: bool = False  # whether the slopes of the mean are held at zero
+
+    @property
+    def n_tasks(self):
+        return len(self.R)
+
+    @property
+    def n_coefficients(self):
+        return self.R.shape[-1]
+
+    def subset(self, tasks):
+        return replace(
+            self,
+            R=self.R[tasks],
+            z=self.z[tasks],
+            n_rows=self.n_rows[tasks],
+            residual=self.residual[tasks],
+        )
+
+    def _held(self, precision):
+        """The precision of a mean, with what holds it in place."""
+        size = np.trace(precision) / len(precision) + RIDGE
+        held = np.full(len(precision), PINNED if self.pin_slopes else RIDGE)
+        if self.fit_intercept:
+            held[-1] = RIDGE
+        return precision + size * np.diag(held)
+
+    def mean_coordinates(self, mean):
+        """Where to begin with the mean, and directions to search: there are none."""
+        return np.zeros(self.n_coefficients), np.zeros((self.n_coefficients, 0))
+
+    def evidence(self, L, mean=None, state=None):
+        """Log evidence of all tasks together, maximised over mean and noise."""
+        rows, log_det = _whiten(self, L)
+        moments = _products(rows)
+        precision = self._held(moments[:-1, :-1])
+        mean = np.linalg.solve(precision, moments[:-1, -1])
+        error = rows[..., -1] - rows[..., :-1] @ mean
+        squares = (error**2).sum() + self.residual.sum()
+        n = self.n_rows.sum()
+        noise = max(squares / n, NOISE_FLOOR)
+        h = np.einsum("tkp,tk->tp", rows[..., :-1], error)
+        return Evidence(
+            value=-0.5
+            * (n * np.log(2 * np.pi * noise) + squares / noise + log_det.sum()),
+            D=h.T @ h / noise - moments[:-1, :-1],
+            mean=mean,
+            mean_slope=np.zeros(len(L)),
+            noise=noise,
+            precision=precision,
+        )
+
+    def log_density(self, prior):
+        """Log evidence of each task under a given prior, shape (T,)."""
+        rows, log_det = _whiten(self, prior.factor / np.sqrt(prior.noise))
+        error = rows[..., -1] - rows[..., :-1] @ prior.mean
+        squares = (error**2).sum(axis=-1) + self.residual
+        noise = self.n_rows * np.log(2 * np.pi * prior.noise)
+        return -0.5 * (noise + squares / prior.noise + log_det)
+
+    def pooled(self):
+        """Least squares of all rows as one task."""
+        moments = _products(np.concatenate([self.R, self.z[..., None]], axis=-1))
+        return np.linalg.solve(self._held(moments[:-1, :-1]), moments[:-1, -1])
+
+    def constant(self):
+        """Coefficients that predict the mean of all rows."""
+        return self.with_pinned_slopes().pooled()
+
+    def with_pinned_slopes(self):
+        """The same tasks, if slopes are zero on average."""
+        return replace(self, pin_slopes=True)
+
+    def loss(self, theta):
+        """Root mean squared error of each task under fixed coefficients, (T,)."""
+        squares = ((self.z - self.R @ theta) ** 2).sum(axis=-1) + self.residual
+        return np.sqrt(squares / self.n_rows)
+
+    def prior_loss(self, prior):
+        return self.loss(prior.mean)
+
+
+def gather(parts, fit_intercept):
+    """`GaussianTasks` of a list of (X, y, weight), one task each."""
+    compressed = [_compress(*part) for part in parts]
+    longest = max(len(rows) for rows, _ in compressed)
+    padded = np.zeros((len(parts), longest, compressed[0][0].shape[1]))
+    for task, (rows, _) in enumerate(compressed):
+        padded[task, : len(rows)] = rows
+    return GaussianTasks(
+        R=padded[..., :-1],
+        z=padded[..., -1],
+        n_rows=np.array([weight.sum() for _, _, weight in parts]),
+        residual=np.array([left for _, left in compressed]),
+        fit_intercept=fit_intercept,
+    )
+
+
+def _compress(X, y, weight):
+    """At most P rows [X y] with the same products, and the squares left over in y."""
+    rows = np.column_stack([X, y]) * np.sqrt(weight)[:, None]
+    n_coefficients = X.shape[1]
+    if len(rows) <= n_coefficients:
+        return rows, 0.0
+    rows = np.linalg.qr(rows, mode="r")
+    return rows[:n_coefficients], (rows[n_coefficients:, -1] ** 2).sum()
+
+
+def _products(rows):
+    """Sum of the products of rows (T, K, P)."""
+    rows = rows.reshape(-1, rows.shape[-1])
+    return rows.T @ rows
+
+
+def _whiten(tasks, L):
+    """Rows [R z] (T, K, P + 1) of unit covariance, and log det(I + Z Z') (T,)."""
+    Z = tasks.R @ L
+    covariance = Z @ Z.swapaxes(-1, -2)
+    covariance += np.eye(covariance.shape[-1])
+    C = np.linalg.cholesky(covariance)
+    rows = np.linalg.solve(C, np.concatenate([tasks.R, tasks.z[..., None]], axis=-1))
+    return rows, 2 * np.log(np.diagonal(C, axis1=-2, axis2=-1)).sum(axis=-1)
+
+
+def condition(mean, factor, noise, X, y, weight):
+    """Posterior mean (P,) and factor (P, r) of coefficients, given rows of a task.
+
+    Conditioning on some rows and then on others is conditioning on all of them. All
+    arguments may have a leading task axis.
+    """
+    scale = np.sqrt(weight / noise)
+    Z = (X @ factor) * scale[..., None]
+    error = (y - (X @ mean[..., None])[..., 0]) * scale
+    C = np.linalg.cholesky(Z.swapaxes(-1, -2) @ Z + np.eye(Z.shape[-1]))
+    # factor C^-T is a factor of the posterior covariance, factor (C C')^-1 factor'
+    right = np.concatenate(
+        [factor.swapaxes(-1, -2), Z.swapaxes(-1, -2) @ error[..., None]], axis=-1
+    )
+    solved = np.linalg.solve(C, right)
+    posterior = solved[..., :-1].swapaxes(-1, -2)
+    return mean + (posterior @ solved[..., -1:])[..., 0], posterior

@@ -1,0 +1,404 @@
+r"""The Gaussian prior of logistic models: Laplace evidence, its gradient, posteriors.
+
+Task t has rows X, labels y and coefficients theta ~ N(m, Sigma), Sigma = L L'. Write
+theta = m + L u with u ~ N(0, I). About the mode of u the posterior is nearly normal,
+and the evidence of the task nearly
+
+    log p(y | theta) - u'u / 2 - log det(I + L' H L) / 2,    H = X' W X,
+
+all at the mode, W the curvature of the log-likelihood in the logits. Its maximum, not
+that of EM about such modes, is sought: EM holds the determinant's dependence on the
+mode fixed, and so finds spreads several times too small (Breslow & Lin, 1995).
+
+Coefficients of o outputs are laid out (o, d): one output for two classes, else one per
+class.
+"""
+
+from dataclasses import dataclass, replace
+from typing import NamedTuple
+
+import numpy as np
+from scipy.special import expit, logsumexp, softmax
+
+from skmeta._core.network import LOSSES
+
+MEAN_DEVIATION = 2.5  # of a weak prior on the mean, as Gelman et al. (2008) advise
+PINNED = 1e-5  # deviation that holds a coefficient of the mean at zero
+STACK_CELLS = 2**23  # numbers of one stack
+MAX_NEWTON = 50
+MODE_TOL = 1e-11  # of the Newton decrement: twice what a step can still gain
+
+
+class Stack(NamedTuple):
+    """Rows of T tasks, padded; ``weight`` is 0 on padding."""
+
+    X: np.ndarray  # (T, n, d)
+    Y: np.ndarray  # (T, n, o)
+    weight: np.ndarray  # (T, n)
+    offset: np.ndarray  # (T, n, o)
+
+
+@dataclass(frozen=True)
+class LogisticTasks:
+    """Tasks in stacks of about equal size, and where each stood in the user's order."""
+
+    parts: list  # of (X, Y, weight, offset)
+    stacks: list
+    order: list  # of index arrays, one per stack
+    fit_intercept: bool  # whether the last column of X is the intercept's
+    pin_slopes: bool = False  # whether the slopes of the mean are held at zero
+
+    @property
+    def n_tasks(self):
+        return sum(map(len, self.order))
+
+    @property
+    def n_coefficients(self):
+        stack = self.stacks[0]
+        return stack.X.shape[-1] * stack.Y.shape[-1]
+
+    def subset(self, tasks):
+        subset = gather([self.parts[task] for task in tasks], self.fit_intercept)
+        return replace(subset, pin_slopes=self.pin_slopes)
+
+    def with_pinned_slopes(self):
+        """The same tasks, if slopes are zero on average."""
+        return replace(self, pin_slopes=True)
+
+    def mean_coordinates(self, mean):
+        """Where to begin with the mean, and directions of unit curvature about it."""
+        if mean is None:
+            mean = self.pooled()
+        none = np.zeros((len(mean), 1))
+        terms = [_evidence(stack, mean, none) for stack in self.stacks]
+        precision = sum(term.precision for term in terms) + self._weak
+        values, vectors = np.linalg.eigh(precision / self.n_tasks)
+        return mean, vectors / np.sqrt(values)
+
+    @property
+    def _weak(self):
+        """Precision of the weak prior on the mean."""
+        stack = self.stacks[0]
+        shape = stack.Y.shape[-1], stack.X.shape[-1]
+        deviation = np.full(shape, PINNED if self.pin_slopes else MEAN_DEVIATION)
+        if self.fit_intercept:
+            deviation[:, -1] = MEAN_DEVIATION
+        return np.diag(deviation.ravel() ** -2.0)
+
+    def pooled(self):
+        """Coefficients of all rows as one task, held by the weak prior alone."""
+        L = np.sqrt(np.linalg.inv(self._weak))
+        pooled = Stack(
+            *(
+                np.concatenate(
+                    [field.reshape(-1, *field.shape[2:]) for field in fields]
+                )
+                for fields in zip(*self.stacks, strict=True)
+            )
+        )
+        pooled = Stack(*(field[None] for field in pooled))
+        return find_mode(pooled, np.zeros(len(L)), L).theta[0]
+
+    def constant(self):
+        """Coefficients that predict the frequencies of the classes in all rows."""
+        return self.with_pinned_slopes().pooled()
+
+    def evidence(self, L, mean, state=None):
+        """Laplace evidence of all tasks together."""
+        state = state or [None] * len(self.stacks)
+        terms = [
+            _evidence(stack, mean, L, u)
+            for stack, u in zip(self.stacks, state, strict=True)
+        ]
+        weak = self._weak
+        return Evidence(
+            value=sum(term.value.sum() for term in terms) - 0.5 * mean @ weak @ mean,
+            D=sum(term.D for term in terms),
+            mean=mean,
+            mean_slope=sum(term.mean_slope for term in terms) - weak @ mean,
+            noise=1.0,
+            precision=sum(term.precision for term in terms) + weak,
+            state=[term.u for term in terms],
+        )
+
+    def log_density(self, prior):
+        """Laplace evidence of each task under a given prior, shape (T,)."""
+        value, L = np.empty(self.n_tasks), prior.factor
+        for stack, order in zip(self.stacks, self.order, strict=True):
+            mode = find_mode(stack, prior.mean, L)
+            value[order] = mode.value - _posterior_covariance(mode, L)[1]
+        return value
+
+    def loss(self, theta):
+        """Mean log-loss of each task under fixed coefficients, (T,)."""
+        return self._loss(lambda stack: probabilities(logits(stack, theta[None])))
+
+    def prior_loss(self, prior):
+        """The same, averaged over the prior."""
+
+        def average(stack):
+            blocks = prior.factor.reshape(stack.Y.shape[-1], stack.X.shape[-1], -1)
+            factor = np.einsum("tnd,odr->tnor", stack.X, blocks, optimize=True)
+            return predictive(logits(stack, prior.mean[None]), factor)
+
+        return self._loss(average)
+
+    def _loss(self, predict):
+        loss = np.empty(self.n_tasks)
+        for stack, order in zip(self.stacks, self.order, strict=True):
+            p = predict(stack)
+            p = np.where(stack.Y > 0.5, p, 1 - p) if p.shape[-1] == 1 else stack.Y * p
+            p = np.maximum(p.sum(axis=-1), np.finfo(float).tiny)
+            rows = -(stack.weight * np.log(p)).sum(axis=-1)
+            loss[order] = rows / stack.weight.sum(axis=-1)
+        return loss
+
+
+def gather(parts, fit_intercept):
+    """`LogisticTasks` of a list of (X, Y, weight, offset), one task each.
+
+    A stack holds tasks of similar size and a bounded number of them: neither padding
+    nor the Hessians of all tasks at once may fill the memory.
+    """
+    sizes = np.array([len(X) for X, *_ in parts])
+    n_coefficients = parts[0][0].shape[1] * parts[0][1].shape[1]
+    stacks, orders = [], []
+    for bucket in np.unique(_bucket(sizes)):
+        tasks = np.flatnonzero(_bucket(sizes) == bucket)
+        cells = n_coefficients * (n_coefficients + sizes[tasks].max())
+        n_stacks = -(-len(tasks) * cells // STACK_CELLS)
+        for order in np.array_split(tasks, min(n_stacks, len(tasks))):
+            stacks.append(_stack([parts[task] for task in order]))
+            orders.append(order)
+    return LogisticTasks(parts, stacks, orders, fit_intercept)
+
+
+def _bucket(sizes):
+    return np.ceil(2 * np.log2(sizes))
+
+
+def _stack(parts):
+    longest = max(len(X) for X, *_ in parts)
+
+    def padded(field):
+        rows = [part[field] for part in parts]
+        out = np.zeros((len(rows), longest, *rows[0].shape[1:]))
+        for task, row in enumerate(rows):
+            out[task, : len(row)] = row
+        return out
+
+    return Stack(*map(padded, range(4)))
+
+
+class Mode(NamedTuple):
+    """The posterior of T tasks about its mode."""
+
+    u: np.ndarray  # (T, r)
+    theta: np.ndarray  # (T, P)
+    value: np.ndarray  # (T,) log-likelihood minus u'u / 2
+    score: np.ndarray  # (T, P) gradient of the log-likelihood
+    hessian: np.ndarray  # (T, P, P) minus its second derivative
+    B: np.ndarray  # (T, r, r) precision of u
+
+
+# -- likelihood -----------------------------------------------------------------------
+
+
+def logits(tasks, theta):
+    """Logits (T, n, o) of coefficients (T, P)."""
+    o, d = tasks.Y.shape[-1], tasks.X.shape[-1]
+    coef = theta.reshape(len(theta), o, d).swapaxes(-1, -2)
+    return tasks.X @ coef + tasks.offset
+
+
+def probabilities(eta):
+    return expit(eta) if eta.shape[-1] == 1 else softmax(eta, axis=-1)
+
+
+def log_likelihood(tasks, eta):
+    name = "log_loss" if eta.shape[-1] == 1 else "softmax_log_loss"
+    loss, slope = LOSSES[name](eta, tasks.Y)
+    return -(tasks.weight * loss).sum(axis=-1), -slope * tasks.weight[..., None]
+
+
+def curvature(p, a, b):
+    """Minus the second derivative of a row's log-likelihood in logits a and b."""
+    if p.shape[-1] == 1:
+        return p[..., 0] * (1 - p[..., 0])
+    return p[..., a] * ((a == b) - p[..., b])
+
+
+def hessian(X, p, weight):
+    """X' W X of each task: (T, P, P)."""
+    n_tasks, _, d = X.shape
+    o = p.shape[-1]
+    H = np.empty((n_tasks, o, d, o, d))
+    for a in range(o):
+        for b in range(a + 1):
+            block = (X * (weight * curvature(p, a, b))[..., None]).swapaxes(-1, -2) @ X
+            H[:, a, :, b] = block
+            H[:, b, :, a] = block
+    return H.reshape(n_tasks, o * d, o * d)
+
+
+def curvature_slope(p, Q):
+    """Derivative of tr(Q W) / 2 in the logits, (T, n, o); Q is (T, n, o, o)."""
+    if p.shape[-1] == 1:
+        return 0.5 * Q[..., 0] * p * (1 - p) * (1 - 2 * p)
+    # tr(Q W) = sum_a p_a Q_aa - p'Qp
+    inner = np.diagonal(Q, axis1=-2, axis2=-1) - 2 * (Q @ p[..., None])[..., 0]
+    return 0.5 * p * (inner - (p * inner).sum(axis=-1, keepdims=True))
+
+
+def logit_covariance(X, V, o):
+    """Covariance (T, n, o, o) of the logits, given that of the coefficients."""
+    n_tasks, n, d = X.shape
+    V = V.reshape(n_tasks, o, d, o, d)
+    Q = np.empty((n_tasks, n, o, o))
+    for a in range(o):
+        for b in range(a + 1):
+            Q[..., a, b] = ((X @ V[:, a, :, b]) * X).sum(axis=-1)
+            Q[..., b, a] = Q[..., a, b]
+    return Q
+
+
+# -- mode -----------------------------------------------------------------------------
+
+
+def find_mode(tasks, mean, L, u=None):
+    """The mode of every task by Newton's method, with steps halved until they climb."""
+    if u is None:
+        u = np.zeros((len(tasks.X), L.shape[1]))
+    value, grad_eta, eta = _objective(tasks, mean, L, u)
+    for _ in range(MAX_NEWTON):
+        score, H = _derivatives(tasks, grad_eta, eta)
+        B = np.eye(L.shape[1]) + L.T @ H @ L
+        slope = score @ L - u
+        step = np.linalg.solve(B, slope[..., None])[..., 0]
+        gain = (slope * step).sum(axis=-1)
+        if (gain < MODE_TOL * (1 + np.abs(value))).all():
+            break
+        u, value, grad_eta, eta = _climb(tasks, mean, L, u, step, value)
+    return Mode(u, mean + u @ L.T, value, score, H, B)
+
+
+def _objective(tasks, mean, L, u):
+    eta = logits(tasks, mean + u @ L.T)
+    value, grad_eta = log_likelihood(tasks, eta)
+    return value - 0.5 * (u * u).sum(axis=-1), grad_eta, eta
+
+
+def _derivatives(tasks, grad_eta, eta):
+    score = (grad_eta.swapaxes(-1, -2) @ tasks.X).reshape(len(tasks.X), -1)
+    return score, hessian(tasks.X, probabilities(eta), tasks.weight)
+
+
+def _climb(tasks, mean, L, u, step, value):
+    length = np.ones(len(tasks.X))
+    for _ in range(30):
+        tried = u + length[:, None] * step
+        reached, grad_eta, eta = _objective(tasks, mean, L, tried)
+        worse = reached < value - 1e-10 * (1 + np.abs(value))
+        if not worse.any():
+            break
+        length[worse] *= 0.5
+    return tried, reached, grad_eta, eta
+
+
+# -- evidence -------------------------------------------------------------------------
+
+
+class Evidence(NamedTuple):
+    """The Laplace evidence of all tasks and its derivatives, given the spread L."""
+
+    value: float
+    D: np.ndarray  # (P, P), the gradient in L is D L
+    mean: np.ndarray  # (P,)
+    mean_slope: np.ndarray  # (P,)
+    noise: float
+    precision: np.ndarray  # (P, P) of the mean
+    state: list  # modes u of the stacks, to start the next search from
+
+
+class _Terms(NamedTuple):
+    """What one stack contributes to the evidence."""
+
+    value: np.ndarray  # (T,)
+    D: np.ndarray
+    mean_slope: np.ndarray
+    precision: np.ndarray
+    u: np.ndarray
+
+
+def _evidence(tasks, mean, L, u=None):
+    """Laplace evidence of each task of a stack, and derivatives of their sum.
+
+    The determinant depends on mean and spread through the mode as well; with a its
+    slope in the logits, that part of the gradient passes through
+    nu = (I + H Sigma)^-1 X'a.
+    """
+    mode = find_mode(tasks, mean, L, u)
+    V, half_log_det = _posterior_covariance(mode, L)
+    HV = mode.hessian @ V
+    p = probabilities(logits(tasks, mode.theta))
+    Q = logit_covariance(tasks.X, V, tasks.Y.shape[-1])
+    slope = -curvature_slope(p, Q) * tasks.weight[..., None]
+    alpha = (slope.swapaxes(-1, -2) @ tasks.X).reshape(len(slope), -1)
+    nu = alpha - (HV @ alpha[..., None])[..., 0]
+    g = mode.score
+    cross = nu.T @ g
+    M = (mode.hessian - HV @ mode.hessian).sum(axis=0)
+    return _Terms(
+        value=mode.value - half_log_det,
+        D=g.T @ g + cross + cross.T - M,
+        mean_slope=(g + nu).sum(axis=0),
+        precision=0.5 * (M + M.T),
+        u=mode.u,
+    )
+
+
+def _posterior_covariance(mode, L):
+    """L B^-1 L' and log det(B) / 2 of each task."""
+    C = np.linalg.cholesky(mode.B)
+    half = np.linalg.solve(C, np.broadcast_to(L.T, (len(C), *L.T.shape)))
+    log_det = np.log(np.diagonal(C, axis1=-2, axis2=-1)).sum(axis=-1)
+    return half.swapaxes(-1, -2) @ half, log_det
+
+
+# -- posteriors and predictions -------------------------------------------------------
+
+
+def condition(mean, factor, stack):
+    """Posterior mode (T, P) and factor (T, P, r) of coefficients, given rows."""
+    mode = find_mode(stack, mean, factor)
+    C = np.linalg.cholesky(mode.B)
+    half = np.linalg.solve(C, np.broadcast_to(factor.T, (len(C), *factor.T.shape)))
+    return mode.theta, half.swapaxes(-1, -2)
+
+
+def predictive(eta, factor):
+    """Probabilities (..., o) averaged over normal logits eta + factor u, u ~ N(0, I).
+
+    For two classes the average is nearly that of logits divided by
+    sqrt(1 + pi / 8 variance) (MacKay, 1992). Softmax is a matter of differences of
+    logits, so with more classes each pair is divided by the deviation of its own
+    difference (Daunizeau, 2017): what moves all logits alike moves no probability.
+    """
+    Q = factor @ factor.swapaxes(-1, -2)
+    if eta.shape[-1] == 1:
+        return expit(eta / np.sqrt(1 + np.pi / 8 * Q[..., 0]))
+    variance = np.diagonal(Q, axis1=-2, axis2=-1)
+    spread = variance[..., :, None] + variance[..., None, :] - 2 * Q
+    difference = eta[..., :, None] - eta[..., None, :]
+    odds = difference / np.sqrt(1 + np.pi / 8 * np.maximum(spread, 0.0))
+    p = np.exp(-logsumexp(-odds, axis=-1))
+    return p / p.sum(axis=-1, keepdims=True)
+
+
+def root_curvature(p):
+    """A (..., o, o) with A'A = diag(p) - pp', or p (1 - p) of two classes."""
+    if p.shape[-1] == 1:
+        return np.sqrt(p * (1 - p))[..., None]
+    q = np.sqrt(p)
+    projection = np.eye(p.shape[-1]) - q[..., :, None] * q[..., None, :]
+    return projection * q[..., None, :]

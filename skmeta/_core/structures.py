@@ -1,0 +1,190 @@
+"""Shapes that the spread between tasks may have: from free numbers to a factor of it.
+
+The spread is the covariance Sigma = L L' of the tasks' coefficients about their mean.
+Each structure writes L in terms of a vector of free numbers. The gradient of any
+evidence with respect to L has the form D L, with D symmetric and the same for all
+structures, so a structure only has to carry that back to its own numbers.
+
+A deviation is sinh of its number, in units of the noise: linear where it is below the
+noise, logarithmic above. The evidence then is about as curved everywhere; a logarithm
+alone would feel no slope near zero.
+"""
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from scipy.linalg import solve_triangular
+
+NONE = -1  # group of a coefficient that is the same in all tasks
+BOUNDS = (-7.0, 7.0)  # deviations up to 500 times the noise: more defeats rounding
+LOADING_BOUNDS = (-500.0, 500.0)
+RATIO_BOUNDS = (-1e2, 1e2)  # of C in a full factor
+SMALLEST = 0.1  # deviation that a search starts from: at zero nothing pulls at it
+
+
+def _start_deviations(covariance):
+    return np.sqrt(np.maximum(np.diag(covariance), SMALLEST**2))
+
+
+@dataclass(frozen=True)
+class Diagonal:
+    """Independent spreads; coefficients of a group share one."""
+
+    groups: np.ndarray  # (P,) of int, NONE where nothing varies
+
+    @property
+    def n_numbers(self):
+        return self.groups.max() + 1
+
+    @property
+    def bounds(self):
+        return [BOUNDS] * self.n_numbers
+
+    @cached_property
+    def _varying(self):
+        """The coefficients that vary, and their groups."""
+        varying = np.flatnonzero(self.groups != NONE)
+        return varying, self.groups[varying]
+
+    def factor(self, numbers):
+        varying, groups = self._varying
+        L = np.zeros((len(self.groups), len(varying)))
+        L[varying, np.arange(len(varying))] = np.sinh(numbers[groups])
+        return L
+
+    def gradient(self, numbers, D):
+        varying, groups = self._varying
+        slope = np.diag(D)[varying] * np.sinh(numbers[groups])
+        return np.cosh(numbers) * np.bincount(groups, slope, self.n_numbers)
+
+    def penalty(self, numbers):
+        return 0.0, np.zeros_like(numbers)
+
+    def start(self, covariance, D):
+        """Free numbers near a covariance that a simpler structure found."""
+        varying, groups = self._varying
+        variances = _start_deviations(covariance)[varying] ** 2
+        means = np.bincount(groups, variances) / np.bincount(groups)
+        return np.arcsinh(np.sqrt(means))
+
+
+@dataclass(frozen=True)
+class LowRank:
+    """A few directions in which coefficients vary together, plus a diagonal."""
+
+    n_coefficients: int
+    rank: int
+
+    @property
+    def n_numbers(self):
+        return self.n_coefficients * (self.rank + 1)
+
+    @property
+    def bounds(self):
+        loadings = self.n_coefficients * self.rank
+        return [LOADING_BOUNDS] * loadings + [BOUNDS] * self.n_coefficients
+
+    def _split(self, numbers):
+        loadings, own = np.split(numbers, [self.n_coefficients * self.rank])
+        return loadings.reshape(self.n_coefficients, self.rank), own
+
+    def factor(self, numbers):
+        loadings, own = self._split(numbers)
+        return np.hstack([loadings, np.diag(np.sinh(own))])
+
+    def gradient(self, numbers, D):
+        loadings, own = self._split(numbers)
+        slope = np.diag(D) * np.sinh(own) * np.cosh(own)
+        return np.concatenate([(D @ loadings).ravel(), slope])
+
+    def penalty(self, numbers):
+        return 0.0, np.zeros_like(numbers)
+
+    def start(self, covariance, D):
+        """Along the directions in which the evidence asks for more spread.
+
+        At the best diagonal these are the leading eigenvectors of D, in units of the
+        spreads found there.
+        """
+        deviations = _start_deviations(covariance) / np.sqrt(2)  # half of the variance
+        _, vectors = np.linalg.eigh(deviations[:, None] * D * deviations)
+        loadings = deviations[:, None] * vectors[:, ::-1][:, : self.rank]
+        return np.concatenate([loadings.ravel(), np.arcsinh(deviations)])
+
+
+@dataclass(frozen=True)
+class Full:
+    """Any covariance, with correlations drawn towards zero.
+
+    L = diag(s) C with C unit lower triangular. ``shrinkage`` counts tasks: the penalty
+    is the log-likelihood of so many further tasks without any correlation, whatever
+    the spreads: -shrinkage / 2 (log det R + tr R^-1), R the correlation matrix.
+    """
+
+    n_coefficients: int
+    shrinkage: float = 0.0
+
+    @property
+    def n_numbers(self):
+        return self.n_coefficients * (self.n_coefficients + 1) // 2
+
+    @property
+    def bounds(self):
+        below = self.n_numbers - self.n_coefficients
+        return [BOUNDS] * self.n_coefficients + [RATIO_BOUNDS] * below
+
+    @cached_property
+    def _below(self):
+        return np.tril_indices(self.n_coefficients, -1)
+
+    def _split(self, numbers):
+        own, below = np.split(numbers, [self.n_coefficients])
+        C = np.eye(self.n_coefficients)
+        C[self._below] = below
+        return own, C
+
+    def factor(self, numbers):
+        own, C = self._split(numbers)
+        return np.sinh(own)[:, None] * C
+
+    def gradient(self, numbers, D):
+        own, C = self._split(numbers)
+        G = D @ (np.sinh(own)[:, None] * C)
+        below = (np.sinh(own)[:, None] * G)[self._below]
+        return np.concatenate([np.cosh(own) * (G * C).sum(axis=1), below])
+
+    def penalty(self, numbers):
+        """Its value and gradient; R is that of C C', whatever the deviations."""
+        _, C = self._split(numbers)
+        inverse = solve_triangular(C, np.eye(len(C)), lower=True)
+        precision = inverse.T @ inverse
+        variance = (C * C).sum(axis=1)
+        trace = np.diag(precision) @ variance - self.n_coefficients
+        value = -0.5 * self.shrinkage * (trace - np.log(variance).sum())
+        D = precision - precision * variance @ precision
+        D += np.diag(np.diag(precision) - 1 / variance)
+        below = -self.shrinkage * (D @ C)[self._below]
+        return value, np.concatenate([np.zeros(self.n_coefficients), below])
+
+    def start(self, covariance, D):
+        own = np.arcsinh(_start_deviations(covariance))
+        return np.concatenate([own, np.zeros(len(self._below[0]))])
+
+
+def groups(name, n_features, n_outputs, fit_intercept):
+    """Groups of the diagonal structures, for coefficients (outputs, features + 1).
+
+    "intercept": one spread per output's intercept. "isotropic": besides, one common to
+    all slopes. "diagonal": one for each coefficient.
+    """
+    n_columns = n_features + fit_intercept
+    if name == "diagonal":
+        return np.arange(n_outputs * n_columns)
+    table = np.full((n_outputs, n_columns), NONE)
+    slopes = name == "isotropic"
+    if slopes:
+        table[:, :n_features] = 0
+    if fit_intercept:
+        table[:, -1] = np.arange(n_outputs) + slopes
+    return table.ravel()

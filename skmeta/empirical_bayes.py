@@ -1,0 +1,775 @@
+"""Linear models under a Gaussian prior that is learned from the tasks."""
+
+import warnings
+from dataclasses import replace
+from itertools import pairwise
+from numbers import Integral, Real
+
+import numpy as np
+from scipy.special import logit
+from sklearn.base import ClassifierMixin, RegressorMixin
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.utils import check_random_state, gen_batches
+from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils.validation import check_is_fitted, validate_data
+
+from skmeta._base import (
+    BaseMetaLearner,
+    ClassificationTargets,
+    FewShotScoreMixin,
+    RegressionTargets,
+)
+from skmeta._core import gaussian_prior, laplace
+from skmeta._core.calibration import interval_levels
+from skmeta._core.prior import Search, first_fit, fit_prior, zero_shot
+from skmeta._core.queries import greedy_queries
+from skmeta._core.structures import NONE, Diagonal, groups
+
+STRUCTURES = ("intercept", "isotropic", "diagonal", "low_rank", "full")
+ONE_TASK_TOL = 1e-12  # one number is searched for: exact costs nothing
+PREDICT_CELLS = 2**22  # numbers held at a time in predicting
+MAX_TASKS = 200  # that the structure is chosen with; more tell no more
+
+
+class BaseEmpiricalBayes(BaseMetaLearner):
+    """Parameters, the learned prior, and adaptation by conditioning on rows.
+
+    A subclass says what its likelihood is: how tasks are gathered, what conditioning
+    on rows is, and what a row tells.
+    """
+
+    _parameter_constraints: dict = {
+        **BaseMetaLearner._parameter_constraints,
+        "prior": [StrOptions({"auto", *STRUCTURES})],
+        "fit_intercept": ["boolean"],
+        "standardize": ["boolean"],
+        "tol": [Interval(Real, 0, None, closed="neither")],
+        "max_iter": [Interval(Integral, 1, None, closed="left")],
+        "random_state": ["random_state"],
+    }
+
+    _dtype = np.dtype(np.float64)
+
+    def __init__(
+        self,
+        prior="auto",
+        *,
+        base_estimator=None,
+        fit_intercept=True,
+        standardize=True,
+        tol=1e-5,
+        max_iter=1000,
+        random_state=None,
+    ):
+        self.prior = prior
+        self.base_estimator = base_estimator
+        self.fit_intercept = fit_intercept
+        self.standardize = standardize
+        self.tol = tol
+        self.max_iter = max_iter
+        self.random_state = random_state
+
+    # -- meta-training ----------------------------------------------------------------
+
+    def _meta_train(self, table, ids, again, data):
+        if self.prior == "intercept" and not self.fit_intercept:
+            raise ValueError(
+                "prior='intercept' lets only the intercept differ between tasks, but "
+                "fit_intercept=False leaves none. Set fit_intercept=True, or choose "
+                "another prior."
+            )
+        rng = check_random_state(self.random_state)
+        self._shape = (table.X.shape[1], table.Y.shape[1], self.fit_intercept)
+        self._forget()
+        parts = self._parts(table)
+        if table.n_tasks == 1:
+            self._learn_from_one(parts[0])
+        else:
+            self._learn_from_many(parts, rng)
+        # a density of y is one per unit of y
+        n_rows = table.weight.sum()
+        self.log_marginal_likelihood_ -= n_rows * np.log(self._scaling.y_scale)
+
+    def _parts(self, table):
+        """Rows of each task: (X, Y, weight, offset)."""
+        offset = table.offset
+        if offset is None:
+            offset = np.zeros_like(table.Y)
+        return [
+            (
+                self._design(table.X[a:b]),
+                table.Y[a:b],
+                table.weight[a:b],
+                offset[a:b],
+            )
+            for a, b in pairwise(table.starts)
+        ]
+
+    def _design(self, scaled):
+        """Standardised rows, with a column for the intercept."""
+        scaled = self._dense(scaled)
+        if not self._shape[2]:
+            return scaled
+        return np.column_stack([scaled, np.ones(len(scaled))])
+
+    def _learn_from_many(self, parts, rng):
+        some = np.arange(len(parts))
+        if len(parts) > MAX_TASKS:
+            some = np.sort(rng.permutation(len(parts))[:MAX_TASKS])
+        some = [parts[task] for task in some]
+        options = {"tol": self.tol, "max_iter": self.max_iter}
+        search = Search(self._gather(some), self._shape, rng, **options)
+        chosen = search.run(self.prior)
+        prior = chosen.prior
+        if len(some) < len(parts):
+            everything = self._gather(parts)
+            structure = chosen.structure
+            # not from where the few ended: a spread that they put at zero stays there
+            start = structure.start(prior.covariance / prior.noise, prior.D)
+            prior = fit_prior(everything, structure, start, prior.mean, **options)
+        self._keep(prior, chosen.name)
+        if chosen.name == "low_rank":
+            self.prior_rank_ = chosen.structure.rank
+        self._choose_start(search.tasks, chosen.folds)
+        self._calibrate(some, chosen.folds, rng)
+
+    def _learn_from_one(self, part):
+        """A single task shows no spread: it is a Bayesian ridge or logistic regression.
+
+        Its slopes are drawn about zero with a variance that maximises the evidence, and
+        the prior of later tasks is its posterior.
+        """
+        tasks = self._gather([part]).with_pinned_slopes()
+        of_slopes = groups("isotropic", *self._shape)
+        structure = Diagonal(np.where(of_slopes == 0, 0, NONE))
+        prior = first_fit(
+            tasks,
+            structure,
+            tol=min(self.tol, ONE_TASK_TOL),
+            max_iter=self.max_iter,
+        )
+        self._keep(prior, "isotropic")
+        self._prior_mean, self._prior_factor = self._condition(
+            prior.mean, prior.factor, part
+        )
+        self._covariance = self._prior_factor @ self._prior_factor.T
+        self._start = self._prior_mean, self._prior_factor
+        self.zero_shot_ = "prior"
+        self._calibrate([part], [], None)
+
+    def _keep(self, prior, name):
+        for optional in ("prior_rank_", "_levels"):
+            vars(self).pop(optional, None)
+        if prior.n_iter >= self.max_iter:
+            warnings.warn(
+                f"The search for the prior stopped at max_iter={self.max_iter} before "
+                f"tol={self.tol} was met. Raise max_iter, or set a simpler prior.",
+                ConvergenceWarning,
+                stacklevel=5,
+            )
+        self._prior_mean = prior.mean
+        self._prior_factor = prior.factor
+        self._covariance = prior.covariance
+        self._noise = float(prior.noise)
+        self.prior_structure_ = name
+        self.n_iter_ = max(1, prior.n_iter)
+        self.log_marginal_likelihood_ = float(prior.log_evidence)
+
+    def _choose_start(self, tasks, folds):
+        """What to predict with before adapting."""
+        self.zero_shot_ = zero_shot(tasks, folds)
+        if self.zero_shot_ == "prior":
+            self._start = self._prior_mean, self._prior_factor
+        else:
+            mean = getattr(tasks, self.zero_shot_)()
+            self._start = mean, self._start_factor()
+
+    def _validate_rows(self, X, y, *, reset, dtype):
+        return super()._validate_rows(X, y, reset=reset, dtype=self._dtype)
+
+    def _fit_scaling(self, X, Y, weight):
+        scaling = super()._fit_scaling(X, Y, weight)
+        if self.fit_intercept:
+            return scaling
+        # without an intercept the origin has a meaning, and is not moved
+        return replace(scaling, x_mean=np.zeros_like(scaling.x_mean), y_mean=0.0)
+
+    # -- adaptation -------------------------------------------------------------------
+
+    def _forget(self):
+        for name in ("_posterior", "_rows"):
+            vars(self).pop(name, None)
+
+    def _rows_of(self, batch):
+        X = self._design(batch.X[0])
+        offset = batch.offset
+        offset = np.zeros_like(batch.Y) if offset is None else offset
+        return X, batch.Y[0], batch.weight[0] * batch.n_rows[0], offset[0]
+
+    def _present(self):
+        """Mean and factor of the coefficients that predictions are made with."""
+        return getattr(self, "_posterior", self._start)
+
+    def _present_belief(self):
+        """Mean and factor of the coefficients as far as they are known."""
+        return getattr(self, "_posterior", (self._prior_mean, self._prior_factor))
+
+    def _raw_outputs(self, X):
+        n_features, n_outputs, _ = self._shape
+        coef = self._present()[0].reshape(n_outputs, -1)
+        slopes, intercept = coef[:, :n_features], coef[:, n_features:]
+        return self._scaling.transform_X(X) @ slopes.T + intercept.sum(axis=1)
+
+    def _in_chunks(self, function, X):
+        """``function(rows, factor)`` of validated X, so many rows at a time as fit.
+
+        ``factor`` (n, o, r) is what the outputs of the rows vary by.
+        """
+        _, factor = self._present()
+        n = max(1, PREDICT_CELLS // factor.size)
+        chunks = [X[rows] for rows in gen_batches(X.shape[0], n)]
+        return np.concatenate([function(X, self._times(X, factor)) for X in chunks])
+
+    def _times(self, X, factor):
+        """Rows of X times the coefficients of each output: (n, o, r)."""
+        X = self._design(self._scaling.transform_X(self._dense(X)))
+        blocks = factor.reshape(self._shape[1], X.shape[1], -1)
+        return np.einsum("nd,odr->nor", X, blocks, optimize=True)
+
+    def suggest_queries(self, pool, n_queries=1):
+        """Choose which rows to ask a new task's owner about.
+
+        The rows whose answers lower the uncertainty about the whole pool most, chosen
+        one after the other; which answers come back makes no difference to a regressor.
+        Before adapting these are the questions for a new task; after adapting, the ones
+        to ask next.
+
+        Parameters
+        ----------
+        pool : {array-like, sparse matrix} of shape (n_pool, n_features)
+            Rows that could be asked about, and whose targets are of interest.
+        n_queries : int, default=1
+            How many to choose.
+
+        Returns
+        -------
+        rows : ndarray of int of shape (n_queries,)
+            Row numbers in ``pool``, the most useful first.
+
+        References
+        ----------
+        D. A. Cohn, "Neural Network Exploration Using Optimal Experiment Design", Neural
+        Networks 9(6), 1996.
+        """
+        check_is_fitted(self)
+        pool = validate_data(
+            self, pool, reset=False, accept_sparse="csr", dtype=self._dtype
+        )
+        n_pool = pool.shape[0]
+        if not isinstance(n_queries, Integral) or not 1 <= n_queries <= n_pool:
+            raise ValueError(
+                f"n_queries must be a whole number from 1 to {n_pool}, the rows of the "
+                f"pool; got {n_queries!r}."
+            )
+        return greedy_queries(self._information(pool), int(n_queries))
+
+    # -- fitted attributes ------------------------------------------------------------
+
+    @property
+    def coef_(self):
+        """Present slopes in the user's units."""
+        return self._slopes_and_intercept(self._fitted()._present()[0])[0]
+
+    @property
+    def intercept_(self):
+        """Present intercept in the user's units."""
+        return self._slopes_and_intercept(self._fitted()._present()[0])[1]
+
+    @property
+    def prior_coef_(self):
+        """Slopes that a new task is expected to have, in the user's units."""
+        return self._slopes_and_intercept(self._fitted()._prior_mean)[0]
+
+    @property
+    def prior_intercept_(self):
+        """Intercept that a new task is expected to have, in the user's units."""
+        return self._slopes_and_intercept(self._fitted()._prior_mean)[1]
+
+    @property
+    def prior_covariance_(self):
+        """Covariance between tasks of slopes and intercept, in the user's units."""
+        A = self._fitted()._to_users_units()
+        return A @ self._covariance @ A.T
+
+    def _fitted(self):
+        if not self.__sklearn_is_fitted__():
+            raise AttributeError(f"This {type(self).__name__} is not fitted yet.")
+        return self
+
+    def _to_users_units(self):
+        """Matrix from standardised coefficients to those of the user's units."""
+        n_features, n_outputs, fit_intercept = self._shape
+        scaling = self._scaling
+        one = np.zeros((n_features + fit_intercept,) * 2)
+        slope = np.diag_indices(n_features)
+        one[slope] = scaling.y_scale / scaling.x_scale
+        if fit_intercept:
+            one[-1, :n_features] = -one[slope] * scaling.x_mean
+            one[-1, -1] = scaling.y_scale
+        return np.kron(np.eye(n_outputs), one)
+
+    def _slopes_and_intercept(self, mean):
+        _, n_outputs, fit_intercept = self._shape
+        coef = (self._to_users_units() @ mean).reshape(n_outputs, -1)
+        if fit_intercept:
+            return coef[:, :-1], coef[:, -1] + self._scaling.y_mean
+        return coef, np.zeros(n_outputs)
+
+
+class EmpiricalBayesRegressor(
+    FewShotScoreMixin, RegressionTargets, RegressorMixin, BaseEmpiricalBayes
+):
+    r"""Linear regressor that learns from many tasks how much tasks differ.
+
+    The coefficients of a task are drawn from a normal distribution that is learned from
+    all tasks: where a new one should start, and how far each coefficient may move.
+    Adapting is the exact Bayesian answer to the rows given, in any number, order and
+    portions. This is the random-coefficient mixed model, made to predict for new
+    groups.
+
+    Parameters
+    ----------
+    prior : {"auto", "intercept", "isotropic", "diagonal", "low_rank", "full"}, \
+            default="auto"
+        What differs between tasks, as the structure of the prior's covariance.
+        "intercept": only the offset; the slopes are pooled. "isotropic": all slopes
+        equally, and the offset. "diagonal": each coefficient by an amount of its own.
+        "low_rank": together along a few directions, and each a little by itself.
+        "full": any covariance, with correlations drawn towards zero as by one further
+        uncorrelated task per coefficient. "auto" is the simplest one within a standard
+        error of the best marginal likelihood on held-out tasks, in 5 folds; with fewer
+        than 5 tasks "isotropic".
+    base_estimator : estimator, default=None
+        Any regressor of scikit-learn. It is fitted on the rows of all tasks together,
+        and the learned prior is that of its correction per task. What is left to
+        correct in training are errors on tasks that a clone of it has not seen, in 5
+        folds of tasks. It gets sample weights if its ``fit`` has that parameter, and a
+        ``random_state`` of its own.
+    fit_intercept : bool, default=True
+        Whether there is an offset. Without one the origin keeps its meaning: X and y
+        are scaled and not centred. For rows that are differences of two offers.
+    standardize : bool, default=True
+        Whether X and y are standardised inside, by mean and deviation of all
+        meta-training rows, so that units do not matter. A sparse X is scaled, not
+        centred.
+    tol : float, default=1e-5
+        Tolerance of the search for the prior: largest slope of the mean log evidence of
+        a task.
+    max_iter : int, default=1000
+        Most iterations of a search.
+    random_state : int, RandomState instance or None, default=None
+        Seed of the folds, and of the rows that calibrate intervals.
+
+    Attributes
+    ----------
+    prior_coef_ : ndarray of shape (n_features,)
+        Slopes that a new task is expected to have, in the units of X and y; with
+        ``base_estimator``, as all that follow, those of its correction.
+    prior_intercept_ : float
+        Intercept that a new task is expected to have.
+    prior_covariance_ : ndarray of shape (n_coefficients, n_coefficients)
+        Covariance between tasks of the slopes and, last, the intercept.
+    noise_variance_ : float
+        Variance of the noise within tasks.
+    prior_structure_ : str
+        The structure asked for, or chosen.
+    prior_rank_ : int
+        Only with "low_rank": the number of directions.
+    log_marginal_likelihood_ : float
+        Log density of all targets under the learned prior, its mean included.
+    zero_shot_ : {"prior", "pooled", "constant"}
+        What predicts before adapting: the mean of the prior, the fit to all rows as one
+        task, or a constant; the best for held-out tasks.
+    coef_, intercept_ : ndarray of shape (n_features,), float
+        Present coefficients: the task's posterior mean once adapted.
+    base_estimator_ : estimator
+        Only with ``base_estimator``: the base model, fitted on all rows. Adapted copies
+        share it.
+    n_tasks_ : int
+        Tasks seen in meta-training.
+    n_iter_ : int
+        Iterations of the last search.
+    n_adapt_rows_ : int
+        Rows that the model is adapted to.
+    n_features_in_ : int
+        Number of features.
+    feature_names_in_ : ndarray of shape (n_features_in_,)
+        Names of the features, where fit has seen names.
+
+    See Also
+    --------
+    EmpiricalBayesClassifier : The same for labels.
+    ReptileRegressor : A start learned by gradient steps, also for networks.
+
+    Notes
+    -----
+    With :math:`\theta_t \sim N(\phi, \Sigma)` and noise variance :math:`\sigma^2`, the
+    log marginal likelihood of all tasks is maximised: in :math:`\phi` and
+    :math:`\sigma^2` by closed forms, in :math:`\Sigma / \sigma^2` by L-BFGS with the
+    exact gradient. A task's rows enter by at most as many numbers as there are products
+    of columns, however many rows there are. A new task is expected to differ from
+    :math:`\phi` by :math:`\Sigma` and by the error of :math:`\phi` itself.
+
+    A single task (``fit`` without ids) shows no spread: the model then is a Bayesian
+    ridge regression, and its posterior is the prior of tasks to come.
+
+    Numbers of features up to some hundreds are meant. For more, put
+    :class:`~sklearn.decomposition.PCA` or
+    :class:`~sklearn.decomposition.TruncatedSVD` in front.
+
+    References
+    ----------
+    N. M. Laird, J. H. Ware, "Random-Effects Models for Longitudinal Data", Biometrics
+    38(4), 1982.
+
+    D. M. Bates, S. DebRoy, "Linear mixed models and penalized least squares", Journal
+    of Multivariate Analysis 91(1), 2004.
+
+    Examples
+    --------
+    >>> from skmeta import EmpiricalBayesRegressor
+    >>> from skmeta.datasets import make_linear_tasks
+    >>> *tasks, (X, y) = make_linear_tasks(100, random_state=0)
+    >>> model = EmpiricalBayesRegressor(random_state=0).meta_fit(tasks)
+    >>> adapted = model.adapt(X[:5], y[:5])
+    >>> adapted.score(X[5:], y[5:]) > 0.9
+    True
+    >>> mean, deviation = adapted.predict(X[5:], return_std=True)
+    >>> low, high = adapted.predict_interval(X[5:], coverage=0.9).T
+    >>> rows = model.suggest_queries(X, 3)  # which three to ask about first
+    """
+
+    __metadata_request__predict = {"return_std": True}
+
+    @property
+    def coef_(self):
+        """Present slopes in the units of X and y: (d,)."""
+        return super().coef_[0]
+
+    @property
+    def intercept_(self):
+        """Present intercept in the units of y."""
+        return float(super().intercept_[0])
+
+    @property
+    def prior_coef_(self):
+        """Slopes that a new task is expected to have: (d,)."""
+        return super().prior_coef_[0]
+
+    @property
+    def prior_intercept_(self):
+        """Intercept that a new task is expected to have."""
+        return float(super().prior_intercept_[0])
+
+    @property
+    def noise_variance_(self):
+        """Variance of the noise within tasks, in the squared units of y."""
+        return float(self._fitted()._noise * self._scaling.y_scale**2)
+
+    def predict(self, X, return_std=False):
+        """Predict with what is known of the task.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            Rows to predict.
+        return_std : bool, default=False
+            Whether to return deviations too.
+
+        Returns
+        -------
+        y : ndarray of shape (n_samples,)
+            Predicted targets.
+        y_std : ndarray of shape (n_samples,)
+            Only with ``return_std``: standard deviations of new targets, from the noise
+            and from what is not known of the task's coefficients.
+        """
+        X = self._validate_new(X)
+        if not return_std:
+            return self._decode(self._raw_outputs(X), X)
+        return self._decode(self._raw_outputs(X), X), self._deviation(X)
+
+    def predict_interval(self, X, coverage=0.9):
+        """Predict intervals that hold a share of new targets.
+
+        Their widths are quantiles of the errors on held-out tasks of the meta-training,
+        in units of the predicted deviations, so that a coverage is measured and does
+        not rest on the errors being normal. With fewer than 5 tasks, or 100 errors,
+        they are those of normal errors.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            Rows to predict.
+        coverage : float, default=0.9
+            Share of targets that the intervals are to hold, over tasks and rows.
+
+        Returns
+        -------
+        interval : ndarray of shape (n_samples, 2)
+            Lower and upper ends.
+        """
+        X = self._validate_new(X)
+        if not isinstance(coverage, Real) or not 0 < coverage < 1:
+            raise ValueError(
+                "coverage must be a number between 0 and 1, the share of new rows that "
+                f"the intervals are to hold; got {coverage!r}."
+            )
+        width = np.interp(coverage, np.linspace(0, 1, len(self._levels)), self._levels)
+        middle = self._decode(self._raw_outputs(X), X)
+        half = width * self._deviation(X)
+        return np.column_stack([middle - half, middle + half])
+
+    def _deviation(self, X):
+        """Deviation (n,) of new targets in the user's units."""
+        variance = self._in_chunks(lambda _, J: (J[:, 0] ** 2).sum(axis=1), X)
+        return np.sqrt(variance + self._noise) * self._scaling.y_scale
+
+    # -- likelihood -------------------------------------------------------------------
+
+    def _gather(self, parts):
+        parts = [(X, Y[:, 0], weight) for X, Y, weight, _ in parts]
+        return gaussian_prior.gather(parts, self._shape[2])
+
+    def _condition(self, mean, factor, part):
+        X, Y, weight, _ = part
+        return gaussian_prior.condition(mean, factor, self._noise, X, Y[:, 0], weight)
+
+    def _adapt_to(self, batch):
+        # what the earlier rows said is all in the posterior
+        self._posterior = self._condition(*self._present_belief(), self._rows_of(batch))
+
+    def _start_factor(self):
+        return self._prior_factor
+
+    def _calibrate(self, parts, folds, rng):
+        self._levels = interval_levels(parts, folds, rng)
+
+    def _information(self, pool):
+        _, factor = self._present_belief()
+        return self._times(pool, factor) / np.sqrt(self._noise)
+
+
+class EmpiricalBayesClassifier(
+    FewShotScoreMixin, ClassificationTargets, ClassifierMixin, BaseEmpiricalBayes
+):
+    r"""Logistic classifier that learns from many tasks how much tasks differ.
+
+    The coefficients of a task are drawn from a normal distribution that is learned from
+    all tasks: where a new one should start, and how far each coefficient may move.
+    Adapting finds the task's posterior by Newton's method; a task of one row, or of one
+    class only, is an ordinary task. Probabilities are averaged over what is still
+    uncertain.
+
+    Parameters
+    ----------
+    prior : {"auto", "intercept", "isotropic", "diagonal", "low_rank", "full"}, \
+            default="auto"
+        What differs between tasks, as the structure of the prior's covariance.
+        "intercept": only the offset; the slopes are pooled. "isotropic": all slopes
+        equally, and the offset. "diagonal": each coefficient by an amount of its own.
+        "low_rank": together along a few directions, and each a little by itself.
+        "full": any covariance, with correlations drawn towards zero as by one further
+        uncorrelated task per coefficient. "auto" is the simplest one within a standard
+        error of the best marginal likelihood on held-out tasks, in 5 folds; with fewer
+        than 5 tasks "isotropic".
+    base_estimator : estimator, default=None
+        Any classifier of scikit-learn. It is fitted on the rows of all tasks together,
+        and the learned prior is that of its correction per task. What is left to
+        correct in training are errors on tasks that a clone of it has not seen, in 5
+        folds of tasks. It gets sample weights if its ``fit`` has that parameter, and a
+        ``random_state`` of its own.
+    fit_intercept : bool, default=True
+        Whether there is an offset. Without one the origin keeps its meaning: X are
+        scaled and not centred. For rows that are differences of two offers.
+    standardize : bool, default=True
+        Whether X is standardised inside, by mean and deviation of all meta-training
+        rows, so that units do not matter. A sparse X is scaled, not centred.
+    tol : float, default=1e-5
+        Tolerance of the search for the prior: largest slope of the mean log evidence of
+        a task.
+    max_iter : int, default=1000
+        Most iterations of a search.
+    random_state : int, RandomState instance or None, default=None
+        Seed of the folds, and of the rows that calibrate intervals.
+
+    Attributes
+    ----------
+    classes_ : ndarray of shape (n_classes,)
+        The labels.
+    prior_coef_ : ndarray of shape (1, n_features) or (n_classes, n_features)
+        Slopes that a new task is expected to have, in the units of X; with
+        ``base_estimator``, as all that follow, those of its correction. Of two classes
+        those of ``classes_[1]``.
+    prior_intercept_ : ndarray of shape (1,) or (n_classes,)
+        Intercepts that a new task is expected to have.
+    prior_covariance_ : ndarray of shape (n_coefficients, n_coefficients)
+        Covariance between tasks of the coefficients: class by class the slopes and,
+        last, the intercept.
+    prior_structure_ : str
+        The structure asked for, or chosen.
+    prior_rank_ : int
+        Only with "low_rank": the number of directions.
+    log_marginal_likelihood_ : float
+        Log probability of all labels under the learned prior, by Laplace's method.
+    zero_shot_ : {"prior", "pooled", "constant"}
+        What predicts before adapting: the prior, the fit to all rows as one task, or
+        the frequencies of the classes; the best for held-out tasks.
+    coef_, intercept_ : ndarray
+        Present coefficients: the mode of the task's posterior once adapted.
+    base_estimator_ : estimator
+        Only with ``base_estimator``: the base model, fitted on all rows. Adapted copies
+        share it.
+    n_tasks_ : int
+        Tasks seen in meta-training.
+    n_iter_ : int
+        Iterations of the last search.
+    n_adapt_rows_ : int
+        Rows that the model is adapted to.
+    n_features_in_ : int
+        Number of features.
+    feature_names_in_ : ndarray of shape (n_features_in_,)
+        Names of the features, where fit has seen names.
+
+    See Also
+    --------
+    EmpiricalBayesRegressor : The same for numbers.
+    ReptileClassifier : A start learned by gradient steps, also for networks and for
+        tasks with labels of their own.
+
+    Notes
+    -----
+    The prior maximises the Laplace approximation of the log marginal likelihood itself,
+    with its exact gradient. EM about posterior modes, which is simpler, finds spreads
+    several times too small.
+
+    The posterior is not normal, so an adapted model keeps the rows it has seen and
+    meets them all again from the prior at each :meth:`partial_adapt`. That makes the
+    result independent of their order and portions, to the tolerance of Newton's method.
+
+    Rows are taken as independent. The pairs of offers into which one choice among many
+    is turned are not: give each a ``sample_weight`` below 1, see the documentation.
+
+    References
+    ----------
+    N. E. Breslow, D. G. Clayton, "Approximate Inference in Generalized Linear Mixed
+    Models", Journal of the American Statistical Association 88(421), 1993.
+
+    D. J. C. MacKay, "The Evidence Framework Applied to Classification Networks", Neural
+    Computation 4(5), 1992.
+
+    Examples
+    --------
+    >>> from skmeta import EmpiricalBayesClassifier
+    >>> from skmeta.datasets import make_linear_tasks
+    >>> *tasks, (X, y) = make_linear_tasks(100, kind="classification", random_state=0)
+    >>> model = EmpiricalBayesClassifier(random_state=0).meta_fit(tasks)
+    >>> adapted = model.adapt(X[:10], y[:10])
+    >>> adapted.predict_proba(X[10:]).shape
+    (10, 2)
+    """
+
+    task_classes = "shared"
+
+    def predict_proba(self, X):
+        """Predict the probabilities of the classes.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            Rows to predict.
+
+        Returns
+        -------
+        p : ndarray of shape (n_samples, n_classes)
+            In the order of ``classes_``, averaged over what is not known of the task's
+            coefficients.
+        """
+        return self._probabilities(self._validate_new(X))
+
+    def decision_function(self, X):
+        """Compute log-odds, or log-probabilities of more than two classes.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            Rows to predict.
+
+        Returns
+        -------
+        scores : ndarray of shape (n_samples,) or (n_samples, n_classes)
+            Those of the averaged probabilities; of two classes the log-odds of
+            ``classes_[1]``.
+        """
+        p = self._probabilities(self._validate_new(X))
+        if len(self.classes_) == 2:
+            return logit(p[:, 1])
+        return np.log(p)
+
+    def predict(self, X):
+        """Predict the most probable class.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            Rows to predict.
+
+        Returns
+        -------
+        y : ndarray of shape (n_samples,)
+            Predicted labels.
+        """
+        p = self._probabilities(self._validate_new(X))
+        return self.classes_[p.argmax(axis=1)]
+
+    def _probabilities(self, X):
+        """Probabilities (n, classes) for validated X."""
+        if len(self.classes_) == 1:
+            return np.ones((X.shape[0], 1))
+        p = self._in_chunks(lambda X, J: laplace.predictive(self._logits(X), J), X)
+        return p if p.shape[1] > 1 else np.hstack([1 - p, p])
+
+    def _logits(self, X):
+        Z, base = self._raw_outputs(X), self._base_offset(X)
+        return Z if base is None else Z + base
+
+    # -- likelihood -------------------------------------------------------------------
+
+    def _gather(self, parts):
+        return laplace.gather(parts, self._shape[2])
+
+    def _condition(self, mean, factor, part):
+        stack = laplace.Stack(*(field[None] for field in part))
+        theta, factor = laplace.condition(mean, factor, stack)
+        return theta[0], factor[0]
+
+    def _adapt_to(self, batch):
+        # The posterior is not normal: only all rows together, met from the prior, make
+        # the answer independent of the order and the portions in which they came.
+        rows = self._rows_of(batch)
+        if hasattr(self, "_rows"):
+            rows = tuple(map(np.concatenate, zip(self._rows, rows, strict=True)))
+        self._rows = rows
+        self._posterior = self._condition(self._prior_mean, self._prior_factor, rows)
+
+    def _start_factor(self):
+        # of a fit to all rows, as good as certain; the spread is the prior's
+        return np.zeros_like(self._prior_factor)
+
+    def _calibrate(self, parts, folds, rng):
+        pass  # probabilities are averaged over the posterior
+
+    def _information(self, pool):
+        _, factor = self._present_belief()
+        p = laplace.probabilities(self._logits(pool))
+        return laplace.root_curvature(p) @ self._times(pool, factor)
