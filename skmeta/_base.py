@@ -167,7 +167,10 @@ class BaseMetaLearner(BaseEstimator):
             base = self._fit_base(X, y, weight, codes)
         Y, offset = self._to_correct(Y, base)
         if not again:
-            self._scaling = self._fit_scaling(X, Y, weight)
+            scaling = self._fit_scaling(X, Y, weight)
+            # without an intercept the origin has a meaning, and is not moved
+            has_intercept = getattr(self, "fit_intercept", True)
+            self._scaling = scaling if has_intercept else scaling.uncentred()
         table = TaskTable(
             self._scaling.transform_X(X),
             self._scaling.transform_y(Y).astype(X.dtype, copy=False),
@@ -367,9 +370,14 @@ class BaseMetaLearner(BaseEstimator):
         base = self.base_estimator
         if base is None:
             return None
+        y = self._base_target(X, y, weight, codes)
         offset = out_of_task(base, X, y, weight, codes, self._base_classes())
         self.base_estimator_ = fit_base(base, X, y, weight)
         return offset
+
+    def _base_target(self, X, y, weight, codes):
+        """What the base model is fitted to."""
+        return y
 
     def _base_offset(self, X):
         """What the base model says of validated X (n, d): (n, o), or None.

@@ -11,16 +11,29 @@ import skmeta.datasets
 import skmeta.exceptions
 import skmeta.model_selection
 from skmeta import (
+    EmpiricalBayesClassifier,
+    EmpiricalBayesRegressor,
     FewShotClassifier,
     FewShotRegressor,
     ReptileClassifier,
     ReptileRegressor,
 )
 
-ESTIMATORS = [FewShotClassifier, FewShotRegressor, ReptileClassifier, ReptileRegressor]
+ESTIMATORS = [
+    EmpiricalBayesClassifier,
+    EmpiricalBayesRegressor,
+    FewShotClassifier,
+    FewShotRegressor,
+    ReptileClassifier,
+    ReptileRegressor,
+]
 
 # The checks fit some 60 times each: small networks and few meta-iterations.
 INSTANCES = [
+    EmpiricalBayesRegressor(),
+    EmpiricalBayesRegressor(prior="full"),
+    EmpiricalBayesClassifier(),
+    EmpiricalBayesClassifier(prior="diagonal"),
     ReptileRegressor(max_iter=30),
     ReptileRegressor((8,), max_iter=20),
     ReptileClassifier(max_iter=30),

@@ -18,6 +18,8 @@ from sklearn.preprocessing import StandardScaler
 
 import skmeta
 from skmeta import (
+    EmpiricalBayesClassifier,
+    EmpiricalBayesRegressor,
     FewShotRegressor,
     ReptileClassifier,
     ReptileRegressor,
@@ -52,6 +54,8 @@ MODELS = {
     "automatic steps": lambda: ReptileRegressor(adapt_steps="auto", max_iter=5),
     "classifier": lambda: ReptileClassifier(max_iter=5, random_state=0),
     "own classes": lambda: ReptileClassifier(task_classes="own", max_iter=5),
+    "learned prior": lambda: EmpiricalBayesRegressor(random_state=0),
+    "learned prior of labels": lambda: EmpiricalBayesClassifier(random_state=0),
     "pipeline": lambda: make_pipeline(StandardScaler(), ReptileRegressor(max_iter=5)),
 }
 
@@ -149,6 +153,8 @@ def test_skops_needs_to_trust_no_names_but_ours(model, label_tasks):
     unknown = io.get_untrusted_types(data=saved)
     assert set(unknown) <= {
         "skmeta._core.scaling.Scaling",
+        "skmeta.empirical_bayes.EmpiricalBayesClassifier",
+        "skmeta.empirical_bayes.EmpiricalBayesRegressor",
         "skmeta.reptile.ReptileClassifier",
         "skmeta.reptile.ReptileRegressor",
     }

@@ -97,13 +97,13 @@ class GaussianTasks:
             precision=precision,
         )
 
-    def log_density(self, prior):
-        """Log evidence of each task under a given prior, shape (T,)."""
+    def held_out_score(self, prior, seed):
+        """Log evidence of each task under a given prior, shape (1, T)."""
         rows, log_det = _whiten(self, prior.factor / np.sqrt(prior.noise))
         error = rows[..., -1] - rows[..., :-1] @ prior.mean
         squares = (error**2).sum(axis=-1) + self.residual
         noise = self.n_rows * np.log(2 * np.pi * prior.noise)
-        return -0.5 * (noise + squares / prior.noise + log_det)
+        return -0.5 * (noise + squares / prior.noise + log_det)[None]
 
     def pooled(self):
         """Least squares of all rows as one task."""
@@ -173,7 +173,7 @@ def condition(mean, factor, noise, X, y, weight):
     """Posterior mean (P,) and factor (P, r) of coefficients, given rows of a task.
 
     Conditioning on some rows and then on others is conditioning on all of them. All
-    arguments may have a leading task axis.
+    arguments but ``noise`` have a leading task axis, or none has.
     """
     scale = np.sqrt(weight / noise)
     Z = (X @ factor) * scale[..., None]

@@ -15,15 +15,28 @@ class.
 """
 
 from dataclasses import dataclass, replace
+from functools import cache
 from typing import NamedTuple
 
 import numpy as np
-from scipy.special import expit, logsumexp, softmax
+from scipy.special import expit, log_softmax, logsumexp, softmax
+from scipy.stats import norm
+from scipy.stats.qmc import Sobol
 
 from skmeta._core.network import LOSSES
 
 MEAN_DEVIATION = 2.5  # of a weak prior on the mean, as Gelman et al. (2008) advise
 PINNED = 1e-5  # deviation that holds a coefficient of the mean at zero
+MODERATIONS = (
+    1.0,
+    0.5,
+    0.25,
+    0.0,
+)  # how much of the posterior's variance to average over
+SUPPORT_SIZES = (1, 2, 4, 8, 16)
+N_DRAWS = 2
+LOG2_POINTS = 6  # half of the points that softmax is averaged over
+MAX_QUERY = 50
 STACK_CELLS = 2**23  # numbers of one stack
 MAX_NEWTON = 50
 MODE_TOL = 1e-11  # of the Newton decrement: twice what a step can still gain
@@ -51,6 +64,11 @@ class LogisticTasks:
     @property
     def n_tasks(self):
         return sum(map(len, self.order))
+
+    @property
+    def n_rows(self):
+        """Sums of sample weights, (T,)."""
+        return np.array([weight.sum() for _, _, weight, _ in self.parts])
 
     @property
     def n_coefficients(self):
@@ -121,13 +139,26 @@ class LogisticTasks:
             state=[term.u for term in terms],
         )
 
-    def log_density(self, prior):
-        """Laplace evidence of each task under a given prior, shape (T,)."""
-        value, L = np.empty(self.n_tasks), prior.factor
-        for stack, order in zip(self.stacks, self.order, strict=True):
-            mode = find_mode(stack, prior.mean, L)
-            value[order] = mode.value - _posterior_covariance(mode, L)[1]
-        return value
+    def held_out_score(self, prior, seed):
+        """How well tasks are predicted from a few of their rows: (options, T).
+
+        The mean log-probability of the other rows, for each of the MODERATIONS. The
+        evidence is no judge of structures here: the wider the prior, the more it errs
+        for tasks whose rows the model can separate.
+        """
+        rng = np.random.RandomState(seed)
+        score = np.zeros((len(MODERATIONS), self.n_tasks))
+        for _ in range(N_DRAWS):
+            splits = [_split(part, rng) for part in self.parts]
+            given = gather([support for support, _ in splits], self.fit_intercept)
+            for stack, order in zip(given.stacks, given.order, strict=True):
+                theta, factor = condition(prior.mean, prior.factor, stack)
+                query = _stack([splits[task][1] for task in order])
+                eta, J = logits(query, theta), _times(query, factor)
+                for option, moderation in enumerate(MODERATIONS):
+                    p = predictive(eta, np.sqrt(moderation) * J)
+                    score[option, order] -= _log_loss(query, p) / N_DRAWS
+        return score
 
     def loss(self, theta):
         """Mean log-loss of each task under fixed coefficients, (T,)."""
@@ -137,21 +168,44 @@ class LogisticTasks:
         """The same, averaged over the prior."""
 
         def average(stack):
-            blocks = prior.factor.reshape(stack.Y.shape[-1], stack.X.shape[-1], -1)
-            factor = np.einsum("tnd,odr->tnor", stack.X, blocks, optimize=True)
-            return predictive(logits(stack, prior.mean[None]), factor)
+            J = _times(stack, prior.factor[None])
+            return predictive(logits(stack, prior.mean[None]), J)
 
         return self._loss(average)
 
     def _loss(self, predict):
         loss = np.empty(self.n_tasks)
         for stack, order in zip(self.stacks, self.order, strict=True):
-            p = predict(stack)
-            p = np.where(stack.Y > 0.5, p, 1 - p) if p.shape[-1] == 1 else stack.Y * p
-            p = np.maximum(p.sum(axis=-1), np.finfo(float).tiny)
-            rows = -(stack.weight * np.log(p)).sum(axis=-1)
-            loss[order] = rows / stack.weight.sum(axis=-1)
+            loss[order] = _log_loss(stack, predict(stack))
         return loss
+
+
+def _log_loss(stack, p):
+    """Mean log-loss (T,) of the probabilities (T, n, o) of a stack's rows."""
+    p = np.where(stack.Y > 0.5, p, 1 - p) if p.shape[-1] == 1 else stack.Y * p
+    p = np.maximum(p.sum(axis=-1), np.finfo(float).tiny)
+    return -(stack.weight * np.log(p)).sum(axis=-1) / stack.weight.sum(axis=-1)
+
+
+def _split(part, rng):
+    """A few rows of a task at random, and the others; a single row is both."""
+    n = len(part[0])
+    n_support = min(rng.choice(SUPPORT_SIZES), max(n - 1, 1))
+    order = rng.permutation(n)
+    support, query = order[:n_support], order[min(n_support, n - 1) :][:MAX_QUERY]
+    return [field[support] for field in part], [field[query] for field in part]
+
+
+def _times(stack, factor):
+    """Rows times the coefficients of each output, factor (T, P, r): (T, n, o, r)."""
+    o, d = stack.Y.shape[-1], stack.X.shape[-1]
+    blocks = factor.reshape(len(factor), o, d, -1)
+    return np.einsum(
+        "tnd,todr->tnor",
+        stack.X,
+        np.broadcast_to(blocks, (len(stack.X), *blocks.shape[1:])),
+        optimize=True,
+    )
 
 
 def gather(parts, fit_intercept):
@@ -377,22 +431,39 @@ def condition(mean, factor, stack):
 
 
 def predictive(eta, factor):
-    """Probabilities (..., o) averaged over normal logits eta + factor u, u ~ N(0, I).
+    """Probabilities (..., o) averaged over logits eta + factor u with u ~ N(0, I)."""
+    scores = predictive_scores(eta, factor)
+    return expit(scores) if eta.shape[-1] == 1 else np.exp(scores)
+
+
+def predictive_scores(eta, factor):
+    """The log-odds of the averages, or with more classes their logarithms.
 
     For two classes the average is nearly that of logits divided by
-    sqrt(1 + pi / 8 variance) (MacKay, 1992). Softmax is a matter of differences of
-    logits, so with more classes each pair is divided by the deviation of its own
-    difference (Daunizeau, 2017): what moves all logits alike moves no probability.
+    sqrt(1 + pi / 8 variance) (MacKay, 1992). That rule is none for the softmax, of
+    which only differences of logits matter: there the average is taken over evenly
+    spread points.
     """
-    Q = factor @ factor.swapaxes(-1, -2)
     if eta.shape[-1] == 1:
-        return expit(eta / np.sqrt(1 + np.pi / 8 * Q[..., 0]))
-    variance = np.diagonal(Q, axis1=-2, axis2=-1)
-    spread = variance[..., :, None] + variance[..., None, :] - 2 * Q
-    difference = eta[..., :, None] - eta[..., None, :]
-    odds = difference / np.sqrt(1 + np.pi / 8 * np.maximum(spread, 0.0))
-    p = np.exp(-logsumexp(-odds, axis=-1))
-    return p / p.sum(axis=-1, keepdims=True)
+        variance = (factor**2).sum(axis=-1)
+        return eta / np.sqrt(1 + np.pi / 8 * variance)
+    factor = factor - factor.mean(axis=-2, keepdims=True)
+    Q = factor @ factor.swapaxes(-1, -2)
+    values, vectors = np.linalg.eigh(Q)
+    scaled = vectors * np.sqrt(np.maximum(values, 0.0))[..., None, :]
+    # the symmetric root: another would turn with the arbitrary signs of eigenvectors
+    root = scaled @ vectors.swapaxes(-1, -2)
+    points = eta[..., None, :] + _normal_points(eta.shape[-1]) @ root
+    log_p = log_softmax(points, axis=-1)
+    return logsumexp(log_p, axis=-2) - np.log(points.shape[-2])
+
+
+@cache
+def _normal_points(n_dimensions):
+    """Points (n, n_dimensions) that represent a standard normal."""
+    cube = Sobol(n_dimensions, scramble=False).random_base2(LOG2_POINTS)
+    points = norm.ppf(cube + 0.5 / len(cube))
+    return np.concatenate([points, -points])
 
 
 def root_curvature(p):

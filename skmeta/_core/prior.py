@@ -124,7 +124,8 @@ def next_fit(tasks, structure, smaller, **options):
 
 N_FOLDS = 5
 MIN_TASKS = 5  # to hold any out
-FOLD_SLACK = 10  # a fold's prior is used to compare, and may be a little less exact
+MAX_FOLD_ITER = 30  # from the fit to all tasks, which is near
+ROWS_PER_NUMBER = 3  # of mean and spread, for "diagonal" and beyond
 MAX_COEFFICIENTS = 60  # of structures with correlations, where not asked for
 
 
@@ -139,13 +140,18 @@ class Fold:
 
 @dataclass(frozen=True)
 class Candidate:
-    """A structure with its fit to all tasks and to all but each fold."""
+    """A structure with its fit to all tasks and to all but each fold.
+
+    ``score`` (T,) is of each task by the prior that has not seen it, with the best
+    ``option`` of how to predict.
+    """
 
     name: str
     structure: Diagonal | LowRank | Full
     prior: Prior
     folds: list
-    density: np.ndarray  # (T,) of each task, by the prior that has not seen it
+    score: np.ndarray
+    option: int
 
 
 class Search:
@@ -160,6 +166,8 @@ class Search:
         n_folds = min(N_FOLDS, n) if n >= MIN_TASKS else 0
         parts = np.array_split(rng.permutation(n), max(n_folds, 1))
         self.held_out = [np.sort(part) for part in parts][:n_folds]
+        self.tried = []
+        self.seed = rng.randint(2**31)  # of draws of rows: the same for all structures
 
     def run(self, name):
         """The `Candidate` of the structure asked for, or of the best one."""
@@ -168,37 +176,67 @@ class Search:
         return self._best(list(self._candidates(name)))
 
     def _candidates(self, name):
-        simple = ["intercept"] if self.shape[-1] else []
         prior = None
-        for kind in [*simple, "isotropic", "diagonal"]:
+        for kind in ("intercept", "isotropic", "diagonal"):
             structure = Diagonal(groups(kind, *self.shape))
+            if structure.n_numbers == 0:  # no intercept
+                continue
+            if name == "auto" and kind == "diagonal" and self._too_few_rows(structure):
+                return
             # slopes that did not vary before would begin where nothing pulls at them
-            prior = self._fit(structure, prior if kind == "diagonal" else None)
-            if name in ("auto", kind):
+            smaller, start = prior, prior if kind == "diagonal" else None
+            prior = self._fit(structure, start)
+            if name == kind or (name == "auto" and self._pays(prior, smaller)):
                 yield self._validated(kind, structure, prior)
-            if kind == name:
+            if name == kind:
                 return
         P = self.tasks.n_coefficients
-        rich = name != "auto" or P <= MAX_COEFFICIENTS
-        if name in ("auto", "low_rank") and rich:
+        if name == "low_rank" or (name == "auto" and self._worth_correlations()):
             yield from self._ranks(P, prior, name)
-        if name in ("auto", "full") and rich:
-            structure = Full(P, shrinkage=P)
+        structure = Full(P, shrinkage=P)
+        if name == "full" or (
+            name == "auto"
+            and self._worth_correlations()
+            and not self._too_few_rows(structure)
+        ):
             yield self._validated("full", structure, self._fit(structure, prior))
+
+    def _too_few_rows(self, structure):
+        """Whether all rows together could be explained by the numbers to be learned."""
+        n_numbers = self.tasks.n_coefficients + structure.n_numbers
+        return self.tasks.n_rows.sum() < ROWS_PER_NUMBER * n_numbers
+
+    @staticmethod
+    def _pays(prior, smaller):
+        """Whether each further number gains more evidence than by chance (Akaike)."""
+        if smaller is None:
+            return True
+        more = len(prior.numbers) - len(smaller.numbers)
+        return prior.log_evidence - smaller.log_evidence >= more
+
+    def _worth_correlations(self):
+        """Whether structures with correlations are affordable and may do better."""
+        _, n_outputs, _ = self.shape
+        if self.tasks.n_coefficients > MAX_COEFFICIENTS or n_outputs > 1:
+            return False
+        last = self.tried[-1]
+        lags = (c.score - last.score for c in self.tried[:-1])
+        return not any(lag.mean() > 2 * _standard_error(lag) for lag in lags)
 
     def _ranks(self, P, diagonal, name):
         """Ranks 1, 2, ... for as long as they predict held-out tasks better."""
         best = -np.inf
         for rank in range(1, max(P, 2)):
             structure = LowRank(P, rank)
-            prior = self._fit(structure, diagonal)
-            gained = prior.log_evidence - diagonal.log_evidence
-            if gained < P * rank and (rank > 1 or name == "auto"):
-                return  # less than one per further number will not hold up (Akaike)
-            candidate = self._validated("low_rank", structure, prior)
-            if candidate.density.sum() <= best:
+            if name == "auto" and self._too_few_rows(structure):
                 return
-            best = candidate.density.sum()
+            prior = self._fit(structure, diagonal)
+            if not self._pays(prior, diagonal) and (rank > 1 or name == "auto"):
+                return
+            candidate = self._validated("low_rank", structure, prior)
+            if candidate.score.sum() <= best:
+                return
+            best = candidate.score.sum()
             yield candidate
             if not self.held_out:
                 return
@@ -209,25 +247,36 @@ class Search:
         return next_fit(self.tasks, structure, smaller, **self.options)
 
     def _validated(self, name, structure, prior):
-        density, folds = np.zeros(self.tasks.n_tasks), []
-        options = self.options | {"tol": FOLD_SLACK * self.options["tol"]}
+        scores, folds = [], []
+        options = self.options | {"max_iter": MAX_FOLD_ITER}
         for held_out in self.held_out:
             kept = np.setdiff1d(np.arange(self.tasks.n_tasks), held_out)
             tasks = self.tasks.subset(kept)
             fold = fit_prior(tasks, structure, prior.numbers, prior.mean, **options)
-            density[held_out] = self.tasks.subset(held_out).log_density(fold)
+            held = self.tasks.subset(held_out)
+            scores.append(held.held_out_score(fold, self.seed))
             folds.append(Fold(held_out, kept, fold))
-        return Candidate(name, structure, prior, folds, density)
+        if not folds:
+            return Candidate(name, structure, prior, folds, np.zeros(1), 0)
+        scores = np.concatenate(scores, axis=1)
+        option = int(scores.sum(axis=1).argmax())
+        candidate = Candidate(name, structure, prior, folds, scores[option], option)
+        self.tried.append(candidate)
+        return candidate
 
     @staticmethod
     def _best(candidates):
         """The simplest that is within one standard error of the best."""
-        best = max(candidates, key=lambda c: c.density.sum())
+        best = max(candidates, key=lambda c: c.score.sum())
         for candidate in candidates:
-            lag = best.density - candidate.density
-            if lag.mean() <= lag.std() / np.sqrt(len(lag)):
+            lag = best.score - candidate.score
+            if lag.mean() <= _standard_error(lag):
                 return candidate
         return best
+
+
+def _standard_error(values):
+    return values.std() / np.sqrt(len(values))
 
 
 # -- before adapting ------------------------------------------------------------------

@@ -1,6 +1,6 @@
 """Pooled standardisation of X and y, frozen after meta-training."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy import sparse
@@ -28,6 +28,10 @@ class Scaling:
 
     def transform_y(self, y):
         return (y - self.y_mean) / self.y_scale
+
+    def uncentred(self):
+        """The same scales about zero."""
+        return replace(self, x_mean=np.zeros_like(self.x_mean), y_mean=0.0)
 
     def inverse_y(self, y):
         return y * self.y_scale + self.y_mean

@@ -35,7 +35,7 @@ class Diagonal:
 
     @property
     def n_numbers(self):
-        return self.groups.max() + 1
+        return int(self.groups.max(initial=NONE)) + 1
 
     @property
     def bounds(self):
@@ -176,15 +176,12 @@ def groups(name, n_features, n_outputs, fit_intercept):
     """Groups of the diagonal structures, for coefficients (outputs, features + 1).
 
     "intercept": one spread per output's intercept. "isotropic": besides, one common to
-    all slopes. "diagonal": one for each coefficient.
+    all slopes. "diagonal": besides, one for each feature's slopes.
     """
-    n_columns = n_features + fit_intercept
-    if name == "diagonal":
-        return np.arange(n_outputs * n_columns)
-    table = np.full((n_outputs, n_columns), NONE)
-    slopes = name == "isotropic"
-    if slopes:
-        table[:, :n_features] = 0
+    table = np.full((n_outputs, n_features + fit_intercept), NONE)
+    n_slopes = {"intercept": 0, "isotropic": 1, "diagonal": n_features}[name]
+    if n_slopes:
+        table[:, :n_features] = np.arange(n_features) % n_slopes
     if fit_intercept:
-        table[:, -1] = np.arange(n_outputs) + slopes
+        table[:, -1] = np.arange(n_outputs) + n_slopes
     return table.ravel()
