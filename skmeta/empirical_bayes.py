@@ -296,6 +296,13 @@ class BaseEmpiricalBayes(BaseMetaLearner):
         A = self._fitted()._to_users_units()
         return A @ self._covariance @ A.T
 
+    @property
+    def covariance_(self):
+        """Covariance of the present slopes and intercept, in the user's units."""
+        A = self._fitted()._to_users_units()
+        half = A @ self._present()[1]
+        return half @ half.T
+
     def _fitted(self):
         if not self.__sklearn_is_fitted__():
             raise AttributeError(f"This {type(self).__name__} is not fitted yet.")
@@ -341,10 +348,10 @@ class EmpiricalBayesRegressor(
         equally, and the offset. "diagonal": each coefficient by an amount of its own.
         "low_rank": together along a few directions, and each a little by itself.
         "full": any covariance, with correlations drawn towards zero as by one further
-        uncorrelated task per coefficient. "auto" is the simplest one within a standard
-        error of the best marginal likelihood on held-out tasks, in 5 folds; with more
-        than 60 coefficients up to "diagonal"; with fewer than 5 tasks, or fewer than
-        3 rows per number to be learned, up to "isotropic".
+        uncorrelated task per coefficient. "auto" is the simplest one within half a
+        standard error of the best marginal likelihood on held-out tasks, in 5 folds;
+        with more than 60 coefficients up to "diagonal"; with fewer than 5 tasks, or
+        fewer than 3 rows per number to be learned, up to "isotropic".
     base_estimator : estimator, default=None
         Any regressor of scikit-learn. It is fitted on the rows of all tasks together,
         and the learned prior is that of its correction per task. What is left to
@@ -394,6 +401,9 @@ class EmpiricalBayesRegressor(
         task, or a constant; the best for held-out tasks.
     coef_, intercept_ : ndarray of shape (n_features,), float
         Present coefficients: the task's posterior mean once adapted.
+    covariance_ : ndarray of shape (n_coefficients, n_coefficients)
+        Covariance of the present slopes and, last, intercept: what is not known of
+        them.
     base_estimator_ : estimator
         Only with ``base_estimator``: the base model, fitted on all rows. Adapted copies
         share it.
@@ -625,10 +635,10 @@ class EmpiricalBayesClassifier(
         slopes of each feature by an amount of its own, and the offsets. "low_rank":
         together along a few directions, and each a little by itself. "full": any
         covariance, with correlations drawn towards zero as by one further uncorrelated
-        task per coefficient. "auto" is the simplest one within a standard error of the
-        best log-loss on held-out tasks after a few rows, in 5 folds; with more than two
-        classes or 60 coefficients up to "diagonal"; with fewer than 5 tasks, or fewer
-        than 3 rows per number to be learned, up to "isotropic".
+        task per coefficient. "auto" is the simplest one within half a standard error of
+        the best log-loss on held-out tasks after a few rows, in 5 folds; with more than
+        two classes or 60 coefficients up to "diagonal"; with fewer than 5 tasks, or
+        fewer than 3 rows per number to be learned, up to "isotropic".
     base_estimator : estimator, default=None
         Any classifier of scikit-learn. It is fitted on the rows of all tasks together,
         and the learned prior is that of its correction per task. What is left to
@@ -678,6 +688,8 @@ class EmpiricalBayesClassifier(
         the frequencies of the classes; the best for held-out tasks.
     coef_, intercept_ : ndarray
         Present coefficients: the mode of the task's posterior once adapted.
+    covariance_ : ndarray of shape (n_coefficients, n_coefficients)
+        Covariance of the present coefficients, laid out as ``prior_covariance_``.
     base_estimator_ : estimator
         Only with ``base_estimator``: the base model, fitted on all rows. Adapted copies
         share it.

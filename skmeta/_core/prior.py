@@ -266,11 +266,11 @@ class Search:
 
     @staticmethod
     def _best(candidates):
-        """The simplest that is within one standard error of the best."""
+        """The simplest that is within half a standard error of the best."""
         best = max(candidates, key=lambda c: c.score.sum())
         for candidate in candidates:
             lag = best.score - candidate.score
-            if lag.mean() <= _standard_error(lag):
+            if lag.mean() <= 0.5 * _standard_error(lag):
                 return candidate
         return best
 
