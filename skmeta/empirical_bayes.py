@@ -86,10 +86,22 @@ class BaseEmpiricalBayes(BaseMetaLearner):
         if table.n_tasks == 1:
             self._learn_from_one(parts[0])
         else:
+            self._warn_of_few_rows(table)
             self._learn_from_many(parts, rng)
         # a density of y is one per unit of y
         n_rows = table.weight.sum()
         self.log_marginal_likelihood_ -= n_rows * np.log(self._scaling.y_scale)
+
+    def _warn_of_few_rows(self, table):
+        n_rows, n_columns = table.X.shape
+        if n_rows < n_columns:
+            warnings.warn(
+                f"All tasks together have {n_rows} rows for {n_columns} columns: what "
+                "the tasks have in common cannot be learned well. Put PCA or "
+                "TruncatedSVD in front, or set base_estimator=Ridge().",
+                UserWarning,
+                stacklevel=7,
+            )
 
     def _parts(self, table):
         """Rows of each task: (X, Y, weight, offset)."""
@@ -435,7 +447,11 @@ class EmpiricalBayesRegressor(
     A single task (``fit`` without ids) shows no spread: the model then is a Bayesian
     ridge regression, and its posterior is the prior of tasks to come.
 
-    Numbers of features up to some hundreds are meant. For more, put
+    A sample weight of 2 is a row that is there twice: halving all weights halves what
+    the data say.
+
+    Numbers of features up to some hundreds are meant, with several times as many rows
+    in all. For more, put
     :class:`~sklearn.decomposition.PCA` or
     :class:`~sklearn.decomposition.TruncatedSVD` in front.
 
@@ -576,8 +592,10 @@ class EmpiricalBayesRegressor(
         return np.sqrt(variance + self._noise) * self._scaling.y_scale
 
     def _base_target(self, X, y, weight, codes):
-        n_tasks = codes.max() + 1
-        if self.base_target == "y" or n_tasks == 1:
+        n_tasks, sizes = codes.max() + 1, np.bincount(codes)
+        # of a single row nothing is left once a prior has been adapted to it
+        mostly_single = sizes[sizes > 1].sum() < len(y) / 2
+        if self.base_target == "y" or n_tasks == 1 or mostly_single:
             return y
         first = clone(self).set_params(base_estimator=None)
         first.fit(X, y, weight, task=codes)
@@ -637,8 +655,9 @@ class EmpiricalBayesClassifier(
         covariance, with correlations drawn towards zero as by one further uncorrelated
         task per coefficient. "auto" is the simplest one within half a standard error of
         the best log-loss on held-out tasks after a few rows, in 5 folds; with more than
-        two classes or 60 coefficients up to "diagonal"; with fewer than 5 tasks, or
-        fewer than 3 rows per number to be learned, up to "isotropic".
+        two classes or 60 coefficients up to "diagonal", with both "intercept"; with
+        fewer than 5 tasks, or fewer than 3 rows per number to be learned, up to
+        "isotropic".
     base_estimator : estimator, default=None
         Any classifier of scikit-learn. It is fitted on the rows of all tasks together,
         and the learned prior is that of its correction per task. What is left to
@@ -719,6 +738,10 @@ class EmpiricalBayesClassifier(
     The posterior is not normal, so an adapted model keeps the rows it has seen and
     meets them all again from the prior at each :meth:`partial_adapt`. That makes the
     result independent of their order and portions, to the tolerance of Newton's method.
+
+    A sample weight of 2 is a row that is there twice: halving all weights halves what
+    the data say. Features up to a hundred are meant, and a few classes: a fit takes
+    time with the cube of their product.
 
     Rows are taken as independent. The pairs of offers into which one choice among many
     is turned are not: give each a ``sample_weight`` below 1, see the documentation.

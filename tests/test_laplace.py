@@ -377,7 +377,7 @@ def test_the_root_of_the_curvature_is_a_root_of_it():
 @OUTPUTS
 @pytest.mark.parametrize("n", [1, 2], ids=["one row", "a row twice"])
 def test_the_score_of_a_held_out_task_is_the_log_probability_of_its_other_rows(o, n):
-    """Where all rows are the same, whichever are drawn to condition on."""
+    """Where all rows are the same, whichever are drawn; a single row is predicted."""
     mean, L = mean_and_factor(o)
     rows = [[field[:1] for field in part] for part in rows_of(o, [3] * 4)]
     parts = [[np.repeat(field, n, axis=0) for field in part] for part in rows]
@@ -385,7 +385,9 @@ def test_the_score_of_a_held_out_task_is_the_log_probability_of_its_other_rows(o
     score = gather(parts, True).held_out_score(prior, 0)
     assert score.shape == (len(MODERATIONS), 4)
     for task, (X, Y, weight, offset) in enumerate(rows):
-        theta, factor = condition(mean, L, stacked((X, Y, weight, offset)))
+        theta, factor = mean[None], L[None]
+        if n > 1:
+            theta, factor = condition(mean, L, stacked((X, Y, weight, offset)))
         eta = X @ theta[0].reshape(o, D).T + offset
         J = np.einsum("nd,odr->nor", X, factor[0].reshape(o, D, -1))
         for option, moderation in enumerate(MODERATIONS):

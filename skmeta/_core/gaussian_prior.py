@@ -15,6 +15,8 @@ from typing import NamedTuple
 import numpy as np
 
 RIDGE = 1e-9  # relative: of several means that fit equally well, the smallest
+RIDGE_OF_FEW = 0.1  # relative, where there are ...
+ROWS_PER_COEFFICIENT = 3  # ... fewer rows than this: they could be fitted without error
 PINNED = 1e9  # relative: holds a coefficient of the mean at zero
 NOISE_FLOOR = 1e-10  # least noise variance, of standardised targets
 
@@ -67,7 +69,9 @@ class GaussianTasks:
     def _held(self, precision):
         """The precision of a mean, with what holds it in place."""
         size = np.trace(precision) / len(precision) + RIDGE
-        held = np.full(len(precision), PINNED if self.pin_slopes else RIDGE)
+        few = self.n_rows.sum() < ROWS_PER_COEFFICIENT * len(precision)
+        ridge = RIDGE_OF_FEW if few else RIDGE
+        held = np.full(len(precision), PINNED if self.pin_slopes else ridge)
         if self.fit_intercept:
             held[-1] = RIDGE
         return precision + size * np.diag(held)

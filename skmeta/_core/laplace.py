@@ -188,11 +188,11 @@ def _log_loss(stack, p):
 
 
 def _split(part, rng):
-    """A few rows of a task at random, and the others; a single row is both."""
+    """A few rows of a task at random, none of a single row, and the others."""
     n = len(part[0])
-    n_support = min(rng.choice(SUPPORT_SIZES), max(n - 1, 1))
+    n_support = min(rng.choice(SUPPORT_SIZES), n - 1)
     order = rng.permutation(n)
-    support, query = order[:n_support], order[min(n_support, n - 1) :][:MAX_QUERY]
+    support, query = order[:n_support], order[n_support:][:MAX_QUERY]
     return [field[support] for field in part], [field[query] for field in part]
 
 
@@ -228,7 +228,7 @@ def gather(parts, fit_intercept):
 
 
 def _bucket(sizes):
-    return np.ceil(2 * np.log2(sizes))
+    return np.ceil(2 * np.log2(np.maximum(sizes, 1)))
 
 
 def _stack(parts):
@@ -320,24 +320,41 @@ def logit_covariance(X, V, o):
 
 
 def find_mode(tasks, mean, L, u=None):
-    """The mode of every task by Newton's method, with steps halved until they climb."""
-    if u is None:
-        u = np.zeros((len(tasks.X), L.shape[1]))
-    value, grad_eta, eta = _objective(tasks, mean, L, u)
+    """The mode of every task by Newton's method, with steps halved until they climb.
+
+    The search sees only the columns of X whose coefficients vary; the others' share of
+    the logits is fixed.
+    """
+    o, r = tasks.Y.shape[-1], L.shape[1]
+    blocks = L.reshape(o, -1, r)
+    varying = blocks.any(axis=(0, 2))
+    fixed = logits(tasks, mean[None])
+    searched = tasks._replace(X=tasks.X[..., varying], offset=fixed)
+    u = np.zeros((len(tasks.X), r)) if u is None else u
+    u, value = _newton(searched, blocks[:, varying].reshape(-1, r), u)
+    theta = mean + u @ L.T
+    eta = logits(tasks, theta)
+    score, H = _derivatives(tasks, log_likelihood(tasks, eta)[1], eta)
+    return Mode(u, theta, value, score, H, np.eye(r) + L.T @ H @ L)
+
+
+def _newton(tasks, L, u):
+    """u (T, r) at the mode, and the log-likelihood minus u'u / 2 there."""
+    value, grad_eta, eta = _objective(tasks, L, u)
     for _ in range(MAX_NEWTON):
         score, H = _derivatives(tasks, grad_eta, eta)
-        B = np.eye(L.shape[1]) + L.T @ H @ L
         slope = score @ L - u
+        B = np.eye(L.shape[1]) + L.T @ H @ L
         step = np.linalg.solve(B, slope[..., None])[..., 0]
         gain = (slope * step).sum(axis=-1)
         if (gain < MODE_TOL * (1 + np.abs(value))).all():
             break
-        u, value, grad_eta, eta = _climb(tasks, mean, L, u, step, value)
-    return Mode(u, mean + u @ L.T, value, score, H, B)
+        u, value, grad_eta, eta = _climb(tasks, L, u, step, value)
+    return u, value
 
 
-def _objective(tasks, mean, L, u):
-    eta = logits(tasks, mean + u @ L.T)
+def _objective(tasks, L, u):
+    eta = logits(tasks, u @ L.T)
     value, grad_eta = log_likelihood(tasks, eta)
     return value - 0.5 * (u * u).sum(axis=-1), grad_eta, eta
 
@@ -347,11 +364,11 @@ def _derivatives(tasks, grad_eta, eta):
     return score, hessian(tasks.X, probabilities(eta), tasks.weight)
 
 
-def _climb(tasks, mean, L, u, step, value):
+def _climb(tasks, L, u, step, value):
     length = np.ones(len(tasks.X))
     for _ in range(30):
         tried = u + length[:, None] * step
-        reached, grad_eta, eta = _objective(tasks, mean, L, tried)
+        reached, grad_eta, eta = _objective(tasks, L, tried)
         worse = reached < value - 1e-10 * (1 + np.abs(value))
         if not worse.any():
             break

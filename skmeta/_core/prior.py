@@ -65,7 +65,7 @@ def fit_prior(tasks, structure, numbers, mean=None, *, tol=1e-5, max_iter=200):
     ever slower where a spread is nearly zero.
     """
     start, directions = tasks.mean_coordinates(mean)
-    n, state = len(numbers), None
+    n, state, first = len(numbers), None, None
 
     def evidence(x):
         return tasks.evidence(
@@ -73,17 +73,20 @@ def fit_prior(tasks, structure, numbers, mean=None, *, tol=1e-5, max_iter=200):
         )
 
     def negative(x):
-        nonlocal state
+        nonlocal state, first
         found = evidence(x)
         state = found.state
         penalty, slope = structure.penalty(x[:n])
+        value = found.value + penalty
+        # the tolerance is one of gains, and no matter of how large the evidence is
+        first = value if first is None else first
         gradient = np.concatenate(
             [
                 structure.gradient(x[:n], found.D) + slope,
                 directions.T @ found.mean_slope,
             ]
         )
-        return -(found.value + penalty) / tasks.n_tasks, -gradient / tasks.n_tasks
+        return (first - value) / tasks.n_tasks, -gradient / tasks.n_tasks
 
     free = [(None, None)] * directions.shape[1]
     search = minimize(
@@ -183,6 +186,8 @@ class Search:
                 continue
             if name == "auto" and kind == "diagonal" and self._too_few_rows(structure):
                 return
+            if name == "auto" and kind != "intercept" and self._too_many_classes():
+                return
             # slopes that did not vary before would begin where nothing pulls at them
             smaller, start = prior, prior if kind == "diagonal" else None
             prior = self._fit(structure, start)
@@ -202,9 +207,19 @@ class Search:
             yield self._validated("full", structure, self._fit(structure, prior))
 
     def _too_few_rows(self, structure):
-        """Whether all rows together could be explained by the numbers to be learned."""
+        """Whether the rows are too few to tell the numbers from the noise.
+
+        The first row of each task does not: it may be all spread, or all noise.
+        """
         n_numbers = self.tasks.n_coefficients + structure.n_numbers
-        return self.tasks.n_rows.sum() < ROWS_PER_NUMBER * n_numbers
+        n_rows = np.maximum(self.tasks.n_rows - 1, 0).sum()
+        return n_rows < ROWS_PER_NUMBER * n_numbers
+
+    def _too_many_classes(self):
+        """Whether slopes of each class would take long, and intercepts may do."""
+        _, n_outputs, fit_intercept = self.shape
+        many = self.tasks.n_coefficients > MAX_COEFFICIENTS
+        return n_outputs > 1 and many and fit_intercept
 
     @staticmethod
     def _pays(prior, smaller):
@@ -248,7 +263,8 @@ class Search:
 
     def _validated(self, name, structure, prior):
         scores, folds = [], []
-        options = self.options | {"max_iter": MAX_FOLD_ITER}
+        max_iter = min(MAX_FOLD_ITER, self.options["max_iter"])
+        options = self.options | {"max_iter": max_iter}
         for held_out in self.held_out:
             kept = np.setdiff1d(np.arange(self.tasks.n_tasks), held_out)
             tasks = self.tasks.subset(kept)
