@@ -88,6 +88,8 @@ def fit_prior(tasks, structure, numbers, mean=None, *, tol=1e-5, max_iter=200):
         )
         return (first - value) / tasks.n_tasks, -gradient / tasks.n_tasks
 
+    # per task; of all tasks together a thousandth at least, with the default tol
+    gain = 0.01 * tol * max(1.0, tasks.n_tasks / 1000)
     free = [(None, None)] * directions.shape[1]
     search = minimize(
         negative,
@@ -95,7 +97,7 @@ def fit_prior(tasks, structure, numbers, mean=None, *, tol=1e-5, max_iter=200):
         jac=True,
         method="L-BFGS-B",
         bounds=structure.bounds + free,
-        options={"maxiter": max_iter, "ftol": 0.01 * tol, "gtol": tol},
+        options={"maxiter": max_iter, "ftol": gain, "gtol": tol},
     )
     found = evidence(search.x)
     numbers = search.x[:n]
