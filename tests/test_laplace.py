@@ -10,6 +10,7 @@ from scipy.optimize import minimize
 from scipy.special import expit, log_expit, log_softmax, softmax
 
 from skmeta._core.laplace import (
+    LOGIT_DEVIATION,
     MEAN_DEVIATION,
     MODERATIONS,
     Stack,
@@ -83,7 +84,13 @@ def mean_and_factor(o, seed=3):
 
 def weak(mean):
     """The weak prior of the mean that stands in the evidence."""
-    return -0.5 * mean @ mean / MEAN_DEVIATION**2
+    return -0.5 * mean @ (mean / weak_variance(len(mean) // D))
+
+
+def weak_variance(o):
+    """Variances of the slopes and, last, the intercept of each of o outputs."""
+    slope = min(MEAN_DEVIATION, LOGIT_DEVIATION / np.sqrt(D))
+    return np.tile([slope**2] * (D - 1) + [MEAN_DEVIATION**2], o)
 
 
 @pytest.fixture
@@ -193,7 +200,8 @@ def test_the_evidence_is_close_to_the_integral_over_a_coefficient(deviation):
         return np.exp(likelihood(mean + deviation * u, *part) - 0.5 * u**2)
 
     exact = np.log(quad(integrand, -9, 9)[0] / np.sqrt(2 * np.pi))
-    found = gather([part], False).evidence(L, mean).value - weak(mean)
+    weak_prior = -0.5 * (mean[0] / MEAN_DEVIATION) ** 2
+    found = gather([part], False).evidence(L, mean).value - weak_prior
     assert_allclose(found, exact, atol=0.03)
 
 
@@ -282,7 +290,7 @@ def test_pooled_is_the_mode_under_the_weak_prior_and_constant_the_frequencies():
     X, Y, weight, offset = map(np.concatenate, zip(*parts, strict=True))
     tasks = gather(parts, True)
     expected, _, _ = brute_force(
-        (X, Y, weight, offset), np.zeros(D), MEAN_DEVIATION**2 * np.eye(D)
+        (X, Y, weight, offset), np.zeros(D), np.diag(weak_variance(1))
     )
     assert_allclose(tasks.pooled(), expected, atol=1e-5)
     constant = tasks.constant()

@@ -25,14 +25,12 @@ from scipy.stats.qmc import Sobol
 
 from skmeta._core.network import LOSSES
 
-MEAN_DEVIATION = 2.5  # of a weak prior on the mean, as Gelman et al. (2008) advise
+LOGIT_DEVIATION = 5.0  # a priori, of the mean's slopes together, however many they are
+MEAN_DEVIATION = (
+    2.5  # at most, of one of them; and of an intercept (Gelman et al., 2008)
+)
 PINNED = 1e-5  # deviation that holds a coefficient of the mean at zero
-MODERATIONS = (
-    1.0,
-    0.5,
-    0.25,
-    0.0,
-)  # how much of the posterior's variance to average over
+MODERATIONS = (1.0, 0.5, 0.25, 0.0)  # shares of the posterior's variance
 SUPPORT_SIZES = (1, 2, 4, 8, 16)
 N_DRAWS = 2
 LOG2_POINTS = 6  # half of the points that softmax is averaged over
@@ -97,8 +95,9 @@ class LogisticTasks:
     def _weak(self):
         """Precision of the weak prior on the mean."""
         stack = self.stacks[0]
-        shape = stack.Y.shape[-1], stack.X.shape[-1]
-        deviation = np.full(shape, PINNED if self.pin_slopes else MEAN_DEVIATION)
+        o, d = stack.Y.shape[-1], stack.X.shape[-1]
+        slope = min(MEAN_DEVIATION, LOGIT_DEVIATION / np.sqrt(d))
+        deviation = np.full((o, d), PINNED if self.pin_slopes else slope)
         if self.fit_intercept:
             deviation[:, -1] = MEAN_DEVIATION
         return np.diag(deviation.ravel() ** -2.0)

@@ -88,8 +88,8 @@ def fit_prior(tasks, structure, numbers, mean=None, *, tol=1e-5, max_iter=200):
         )
         return (first - value) / tasks.n_tasks, -gradient / tasks.n_tasks
 
-    # per task; of all tasks together a thousandth at least, with the default tol
-    gain = 0.01 * tol * max(1.0, tasks.n_tasks / 1000)
+    # per task; many tasks tell the spread more finely than it is worth searching for
+    gain = 0.01 * tol * max(1.0, tasks.n_tasks / 300)
     free = [(None, None)] * directions.shape[1]
     search = minimize(
         negative,
