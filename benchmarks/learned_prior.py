@@ -24,6 +24,7 @@ speed: CPU seconds; set OMP_NUM_THREADS=1.
 import argparse
 import json
 import warnings
+from functools import partial
 from pathlib import Path
 from time import process_time
 
@@ -537,16 +538,18 @@ def speed(args):
     tasks = [known.regression(20)[1:] for _ in range(10_000)]
     results = {}
     print("CPU seconds, 20 rows and 20 features per task")
-    for n_tasks in (1_000, 3_000, 10_000):
-        model = EmpiricalBayesRegressor(random_state=0)
-        seconds, _ = cpu_seconds(lambda m=model, n=n_tasks: m.meta_fit(tasks[:n]))
-        results[f"meta_fit {n_tasks}"] = round(seconds, 2)
-        print(
-            f"meta_fit of {n_tasks:6} tasks: {seconds:8.2f} s, "
-            f"{1e3 * seconds / n_tasks:.2f} ms per task, chose "
-            f"{model.prior_structure_}, {model.n_iter_} iterations",
-            flush=True,
-        )
+    for prior in ("auto", "diagonal"):
+        for n_tasks in (1_000, 3_000, 10_000):
+            model = EmpiricalBayesRegressor(prior, random_state=0)
+            fit = partial(model.meta_fit, tasks[:n_tasks])
+            seconds = cpu_seconds(fit)[0]
+            results[f"meta_fit {n_tasks}, {prior}"] = round(seconds, 2)
+            print(
+                f"meta_fit of {n_tasks:6} tasks, {prior + ':':10}{seconds:7.2f} s, "
+                f"{1e3 * seconds / n_tasks:.2f} ms per task, {model.n_iter_} "
+                f"iterations of {model.prior_structure_}",
+                flush=True,
+            )
     results["adapt 10,000 at once"] = at_once = time_at_once(known, tasks)
     print(f"conditioning 10,000 tasks at once: {at_once:.2f} s")
     results["adapt and predict, ms"] = one = time_one(model, tasks)
@@ -610,7 +613,7 @@ def main():
         parser.error("--part queries needs --data FOLDER")
     for part in args.part:
         print(f"\n== {part}")
-        seconds, found = cpu_seconds(lambda part=part: PARTS[part](args))
+        seconds, found = cpu_seconds(partial(PARTS[part], args))
         print(f"({seconds:.0f} s CPU)", flush=True)
         if args.save:
             save(args.save, {part: found})

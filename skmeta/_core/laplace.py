@@ -15,7 +15,7 @@ class.
 """
 
 from dataclasses import dataclass, replace
-from functools import cache
+from functools import cache, cached_property
 from typing import NamedTuple
 
 import numpy as np
@@ -91,12 +91,13 @@ class LogisticTasks:
         values, vectors = np.linalg.eigh(precision / self.n_tasks)
         return mean, vectors / np.sqrt(values)
 
-    @property
+    @cached_property
     def _weak(self):
         """Precision of the weak prior on the mean."""
         stack = self.stacks[0]
         o, d = stack.Y.shape[-1], stack.X.shape[-1]
-        slope = min(MEAN_DEVIATION, LOGIT_DEVIATION / np.sqrt(d))
+        used = np.any([stack.X.any(axis=(0, 1)) for stack in self.stacks], axis=0)
+        slope = min(MEAN_DEVIATION, LOGIT_DEVIATION / np.sqrt(max(used.sum(), 1)))
         deviation = np.full((o, d), PINNED if self.pin_slopes else slope)
         if self.fit_intercept:
             deviation[:, -1] = MEAN_DEVIATION
