@@ -22,6 +22,7 @@ from sklearn.ensemble import (
 from sklearn.exceptions import ConvergenceWarning, NotFittedError
 from sklearn.frozen import FrozenEstimator
 from sklearn.linear_model import BayesianRidge, LogisticRegression, Ridge
+from sklearn.metrics import log_loss
 from sklearn.model_selection import GridSearchCV, GroupKFold
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
@@ -1219,3 +1220,44 @@ def test_score_with_ids_is_the_few_shot_score(cls, n_classes, linear_table):
     assert_allclose(model.score(X, y, task=linear_table.ids), expected)
     with pytest.warns(ZeroShotWarning):
         model.score(X, y)
+
+
+# -- little data ----------------------------------------------------------------------
+
+
+def test_tasks_of_one_row_do_not_make_a_classifier_overconfident():
+    """Scored on the row just adapted to, the widest prior would be the best."""
+    rng = np.random.default_rng(1)
+    W = [1.0, -1.0, 0.5] + 0.3 * rng.normal(size=(240, 3))
+    X = rng.normal(size=(240, 8, 3))
+    y = (rng.random((240, 8)) < expit(np.einsum("tnd,td->tn", X, W))).astype(int)
+    tasks = [(X[t, :1], y[t, :1]) for t in range(200)]
+    model = Classifier(random_state=0).meta_fit(tasks)
+    losses = [
+        log_loss(
+            y[t, 3:],
+            model.adapt(X[t, :3], y[t, :3]).predict_proba(X[t, 3:]),
+            labels=[0, 1],
+        )
+        for t in range(200, 240)
+    ]
+    assert np.mean(losses) < np.log(2)
+
+
+def test_fewer_rows_than_columns_are_warned_of():
+    tasks = make_linear_tasks(4, 3, 20, random_state=0)
+    with pytest.warns(UserWarning, match="12 rows for 20 columns"):
+        Regressor(random_state=0).meta_fit(tasks)
+
+
+def test_where_most_rows_are_alone_in_their_task_the_base_model_is_fitted_to_y():
+    tasks = make_linear_tasks(40, 1, 2, random_state=0)
+    fits = [
+        Regressor(
+            "isotropic", base_estimator=Ridge(), base_target=target, random_state=0
+        )
+        .meta_fit(tasks)
+        .base_estimator_.coef_
+        for target in ("residual", "y")
+    ]
+    assert_allclose(*fits)
