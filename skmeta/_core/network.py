@@ -33,11 +33,14 @@ class Batch(NamedTuple):
 
 @dataclass(frozen=True)
 class Network:
-    """A fully connected network: the shape of its parameters and its functions."""
+    """A fully connected network: the shape of its parameters and its functions.
+
+    ``loss`` is None where the outputs are features, which others make use of.
+    """
 
     layout: ParamLayout
     activation: str
-    loss: str
+    loss: str | None = None
 
 
 # -- activations: name -> (function, derivative in terms of the function's value) -----
@@ -99,7 +102,7 @@ LOSSES = {
 
 def predict(network, theta, X, offset=None):
     """Raw outputs (T, n, o) of T networks (T, P) on their rows X (T, n, d)."""
-    Z, _ = _forward(network, theta, X)
+    Z, _ = forward(network, theta, X)
     return Z if offset is None else Z + offset
 
 
@@ -113,18 +116,16 @@ def losses(network, theta, batch):
 
 def loss_and_gradient(network, theta, batch):
     """Mean loss of each task (T,) and its gradient (T, P)."""
-    Z, tape = _forward(network, theta, batch.X)
+    Z, tape = forward(network, theta, batch.X)
     if batch.offset is not None:
         Z = Z + batch.offset
     value, D = LOSSES[network.loss](Z, batch.Y)
     value = (batch.weight * value).sum(axis=-1)
-    G = np.empty((len(D), theta.shape[-1]), dtype=theta.dtype)
-    _backward(network, tape, D * batch.weight[..., None], network.layout.layers(G))
-    return value, G
+    return value, backward(network, tape, D * batch.weight[..., None])
 
 
-def _forward(network, theta, X):
-    """Outputs, and what the backward pass needs of each layer.
+def forward(network, theta, X):
+    """Outputs (T, n, o), and a tape of what the backward pass needs of each layer.
 
     That is the layer, its input, and z-hat and its deviation if it is normalised.
     """
@@ -143,9 +144,11 @@ def _forward(network, theta, X):
     return A @ last.weight + last.bias[..., None, :], tape
 
 
-def _backward(network, tape, D, grads):
-    """Write the gradient into the views ``grads``, given D = d(loss) / d(output)."""
+def backward(network, tape, D):
+    """The gradient (T, P) of a loss, given its derivative D (T, n, o) in the outputs."""
     _, slope = ACTIVATIONS[network.activation]
+    G = np.empty((len(D), network.layout.n_params), dtype=D.dtype)
+    grads = network.layout.layers(G)
     for i in reversed(range(len(grads))):
         grad = grads[i]
         layer, A, standard, deviation = tape[i]
@@ -157,6 +160,7 @@ def _backward(network, tape, D, grads):
         grad.bias[...] = D.sum(axis=-2)
         if i > 0:  # A is the activation of the layer below
             D = (D @ layer.weight.swapaxes(-1, -2)) * slope(A)
+    return G
 
 
 def _normalise(Z):
