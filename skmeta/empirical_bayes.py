@@ -1,8 +1,11 @@
 """Linear models under a Gaussian prior that is learned from the tasks."""
 
 import warnings
+from dataclasses import replace
+from functools import partial
 from itertools import pairwise
 from numbers import Integral, Real
+from typing import NamedTuple
 
 import numpy as np
 from scipy.special import expit
@@ -19,16 +22,37 @@ from skmeta._base import (
     FewShotScoreMixin,
     RegressionTargets,
 )
-from skmeta._core import gaussian_prior, laplace
-from skmeta._core.calibration import interval_levels
-from skmeta._core.prior import Search, first_fit, fit_prior, zero_shot
+from skmeta._core import episodic, features, gaussian_prior, laplace
+from skmeta._core.calibration import interval_levels, width
+from skmeta._core.layout import ParamLayout
+from skmeta._core.network import Network
+from skmeta._core.prior import (
+    MAX_FOLD_ITER,
+    MIN_TASKS,
+    Prior,
+    Search,
+    first_fit,
+    fit_prior,
+    zero_shot,
+)
 from skmeta._core.queries import greedy_queries
-from skmeta._core.structures import NONE, Diagonal, groups
+from skmeta._core.structures import NONE, Beside, Diagonal, groups
+from skmeta._guards import check_hidden_layer_sizes, check_range
 
 STRUCTURES = ("intercept", "isotropic", "diagonal", "low_rank", "full")
 ONE_TASK_TOL = 1e-12  # one number is searched for: exact costs nothing
 PREDICT_CELLS = 2**22  # numbers held at a time in predicting
 MAX_TASKS = 200  # that the structure is chosen with; more tell no more
+LEARNED_FEATURES = ("validation_scores_", "n_feature_iter_")
+MANY_TASKS = 2000  # of which so few can be held out for good
+
+
+class Fold(NamedTuple):
+    """Tasks as lists of (X, Y, weight, offset), and what those kept say of a prior."""
+
+    kept: list
+    held_out: list
+    prior: Prior | episodic.Belief
 
 
 class BaseEmpiricalBayes(BaseMetaLearner):
@@ -41,6 +65,16 @@ class BaseEmpiricalBayes(BaseMetaLearner):
     _parameter_constraints: dict = {
         **BaseMetaLearner._parameter_constraints,
         "prior": [StrOptions({"auto", *STRUCTURES})],
+        "hidden_layer_sizes": [
+            "array-like",
+            Interval(Integral, 1, None, closed="left"),
+        ],
+        "n_components": [Interval(Integral, 1, None, closed="left")],
+        "activation": [StrOptions({"tanh", "relu"})],
+        "layer_norm": ["boolean"],
+        "learning_rate": [Interval(Real, 0, None, closed="neither")],
+        "support_size": [Interval(Integral, 1, None, closed="left"), tuple],
+        "meta_batch_size": [Interval(Integral, 1, None, closed="left")],
         "fit_intercept": ["boolean"],
         "standardize": ["boolean"],
         "tol": [Interval(Real, 0, None, closed="neither")],
@@ -54,6 +88,13 @@ class BaseEmpiricalBayes(BaseMetaLearner):
         self,
         prior="auto",
         *,
+        hidden_layer_sizes=(),
+        n_components=16,
+        activation="tanh",
+        layer_norm=False,
+        learning_rate=1e-3,
+        support_size=(1, 20),
+        meta_batch_size=25,
         base_estimator=None,
         fit_intercept=True,
         standardize=True,
@@ -62,6 +103,13 @@ class BaseEmpiricalBayes(BaseMetaLearner):
         random_state=None,
     ):
         self.prior = prior
+        self.hidden_layer_sizes = hidden_layer_sizes
+        self.n_components = n_components
+        self.activation = activation
+        self.layer_norm = layer_norm
+        self.learning_rate = learning_rate
+        self.support_size = support_size
+        self.meta_batch_size = meta_batch_size
         self.base_estimator = base_estimator
         self.fit_intercept = fit_intercept
         self.standardize = standardize
@@ -79,15 +127,27 @@ class BaseEmpiricalBayes(BaseMetaLearner):
                 "fit_intercept=False leaves none. Set fit_intercept=True, or choose "
                 "another prior."
             )
+        check_range("support_size", self.support_size)
         rng = check_random_state(self.random_state)
         self._shape = (table.X.shape[1], table.Y.shape[1], self.fit_intercept)
         self._forget()
-        parts = self._parts(table)
+        for optional in ("_theta", "_architecture", *LEARNED_FEATURES):
+            vars(self).pop(optional, None)
+        hidden = check_hidden_layer_sizes(self.hidden_layer_sizes)
+        if hidden and table.n_tasks < MIN_TASKS:
+            warnings.warn(
+                f"Learned features need {MIN_TASKS} tasks or more, some of them held "
+                f"out to tell whether they pay; got {table.n_tasks}. This is a linear "
+                "model. Set hidden_layer_sizes=(), or pass the rows' task ids.",
+                UserWarning,
+                stacklevel=6,
+            )
+            hidden = []
         if table.n_tasks == 1:
-            self._learn_from_one(parts[0])
+            self._learn_from_one(self._parts(table)[0])
         else:
             self._warn_of_few_rows(table)
-            self._learn_from_many(parts, rng)
+            self._learn_from_many(table, hidden, rng)
         # a density of y is one per unit of y
         n_rows = table.weight.sum()
         self.log_marginal_likelihood_ -= n_rows * np.log(self._scaling.y_scale)
@@ -103,48 +163,120 @@ class BaseEmpiricalBayes(BaseMetaLearner):
                 stacklevel=7,
             )
 
-    def _parts(self, table):
+    def _parts(self, table, design=None):
         """Rows of each task: (X, Y, weight, offset)."""
+        design = design or self._design
         offset = table.offset
         if offset is None:
             offset = np.zeros_like(table.Y)
         return [
-            (
-                self._design(table.X[a:b]),
-                table.Y[a:b],
-                table.weight[a:b],
-                offset[a:b],
-            )
+            (design(table.X[a:b]), table.Y[a:b], table.weight[a:b], offset[a:b])
             for a, b in pairwise(table.starts)
         ]
 
     def _design(self, scaled):
-        """Standardised rows, with a column for the intercept."""
-        scaled = self._dense(scaled)
-        if not self._shape[2]:
+        """Learned features of standardised rows, if any, the rows, and the intercept's
+        column."""
+        scaled, fit_intercept = self._dense(scaled), self._shape[2]
+        if self._has_features:
+            theta = self._theta.astype(np.float64)  # no row depends on its neighbours
+            return episodic.design(self._network, theta, scaled, fit_intercept)[0]
+        if not fit_intercept:
             return scaled
         return np.column_stack([scaled, np.ones(len(scaled))])
 
-    def _learn_from_many(self, parts, rng):
+    # -- learned features -------------------------------------------------------------
+
+    @property
+    def _has_features(self):
+        return hasattr(self, "_theta")
+
+    @property
+    def _network(self):
+        sizes, layer_norm, activation = self._architecture
+        return Network(ParamLayout(tuple(sizes), layer_norm), activation)
+
+    def _search_features(self, table, some, chosen, hidden, rng):
+        """Features that are learned in the folds in which the structure was chosen.
+
+        Of many tasks those of all folds are held out at once: they are few.
+        """
+        target = self._feature_target(table)
+        held_out = [some[fold.held_out] for fold in chosen.folds]
+        priors = [fold.prior for fold in chosen.folds]
+        if table.n_tasks >= MANY_TASKS:
+            held_out, priors = [np.concatenate(held_out)], [chosen.prior]
+        folds = []
+        for out, prior in zip(held_out, priors, strict=True):
+            kept = np.setdiff1d(np.arange(table.n_tasks), out)
+            head = self._feature_head(target.subset(kept), prior)
+            folds.append(features.Fold(kept, out, head))
+        begin = partial(
+            episodic.begin,
+            (table.X.shape[1], *hidden, int(self.n_components)),
+            self.activation,
+            bool(self.layer_norm),
+            fit_intercept=self.fit_intercept,
+        )
+        settings = episodic.Settings(
+            float(self.learning_rate),
+            self.support_size,
+            self.meta_batch_size,
+            self.max_iter,
+        )
+        seed = rng.randint(2**31)
+        search = features.FeatureSearch(begin, target, folds, settings, seed)
+        self.validation_scores_ = search.log_density.mean(axis=1).tolist()
+        return search
+
+    def _set_features(self, learner, theta):
+        layout = learner.network.layout
+        self._theta = theta
+        self._architecture = (
+            list(layout.sizes),
+            layout.layer_norm,
+            learner.network.activation,
+        )
+
+    def _parts_of(self, table, learner, theta):
+        """Rows of each task in the columns of a learner."""
+        theta = theta.astype(np.float64)
+        return self._parts(
+            table, lambda scaled: learner.design(theta, self._dense(scaled))[0]
+        )
+
+    def _learn_from_many(self, table, hidden, rng):
+        parts = self._parts(table)
         some = np.arange(len(parts))
         if len(parts) > MAX_TASKS:
             some = np.sort(rng.permutation(len(parts))[:MAX_TASKS])
-        some = [parts[task] for task in some]
+        few = [parts[task] for task in some]
         options = {"tol": self.tol, "max_iter": self.max_iter}
-        search = Search(self._gather(some), self._shape, rng, **options)
+        search = Search(self._gather(few), self._shape, rng, **options)
         chosen = search.run(self.prior)
-        prior = chosen.prior
         if len(some) < len(parts):
             everything = self._gather(parts)
-            structure = chosen.structure
+            structure, prior = chosen.structure, chosen.prior
             # not from where the few ended: a spread that they put at zero stays there
             start = structure.start(prior.covariance / prior.noise, prior.D)
             prior = fit_prior(everything, structure, start, prior.mean, **options)
-        self._keep(prior, chosen.name)
+            chosen = replace(chosen, prior=prior)
+        self._keep(chosen.prior, chosen.name)
         if chosen.name == "low_rank":
             self.prior_rank_ = chosen.structure.rank
-        self._choose_start(search.tasks, chosen.folds)
-        self._calibrate(some, chosen, rng)
+        tasks, option = search.tasks, chosen.option
+        folds = [
+            Fold([few[t] for t in f.kept], [few[t] for t in f.held_out], f.prior)
+            for f in chosen.folds
+        ]
+        if hidden:
+            found = self._search_features(table, some, chosen, hidden, rng)
+            learned = self._use_features(table, chosen, found, search)
+            self.n_feature_iter_ = 0
+            if learned is not None:
+                tasks, folds, option, self.n_feature_iter_ = learned
+        self._choose_start(tasks, folds)
+        self._calibrate(folds, option, rng)
 
     def _learn_from_one(self, part):
         """A single task shows no spread: it is a Bayesian ridge or logistic regression.
@@ -168,7 +300,7 @@ class BaseEmpiricalBayes(BaseMetaLearner):
         self._covariance = self._prior_factor @ self._prior_factor.T
         self._start = self._prior_mean, self._prior_factor
         self.zero_shot_ = "prior"
-        self._calibrate([part], None, None)
+        self._calibrate([], 0, None)
 
     def _keep(self, prior, name):
         for optional in ("prior_rank_", "_levels"):
@@ -190,7 +322,10 @@ class BaseEmpiricalBayes(BaseMetaLearner):
 
     def _choose_start(self, tasks, folds):
         """What to predict with before adapting."""
-        self.zero_shot_ = zero_shot(tasks, folds)
+        self.zero_shot_ = zero_shot(
+            (self._gather(fold.kept), self._gather(fold.held_out), fold.prior)
+            for fold in folds
+        )
         if self.zero_shot_ == "prior":
             self._start = self._prior_mean, self._prior_factor
         else:
@@ -224,6 +359,11 @@ class BaseEmpiricalBayes(BaseMetaLearner):
         n_features, n_outputs, _ = self._shape
         mean = self._present()[0] if mean is None else mean
         coef = mean.reshape(n_outputs, -1)
+        if self._has_features:
+            n = max(1, PREDICT_CELLS // sum(self._architecture[0]))
+            chunks = [X[rows] for rows in gen_batches(X.shape[0], n)]
+            transform = self._scaling.transform_X
+            return np.concatenate([self._design(transform(c)) @ coef.T for c in chunks])
         slopes, intercept = coef[:, :n_features], coef[:, n_features:]
         return self._scaling.transform_X(X) @ slopes.T + intercept.sum(axis=1)
 
@@ -315,9 +455,34 @@ class BaseEmpiricalBayes(BaseMetaLearner):
         half = A @ self._present()[1]
         return half @ half.T
 
+    @property
+    def coefs_(self):
+        """Weights of each layer of the learned features, on standardised data."""
+        return [layer.weight for layer in self._layers()]
+
+    @property
+    def intercepts_(self):
+        """Biases of each layer of the learned features, on standardised data."""
+        return [layer.bias for layer in self._layers()]
+
+    def _layers(self):
+        if not hasattr(self, "_theta"):
+            raise AttributeError(
+                f"This {type(self).__name__} is not fitted yet, or has not learned "
+                "features: hidden_layer_sizes=(), or they did not pay."
+            )
+        theta = self._theta.view()
+        theta.flags.writeable = False  # adapted copies share it
+        return self._network.layout.layers(theta)
+
     def _fitted(self):
         if not self.__sklearn_is_fitted__():
             raise AttributeError(f"This {type(self).__name__} is not fitted yet.")
+        if self._has_features:
+            raise AttributeError(
+                "Coefficients are those of a linear model; this one has learned "
+                "features. See coefs_ and intercepts_ for those."
+            )
         return self
 
     def _to_users_units(self):
@@ -488,6 +653,13 @@ class EmpiricalBayesRegressor(
         self,
         prior="auto",
         *,
+        hidden_layer_sizes=(),
+        n_components=16,
+        activation="tanh",
+        layer_norm=False,
+        learning_rate=1e-3,
+        support_size=(1, 20),
+        meta_batch_size=25,
         base_estimator=None,
         base_target="residual",
         fit_intercept=True,
@@ -498,6 +670,13 @@ class EmpiricalBayesRegressor(
     ):
         super().__init__(
             prior,
+            hidden_layer_sizes=hidden_layer_sizes,
+            n_components=n_components,
+            activation=activation,
+            layer_norm=layer_norm,
+            learning_rate=learning_rate,
+            support_size=support_size,
+            meta_batch_size=meta_batch_size,
             base_estimator=base_estimator,
             fit_intercept=fit_intercept,
             standardize=standardize,
@@ -530,7 +709,8 @@ class EmpiricalBayesRegressor(
     @property
     def noise_variance_(self):
         """Variance of the noise within tasks, in the squared units of y."""
-        return float(self._fitted()._noise * self._scaling.y_scale**2)
+        check_is_fitted(self)
+        return float(self._noise * self._scaling.y_scale**2)
 
     def predict(self, X, return_std=False):
         """Predict with what is known of the task.
@@ -581,9 +761,8 @@ class EmpiricalBayesRegressor(
                 "coverage must be a number between 0 and 1, the share of new rows that "
                 f"the intervals are to hold; got {coverage!r}."
             )
-        width = np.interp(coverage, np.linspace(0, 1, len(self._levels)), self._levels)
         middle = self._decode(self._raw_outputs(X), X)
-        half = width * self._deviation(X)
+        half = width(self._levels, coverage, self.n_adapt_rows_) * self._deviation(X)
         return np.column_stack([middle - half, middle + half])
 
     def _deviation(self, X):
@@ -597,7 +776,7 @@ class EmpiricalBayesRegressor(
         mostly_single = sizes[sizes > 1].sum() < len(y) / 2
         if self.base_target == "y" or n_tasks == 1 or mostly_single:
             return y
-        first = clone(self).set_params(base_estimator=None)
+        first = clone(self).set_params(base_estimator=None, hidden_layer_sizes=())
         first.fit(X, y, weight, task=codes)
         left = y.copy()
         for task in range(n_tasks):
@@ -623,9 +802,36 @@ class EmpiricalBayesRegressor(
     def _start_factor(self):
         return self._prior_factor
 
-    def _calibrate(self, parts, chosen, rng):
-        folds = [] if chosen is None else chosen.folds
-        self._levels = interval_levels(parts, folds, rng)
+    def _calibrate(self, folds, option, rng):
+        unseen = [(fold.prior, rows) for fold in folds for rows in fold.held_out]
+        self._levels = interval_levels(unseen, rng)
+
+    def _feature_target(self, table):
+        return table
+
+    def _feature_head(self, table, prior):
+        return episodic.Belief(prior.mean[:, None], prior.factor, prior.noise)
+
+    def _use_features(self, table, chosen, found, search):
+        """Put learned features in place if they pay.
+
+        Then the result is the tasks and folds in their columns, ...
+        """
+        if not found.pays:
+            return None
+        folds = []
+        for fold, (learner, state) in zip(found.folds, found.of_folds(), strict=True):
+            parts = self._parts_of(table, learner, state.theta)
+            kept, held_out = ([parts[t] for t in some] for some in fold[:2])
+            folds.append(Fold(kept, held_out, learner.belief(state).of_one_output()))
+        learner, state = found.of_all(self._feature_head(table, chosen.prior))
+        self._set_features(learner, state.theta)
+        belief = learner.belief(state).of_one_output()
+        self._prior_mean, self._prior_factor, self._noise = belief
+        tasks = self._gather(self._parts(table))
+        evidence = tasks.held_out_score(belief, None)
+        self.log_marginal_likelihood_ = float(evidence.sum())
+        return tasks, folds, 0, found.n_iter
 
     def _information(self, pool):
         _, factor = self._present_belief()
@@ -858,9 +1064,74 @@ class EmpiricalBayesClassifier(
         # of a fit to all rows, as good as certain; the spread is the prior's
         return np.zeros_like(self._prior_factor)
 
-    def _calibrate(self, parts, chosen, rng):
-        option = 0 if chosen is None else chosen.option
+    def _calibrate(self, folds, option, rng):
         self.moderation_ = laplace.MODERATIONS[option]
+
+    def _feature_target(self, table):
+        """The table with numbers to learn features by: labels less probabilities."""
+        offset = table.offset
+        if offset is None:
+            offset = np.zeros_like(table.Y)
+        left = table.Y - laplace.probabilities(offset)
+        return replace(table, Y=left, offset=None)
+
+    def _feature_head(self, table, prior):
+        """A linear head for labels taken as numbers, to begin with."""
+        n_outputs = table.Y.shape[1]
+        X = self._design(table.X)
+        mean = np.linalg.lstsq(X, table.Y, rcond=None)[0]
+        noise = max(np.mean((table.Y - X @ mean) ** 2), 1e-3)
+        # a logit is worth a quarter of a probability
+        variance = np.diag(prior.covariance).reshape(n_outputs, -1).mean(axis=0) / 16
+        return episodic.Belief(mean, np.diag(np.sqrt(variance)), noise)
+
+    def _use_features(self, table, chosen, found, search):
+        if found.best == 0:
+            return None
+        folds, scores = [], []
+        for fold, (learner, state) in zip(found.folds, found.of_folds(), strict=True):
+            theta = learner.with_unit_scales(state)
+            parts = self._parts_of(table, learner, theta)
+            held_out = [parts[t] for t in fold.held_out]
+            rng = np.random.default_rng(search.seed)
+            some = np.sort(rng.permutation(fold.kept)[:MAX_TASKS])
+            kept = [parts[t] for t in some]
+            prior = self._prior_beside(chosen.prior, kept, MAX_FOLD_ITER)
+            folds.append(Fold(kept, held_out, prior))
+            scores.append(self._gather(held_out).held_out_score(prior, search.seed))
+        scores = np.concatenate(scores, axis=1)
+        option = int(scores.sum(axis=1).argmax())
+        if not features.surely_better(scores[option] - chosen.score):
+            return None
+        target = self._feature_target(table)
+        learner, state = found.of_all(self._feature_head(target, chosen.prior))
+        self._set_features(learner, learner.with_unit_scales(state))
+        parts = self._parts(table)
+        self._keep(self._prior_beside(chosen.prior, parts), chosen.name)
+        return self._gather(parts), folds, option, found.n_iter
+
+    def _prior_beside(self, linear, parts, max_iter=np.inf):
+        """A prior with learned features, of one spread, beside what a linear one says.
+
+        Only that spread and the mean are new.
+        """
+        tasks = self._gather(parts)
+        n_columns, n_outputs = parts[0][0].shape[1], self._shape[1]
+        new = np.ones((n_outputs, n_columns), dtype=bool)
+        new[:, self.n_components :] = False
+        new = new.ravel()
+        mean = np.zeros(len(new))
+        mean[~new] = linear.mean
+        known = np.zeros((len(new), linear.spread.shape[1]))
+        known[~new] = linear.spread
+        return fit_prior(
+            tasks,
+            Beside(new, known),
+            np.ones(1),
+            mean,
+            tol=self.tol,
+            max_iter=min(max_iter, self.max_iter),
+        )
 
     def _information(self, pool):
         mean, factor = self._present_belief()

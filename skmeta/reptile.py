@@ -25,7 +25,7 @@ from skmeta._core import network, reptile, validation
 from skmeta._core.descent import AdamState
 from skmeta._core.layout import ParamLayout
 from skmeta._core.rates import RateState, initial_rates
-from skmeta._guards import show
+from skmeta._guards import check_hidden_layer_sizes, check_range, show
 
 PAPER_MODE = {
     "solver": "adam",
@@ -256,14 +256,7 @@ class BaseReptile(CallbackSupportMixin, BaseMetaLearner):
         return present | attributes | {k: list(v) for k, v in history.items()}
 
     def _check_parameters(self, table):
-        if isinstance(self.support_size, tuple):
-            bounds = self.support_size
-            whole = all(isinstance(n, Integral) for n in bounds)
-            if not whole or len(bounds) != 2 or not 1 <= bounds[0] <= bounds[1]:
-                raise ValueError(
-                    "support_size must be None, a number of rows, or a range (low, "
-                    f"high) with 1 <= low <= high; got {bounds}."
-                )
+        check_range("support_size", self.support_size, optional=True)
         n_tasks = np.count_nonzero(table.sizes > 1)
         if self.early_stopping and n_tasks < MIN_TASKS_TO_HOLD_OUT:
             raise ValueError(
@@ -273,14 +266,7 @@ class BaseReptile(CallbackSupportMixin, BaseMetaLearner):
             )
 
     def _build_network(self, table):
-        hidden = self.hidden_layer_sizes
-        hidden = [hidden] if isinstance(hidden, Integral) else list(hidden)
-        if not all(isinstance(n, Integral) and n >= 1 for n in hidden):
-            raise ValueError(
-                "hidden_layer_sizes must be positive whole numbers of units; got "
-                f"{self.hidden_layer_sizes!r}."
-            )
-        hidden = [int(n) for n in hidden]
+        hidden = check_hidden_layer_sizes(self.hidden_layer_sizes)
         n_outputs = table.Y.shape[1]
         sizes = (table.X.shape[1], *hidden, n_outputs)
         layout = ParamLayout(sizes, bool(self.layer_norm))

@@ -145,7 +145,7 @@ def forward(network, theta, X):
 
 
 def backward(network, tape, D):
-    """The gradient (T, P) of a loss, given its derivative D (T, n, o) in the outputs."""
+    """The gradient (T, P) of a loss whose derivative in the outputs is D (T, n, o)."""
     _, slope = ACTIVATIONS[network.activation]
     G = np.empty((len(D), network.layout.n_params), dtype=D.dtype)
     grads = network.layout.layers(G)

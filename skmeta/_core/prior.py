@@ -302,20 +302,18 @@ def _standard_error(values):
 ZERO_SHOT = ("prior", "pooled", "constant")
 
 
-def zero_shot(tasks, folds):
+def zero_shot(folds):
     """Which of three predictions is the best for held-out tasks before adapting.
 
     Those are the prior's, the fit to all rows as one task, and a constant. A task's own
     mean is the best start for adapting, and yet not always the best guess for its rows:
-    slopes within and between tasks may have different signs.
+    slopes within and between tasks may have different signs. ``folds`` are (tasks kept,
+    tasks held out, prior learned from those kept).
     """
-    if not folds:
-        return "prior"
     losses = np.zeros(len(ZERO_SHOT))
-    for fold in folds:
-        kept, held_out = tasks.subset(fold.kept), tasks.subset(fold.held_out)
+    for kept, held_out, prior in folds:
         losses += [
-            held_out.prior_loss(fold.prior).sum(),
+            held_out.prior_loss(prior).sum(),
             held_out.loss(kept.pooled()).sum(),
             held_out.loss(kept.constant()).sum(),
         ]

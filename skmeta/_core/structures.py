@@ -172,6 +172,37 @@ class Full:
         return np.concatenate([own, np.zeros(len(self._below[0]))])
 
 
+@dataclass(frozen=True)
+class Beside:
+    """Learned features with one spread in common, beside a spread that is known."""
+
+    new: np.ndarray  # (P,) of bool: which coefficients are the features'
+    known: np.ndarray  # (P, r) factor of the others' spread
+
+    n_numbers = 1
+
+    @property
+    def bounds(self):
+        return [BOUNDS]
+
+    def factor(self, numbers):
+        columns = np.flatnonzero(self.new)
+        L = np.zeros((len(self.new), len(columns)))
+        L[columns, np.arange(len(columns))] = np.sinh(numbers[0])
+        return np.hstack([L, self.known])
+
+    def gradient(self, numbers, D):
+        slope = np.diag(D)[self.new].sum() * np.sinh(numbers)
+        return np.cosh(numbers) * slope
+
+    def penalty(self, numbers):
+        return 0.0, np.zeros_like(numbers)
+
+    def start(self, covariance, D):
+        variance = _start_deviations(covariance)[self.new] ** 2
+        return np.arcsinh(np.sqrt(variance.mean(keepdims=True)))
+
+
 def groups(name, n_features, n_outputs, fit_intercept):
     """Groups of the diagonal structures, for coefficients (outputs, features + 1).
 
