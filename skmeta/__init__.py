@@ -10,6 +10,7 @@ __version__ = "0.1.0.dev0"
 from skmeta.adaptation import adapt, meta_fit, partial_adapt
 from skmeta.empirical_bayes import EmpiricalBayesClassifier, EmpiricalBayesRegressor
 from skmeta.few_shot import FewShotClassifier, FewShotRegressor
+from skmeta.prototypical import PrototypicalClassifier
 from skmeta.reptile import ReptileClassifier, ReptileRegressor
 
 __all__ = [
@@ -17,6 +18,7 @@ __all__ = [
     "EmpiricalBayesRegressor",
     "FewShotClassifier",
     "FewShotRegressor",
+    "PrototypicalClassifier",
     "ReptileClassifier",
     "ReptileRegressor",
     "adapt",

@@ -5,6 +5,7 @@ from abc import abstractmethod
 from itertools import pairwise
 
 import numpy as np
+from scipy.special import expit, softmax
 from sklearn.base import BaseEstimator, _fit_context, is_classifier, is_regressor
 from sklearn.exceptions import NotFittedError
 from sklearn.utils import get_tags
@@ -13,6 +14,7 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import (
     _check_sample_weight,
     check_is_fitted,
+    has_fit_parameter,
     validate_data,
 )
 
@@ -198,6 +200,13 @@ class BaseMetaLearner(BaseEstimator):
             The meta-trained estimator.
         """
         X, y, sample_weight, task = read_tasks(tasks)
+        if sample_weight is None:
+            return self.fit(X, y, task=task)
+        if not has_fit_parameter(self, "sample_weight"):
+            raise ValueError(
+                f"{type(self).__name__} meta-trains on rows of equal weight. Leave the "
+                "sample weights out of the tasks: pass (X, y). adapt takes weights."
+            )
         return self.fit(X, y, sample_weight, task=task)
 
     def adapt(self, X, y, sample_weight=None):
@@ -225,7 +234,8 @@ class BaseMetaLearner(BaseEstimator):
         vars(adapted).update(vars(self))
         for history in ("loss_curve_", "validation_scores_"):
             vars(adapted).pop(history, None)
-        return adapted.reset_adaptation().partial_adapt(X, y, sample_weight)
+        adapted.reset_adaptation()._begin_task()
+        return adapted.partial_adapt(X, y, sample_weight)
 
     def partial_adapt(self, X, y, sample_weight=None):
         """Adapt in place, from the present state.
@@ -264,11 +274,14 @@ class BaseMetaLearner(BaseEstimator):
             The same estimator, adapted to nothing.
         """
         check_is_fitted(self)
-        self._forget()
-        self.n_adapt_rows_ = 0
         if self._n_way is not None:
             vars(self).pop("classes_", None)
+        self._forget()
+        self.n_adapt_rows_ = 0
         return self
+
+    def _begin_task(self):
+        """Drop what a learned prior has to say of one task only, before adapting."""
 
     # -- rows and targets -------------------------------------------------------------
 
@@ -541,8 +554,8 @@ class ClassificationTargets:
         check_is_fitted(self)
         if not hasattr(self, "classes_"):
             raise NotFittedError(
-                f"This {type(self).__name__} has task_classes='own': it has no classes "
-                "until it is adapted to a task. Call adapt(X, y) and predict with what "
+                f"This {type(self).__name__} has no classes until it is adapted to a "
+                "task, which brings its own. Call adapt(X, y) and predict with what "
                 "that returns."
             )
         Z = self._validated_outputs(X)
@@ -552,3 +565,61 @@ class ClassificationTargets:
         if not self.standardize:
             return identity_scaling(X.shape[1])
         return fit_scaling(X, None, weight)
+
+
+class ClassScores:
+    """Predictions of a classifier whose outputs are logits."""
+
+    def decision_function(self, X):
+        """Compute the logits of the classes.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            Rows to predict.
+
+        Returns
+        -------
+        scores : ndarray of shape (n_samples,) or (n_samples, n_classes)
+            For two classes the log-odds of ``classes_[1]``.
+        """
+        Z = self._class_scores(X)
+        if Z.shape[1] == 2:
+            return Z[:, 1] - Z[:, 0]
+        return Z[:, 0] if len(self.classes_) == 2 else Z
+
+    def predict_proba(self, X):
+        """Predict the probabilities of the classes.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            Rows to predict.
+
+        Returns
+        -------
+        p : ndarray of shape (n_samples, n_classes)
+            In the order of ``classes_``.
+        """
+        Z = self._class_scores(X)
+        if Z.shape[1] == 1 and len(self.classes_) == 2:
+            p = expit(Z[:, 0])
+            return np.column_stack([1 - p, p])
+        return softmax(Z, axis=1)
+
+    def predict(self, X):
+        """Predict with the present weights: the prior's until adapted.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            Rows to predict.
+
+        Returns
+        -------
+        y : ndarray of shape (n_samples,)
+            Predicted labels.
+        """
+        scores = self.decision_function(X)
+        index = (scores > 0).astype(int) if scores.ndim == 1 else scores.argmax(axis=1)
+        return self.classes_[index]

@@ -5,7 +5,6 @@ from functools import partial
 from numbers import Integral, Real
 
 import numpy as np
-from scipy.special import expit, softmax
 from sklearn.base import ClassifierMixin, RegressorMixin
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import (
@@ -17,6 +16,7 @@ from sklearn.utils._param_validation import (
 from skmeta._base import (
     BaseMetaLearner,
     ClassificationTargets,
+    ClassScores,
     FewShotScoreMixin,
     RegressionTargets,
 )
@@ -696,7 +696,7 @@ class ReptileRegressor(
 
 
 class ReptileClassifier(
-    FewShotScoreMixin, ClassificationTargets, ClassifierMixin, BaseReptile
+    FewShotScoreMixin, ClassScores, ClassificationTargets, ClassifierMixin, BaseReptile
 ):
     r"""Classifier that learns from many tasks where a new task should start.
 
@@ -915,57 +915,3 @@ class ReptileClassifier(
     def _loss_name(self, n_outputs):
         own = self.task_classes == "own"
         return "log_loss" if n_outputs == 1 and not own else "softmax_log_loss"
-
-    def decision_function(self, X):
-        """Compute the logits of the classes.
-
-        Parameters
-        ----------
-        X : {array-like, sparse matrix} of shape (n_samples, n_features)
-            Rows to predict.
-
-        Returns
-        -------
-        scores : ndarray of shape (n_samples,) or (n_samples, n_classes)
-            For two classes the log-odds of ``classes_[1]``.
-        """
-        Z = self._class_scores(X)
-        if Z.shape[1] == 2:
-            return Z[:, 1] - Z[:, 0]
-        return Z[:, 0] if len(self.classes_) == 2 else Z
-
-    def predict_proba(self, X):
-        """Predict the probabilities of the classes.
-
-        Parameters
-        ----------
-        X : {array-like, sparse matrix} of shape (n_samples, n_features)
-            Rows to predict.
-
-        Returns
-        -------
-        p : ndarray of shape (n_samples, n_classes)
-            In the order of ``classes_``.
-        """
-        Z = self._class_scores(X)
-        if Z.shape[1] == 1 and len(self.classes_) == 2:
-            p = expit(Z[:, 0])
-            return np.column_stack([1 - p, p])
-        return softmax(Z, axis=1)
-
-    def predict(self, X):
-        """Predict with the present weights: the prior's until adapted.
-
-        Parameters
-        ----------
-        X : {array-like, sparse matrix} of shape (n_samples, n_features)
-            Rows to predict.
-
-        Returns
-        -------
-        y : ndarray of shape (n_samples,)
-            Predicted labels.
-        """
-        scores = self.decision_function(X)
-        index = (scores > 0).astype(int) if scores.ndim == 1 else scores.argmax(axis=1)
-        return self.classes_[index]

@@ -15,6 +15,7 @@ from skmeta import (
     EmpiricalBayesRegressor,
     FewShotClassifier,
     FewShotRegressor,
+    PrototypicalClassifier,
     ReptileClassifier,
     ReptileRegressor,
 )
@@ -24,6 +25,7 @@ ESTIMATORS = [
     EmpiricalBayesRegressor,
     FewShotClassifier,
     FewShotRegressor,
+    PrototypicalClassifier,
     ReptileClassifier,
     ReptileRegressor,
 ]
@@ -40,6 +42,8 @@ INSTANCES = [
     ReptileClassifier((8,), max_iter=20),
     FewShotRegressor(),
     FewShotClassifier(),
+    PrototypicalClassifier(),
+    PrototypicalClassifier((8,), max_iter=20),
 ]
 
 

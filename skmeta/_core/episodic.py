@@ -227,7 +227,7 @@ def learn(learner, state, table, settings, rng):
 # -- on held-out tasks ----------------------------------------------------------------
 
 SUPPORT_SIZES = (1, 2, 4, 8, 16)
-N_DRAWS = 2
+N_DRAWS = 4
 
 
 def draw_episodes(rng, table):

@@ -96,7 +96,8 @@ class FeatureSearch:
             held_out = self.table.subset(fold.held_out)
             rng = np.random.default_rng(self.seed)
             episodes = episodic.draw_episodes(rng, held_out)
-            parts.append(
-                [episodic.score(learner, state, held_out, episodes) for state in states]
-            )
-        return np.concatenate(np.swapaxes(parts, 1, 2), axis=-1)
+            scores = [
+                episodic.score(learner, state, held_out, episodes) for state in states
+            ]
+            parts.append(np.swapaxes(scores, 0, 1))
+        return np.concatenate(parts, axis=-1)

@@ -1,0 +1,240 @@
+r"""Classes told apart by their means in a learned space (Snell et al., 2017).
+
+An episode draws classes of one task, a few rows of each to take the means c_k of, and
+others to be told. With z the network's outputs and tau a learned temperature,
+
+    p(k | x) = softmax_k(-tau |z(x) - c_k|^2),
+
+and the network learns by the log-loss of the rows to be told, through both z and c.
+"""
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+from scipy.optimize import minimize_scalar
+
+from skmeta._core import adam, network
+from skmeta._core.layout import ParamLayout
+from skmeta._core.network import Network
+
+N_EPISODES = 20  # that a temperature is chosen by, where nothing else is learned
+SMALLEST = 1e-6  # variance in any direction, relative to the mean
+LOG_TEMPERATURES = (-10.0, 5.0)
+
+
+class Settings(NamedTuple):
+    """What does not change during a run; ranges are numbers or (low, high)."""
+
+    n_way: object
+    support_size: object
+    n_queries: int
+    meta_batch_size: int
+    learning_rate: float
+    max_iter: int
+
+
+@dataclass(frozen=True)
+class ClassTable:
+    """Rows sorted by class, and classes by task; all classes have two rows or more.
+
+    Attributes
+    ----------
+    rows : ndarray of int
+        Row numbers; those of class c are at ``starts[c]:starts[c + 1]``.
+    starts : ndarray of int of shape (n_classes + 1,)
+    task_starts : ndarray of int of shape (n_tasks + 1,)
+        The classes of task t; each task has two or more.
+    """
+
+    rows: np.ndarray
+    starts: np.ndarray
+    task_starts: np.ndarray
+
+    @property
+    def n_tasks(self):
+        return len(self.task_starts) - 1
+
+
+class Episodes(NamedTuple):
+    """E episodes of at most W classes, n rows of each."""
+
+    rows: np.ndarray  # (E, W, n) row numbers
+    support: np.ndarray  # (E, W, n) bool
+    query: np.ndarray  # (E, W, n) bool
+    present: np.ndarray  # (E, W) bool: False where a task has fewer classes
+
+
+def class_table(codes, task):
+    """The `ClassTable` of rows with numbered classes (n,), of task numbers (n,).
+
+    Classes of one row, which leave none to be told, and then tasks of one class, are
+    left out. None if nothing is left.
+    """
+    order = np.argsort(codes, kind="stable")
+    sizes = np.bincount(codes)
+    first = np.cumsum(sizes) - sizes
+    used = np.flatnonzero(sizes > 1)
+    task_of = task[order[first[used]]]
+    several = np.bincount(task_of)[task_of] > 1 if len(used) else np.zeros(0, bool)
+    used, task_of = used[several], task_of[several]
+    if len(used) == 0:
+        return None
+    rows = [order[first[c] : first[c] + sizes[c]] for c in used]
+    n_classes = np.bincount(task_of)
+    return ClassTable(
+        rows=np.concatenate(rows),
+        starts=np.concatenate([[0], np.cumsum(sizes[used])]),
+        task_starts=np.concatenate([[0], np.cumsum(n_classes[n_classes > 0])]),
+    )
+
+
+# -- episodes -------------------------------------------------------------------------
+
+
+def distinct(rng, sizes, n):
+    """In each row, n different random numbers below its size (C,): (C, n).
+
+    Where the size is smaller than n, the last numbers mean nothing.
+    """
+    drawn = np.zeros((len(sizes), n), dtype=np.intp)
+    for j in range(n):
+        left = np.maximum(sizes - j, 1)
+        number = (rng.random(len(sizes)) * left).astype(np.intp)
+        for taken in np.sort(drawn[:, :j], axis=1).T:
+            number += number >= taken  # the numbers not taken, counted off
+        drawn[:, j] = number
+    return drawn
+
+
+def draw_number(rng, limits):
+    """A number, or one from a range (low, high)."""
+    if isinstance(limits, tuple):
+        return int(rng.integers(*limits, endpoint=True))
+    return limits
+
+
+def draw_episodes(rng, table, settings):
+    """`Episodes` of a common random way and shot, each of one task.
+
+    A class gives one row less than it has at most as support, and as queries what is
+    left.
+    """
+    n_way = draw_number(rng, settings.n_way)
+    n_shots = draw_number(rng, settings.support_size)
+    n = n_shots + settings.n_queries
+    tasks = rng.integers(table.n_tasks, size=settings.meta_batch_size)
+    n_classes = np.diff(table.task_starts)[tasks]
+    n_way = min(n_way, n_classes.max())
+    present = np.arange(n_way) < n_classes[:, None]
+    classes = table.task_starts[tasks][:, None] + distinct(rng, n_classes, n_way)
+    classes = np.where(present, classes, 0)
+    sizes = np.diff(table.starts)[classes]
+    number = distinct(rng, sizes.ravel(), n).reshape(*sizes.shape, n)
+    position, sizes = np.arange(n), sizes[..., None]
+    n_support = np.minimum(n_shots, sizes - 1)
+    there = (position < np.minimum(sizes, n_support + settings.n_queries)) & present[
+        ..., None
+    ]
+    start = table.starts[classes][..., None]
+    return Episodes(
+        rows=table.rows[start + np.where(there, number, 0)],
+        support=there & (position < n_support),
+        query=there & (position >= n_support),
+        present=present,
+    )
+
+
+# -- the loss and its gradient --------------------------------------------------------
+
+
+def class_means(Z, support):
+    """Means (E, W, F) of the support rows of Z (E, W, n, F), and their numbers."""
+    counts = np.maximum(support.sum(axis=-1), 1)[..., None].astype(Z.dtype)
+    return np.einsum("ewnf,ewn->ewf", Z, support.astype(Z.dtype)) / counts, counts
+
+
+def loss_and_gradient(Z, log_temperature, episodes):
+    """Mean log-loss of the queries and its gradients in Z and the log temperature."""
+    E, W, n, F = Z.shape
+    tau = np.exp(log_temperature)
+    C, counts = class_means(Z, episodes.support)
+    rows = Z.reshape(E, W * n, F)
+    # |z|^2 is common to all classes of a row, and drops out
+    logits = tau * (2 * rows @ C.swapaxes(-1, -2) - (C * C).sum(axis=-1)[:, None])
+    logits = np.where(episodes.present[:, None], logits, -np.inf)
+    logits -= logits.max(axis=-1, keepdims=True)
+    P = np.exp(logits)
+    total = P.sum(axis=-1, keepdims=True)
+    asked = episodes.query.reshape(E, W * n)
+    own = np.repeat(np.arange(W), n)
+    everyone = np.arange(W * n)
+    value = np.log(total[..., 0]) - np.where(asked, logits[:, everyone, own], 0)
+    n_asked = asked.sum()
+    D = P / total
+    D[:, everyone, own] -= 1
+    D *= asked[..., None] / Z.dtype.type(n_asked)
+    G = 2 * tau * (D @ C)
+    dC = 2 * tau * (D.swapaxes(-1, -2) @ rows - D.sum(axis=1)[..., None] * C)
+    G = G.reshape(Z.shape)
+    G += episodes.support[..., None] * (dC / counts)[:, :, None]
+    finite = np.where(episodes.present[:, None], logits, 0)
+    return (value * asked).sum() / n_asked, G, (D * finite).sum()
+
+
+def learn(net, theta, X, table, settings, rng):
+    """Yield theta and the loss after each meta-iteration, by Adam.
+
+    ``theta`` is the network's parameters and, last, the log temperature; ``X`` gives
+    the rows of an index array, in theta's precision.
+    """
+    memory = adam.start(theta)
+    for i in range(settings.max_iter):
+        episodes = draw_episodes(rng, table, settings)
+        Z, tape = network.forward(net, theta[None, :-1], X(episodes.rows.ravel())[None])
+        Z = Z.reshape(*episodes.rows.shape, -1)
+        loss, G, slope = loss_and_gradient(Z, theta[-1], episodes)
+        gradient = network.backward(net, tape, G.reshape(1, -1, Z.shape[-1]))[0]
+        rate = settings.learning_rate * adam.fraction(i, settings.max_iter)
+        theta, memory = adam.step(
+            theta,
+            np.append(gradient, slope).astype(theta.dtype),
+            memory,
+            theta.dtype.type(rate),
+        )
+        yield theta, float(loss)
+
+
+def begin(net, rng):
+    """First parameters and, last, the log temperature: distances of about one."""
+    theta = net.layout.init(rng, np.float32)
+    return np.append(theta, np.float32(-np.log(net.layout.sizes[-1])))
+
+
+# -- without a network ----------------------------------------------------------------
+
+
+def whitening(covariance):
+    """A linear network, and its parameters, in whose outputs a covariance is one."""
+    d = len(covariance)
+    net = Network(ParamLayout((d, d)), "relu")
+    theta = np.zeros(net.layout.n_params)
+    (layer,) = net.layout.layers(theta)
+    values, vectors = np.linalg.eigh(covariance)
+    values = np.maximum(values, SMALLEST * values.mean())
+    layer.weight[...] = vectors / np.sqrt(values) @ vectors.T
+    return net, theta
+
+
+def best_log_temperature(net, theta, X, table, settings, rng):
+    """The logarithm of the temperature with the least loss over some episodes."""
+    draws = []
+    for _ in range(N_EPISODES):
+        episodes = draw_episodes(rng, table, settings)
+        Z = network.predict(net, theta[None], X(episodes.rows.ravel())[None])
+        draws.append((Z.reshape(*episodes.rows.shape, -1), episodes))
+
+    def loss(log_temperature):
+        return np.mean([loss_and_gradient(Z, log_temperature, e)[0] for Z, e in draws])
+
+    return minimize_scalar(loss, bounds=LOG_TEMPERATURES, method="bounded").x
