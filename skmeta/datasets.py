@@ -1,9 +1,12 @@
 """Tasks to try things on."""
 
-import numpy as np
-from sklearn.utils import check_random_state
+from numbers import Integral
 
-__all__ = ["make_linear_tasks", "make_sinusoid_tasks", "split_tasks"]
+import numpy as np
+from sklearn.utils import _safe_indexing, check_random_state, column_or_1d
+from sklearn.utils.validation import check_consistent_length
+
+__all__ = ["make_episodes", "make_linear_tasks", "make_sinusoid_tasks", "split_tasks"]
 
 
 def make_sinusoid_tasks(
@@ -126,6 +129,140 @@ def make_linear_tasks(
     return list(zip(X, y, strict=True))
 
 
+def make_episodes(
+    X,
+    y,
+    n_tasks=100,
+    *,
+    n_way=5,
+    n_shots=5,
+    n_queries=15,
+    test_size=None,
+    random_state=None,
+):
+    """Make N-way K-shot tasks from one labelled set with many classes.
+
+    A task has some of the classes, drawn at random, and some rows of each: the protocol
+    of Vinyals et al. (2016).
+
+    Parameters
+    ----------
+    X : {array-like, sparse matrix, DataFrame} of shape (n_samples, n_features)
+        Rows.
+    y : array-like of shape (n_samples,)
+        Their labels, which the tasks keep.
+    n_tasks : int or tuple (int, int), default=100
+        Number of tasks; with ``test_size`` it may be a pair, for training and test.
+    n_way : int, default=5
+        Classes of a task.
+    n_shots : int, default=5
+        Rows of each class that are meant to be given.
+    n_queries : int, default=15
+        Rows of each class that are meant to be told.
+    test_size : int or float, default=None
+        Number or fraction of the classes that are kept for the test. No class is in
+        both parts.
+    random_state : int, RandomState instance or None, default=None
+        Seed.
+
+    Returns
+    -------
+    tasks : list of (X, y)
+        The first ``n_way * n_shots`` rows of a task are those to be given, ``n_shots``
+        of each class in random order; then follow those to be told. With ``test_size``
+        two such lists, of training and test.
+
+    References
+    ----------
+    O. Vinyals, C. Blundell, T. Lillicrap, K. Kavukcuoglu, D. Wierstra, "Matching
+    Networks for One Shot Learning", NeurIPS 2016.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_digits
+    >>> from skmeta.datasets import make_episodes
+    >>> X, y = load_digits(return_X_y=True)
+    >>> train, test = make_episodes(
+    ...     X, y, (200, 50), n_way=3, n_shots=2, test_size=4, random_state=0
+    ... )
+    >>> X_task, y_task = test[0]
+    >>> X_given, y_given = X_task[:6], y_task[:6]
+    >>> X_task.shape
+    (51, 64)
+    """
+    check_consistent_length(X, y)
+    y = column_or_1d(y)
+    for name, value, least in (
+        ("n_way", n_way, 2),
+        ("n_shots", n_shots, 1),
+        ("n_queries", n_queries, 0),
+    ):
+        if not isinstance(value, Integral) or value < least:
+            raise ValueError(
+                f"{name} must be a whole number from {least} on; got {value!r}."
+            )
+    rng = check_random_state(random_state)
+    classes, codes = np.unique(y, return_inverse=True)
+    rows = np.split(np.argsort(codes, kind="stable"), np.cumsum(np.bincount(codes)))
+    n_rows = n_shots + n_queries
+    for label, own in zip(classes, rows[:-1], strict=True):
+        if len(own) < n_rows:
+            raise ValueError(
+                f"Class {label!s} has {len(own)} rows; a task takes {n_rows} of each: "
+                f"n_shots={n_shots} and n_queries={n_queries}. Lower them, or leave "
+                "such classes out."
+            )
+    parts, n_tasks = _parts_of_classes(len(classes), n_tasks, test_size, rng)
+    tasks = []
+    for part, n in zip(parts, n_tasks, strict=True):
+        if len(part) < n_way:
+            raise ValueError(
+                f"n_way={n_way} classes per task need as many to draw from; there are "
+                f"{len(part)}{'' if test_size is None else ' in one part'}. Lower "
+                "n_way, or change test_size."
+            )
+        tasks.append(
+            [_episode(X, y, rows, part, n_way, n_shots, n_rows, rng) for _ in range(n)]
+        )
+    return tasks[0] if test_size is None else tuple(tasks)
+
+
+def _parts_of_classes(n_classes, n_tasks, test_size, rng):
+    """Numbers of the classes of each part, and its number of tasks."""
+    pair = np.ndim(n_tasks) == 1
+    counts = tuple(n_tasks) if pair else (n_tasks,) * (1 if test_size is None else 2)
+    if not all(isinstance(n, Integral) and n >= 1 for n in counts) or (
+        pair and (test_size is None or len(counts) != 2)
+    ):
+        raise ValueError(
+            "n_tasks must be a number of tasks, or with test_size a pair of them; got "
+            f"{n_tasks!r} with test_size={test_size!r}."
+        )
+    order = rng.permutation(n_classes)
+    if test_size is None:
+        return [order], counts
+    whole = isinstance(test_size, Integral)
+    n_test = test_size if whole else round(test_size * n_classes)
+    if not 0 < n_test < n_classes:
+        raise ValueError(
+            f"test_size={test_size!r} of {n_classes} classes leaves none for training "
+            "or for the test. Give a fraction between 0 and 1, or a number of classes."
+        )
+    return [order[n_test:], order[:n_test]], counts
+
+
+def _episode(X, y, rows, part, n_way, n_shots, n_rows, rng):
+    drawn = np.array(
+        [
+            rng.choice(rows[c], n_rows, replace=False)
+            for c in rng.choice(part, n_way, replace=False)
+        ]
+    )
+    given, asked = drawn[:, :n_shots].ravel(), drawn[:, n_shots:].ravel()
+    index = np.concatenate([rng.permutation(given), rng.permutation(asked)])
+    return _safe_indexing(X, index), y[index]
+
+
 def split_tasks(tasks, *sizes, random_state=None):
     """Split tasks at random into disjoint parts, such as train and test.
 
@@ -150,6 +287,12 @@ def split_tasks(tasks, *sizes, random_state=None):
     >>> train, test = split_tasks(make_linear_tasks(10), 0.8, random_state=0)
     >>> len(train), len(test)
     (8, 2)
+
+    In three parts, the last of them with the rest:
+
+    >>> parts = split_tasks(make_linear_tasks(10), 0.6, 0.2, random_state=0)
+    >>> [len(part) for part in parts]
+    [6, 2, 2]
     """
     items = list(tasks.items()) if hasattr(tasks, "items") else list(tasks)
     counts = [

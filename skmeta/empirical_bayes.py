@@ -1088,7 +1088,7 @@ class EmpiricalBayesClassifier(
     def _use_features(self, table, chosen, found, search):
         if found.best == 0:
             return None
-        folds, scores = [], []
+        folds, scores = [], np.empty((len(laplace.MODERATIONS), 0))
         for fold, (learner, state) in zip(found.folds, found.of_folds(), strict=True):
             theta = learner.with_unit_scales(state)
             parts = self._parts_of(table, learner, theta)
@@ -1098,10 +1098,13 @@ class EmpiricalBayesClassifier(
             kept = [parts[t] for t in some]
             prior = self._prior_beside(chosen.prior, kept, MAX_FOLD_ITER)
             folds.append(Fold(kept, held_out, prior))
-            scores.append(self._gather(held_out).held_out_score(prior, search.seed))
-        scores = np.concatenate(scores, axis=1)
-        option = int(scores.sum(axis=1).argmax())
-        if not features.surely_better(scores[option] - chosen.score):
+            score = self._gather(held_out).held_out_score(prior, search.seed)
+            scores = np.hstack([scores, score])
+            option = int(scores.sum(axis=1).argmax())
+            gain = scores[option] - chosen.score[: scores.shape[1]]
+            if features.surely_better(-gain):  # the folds to come will not turn it
+                return None
+        if not features.surely_better(gain):
             return None
         target = self._feature_target(table)
         learner, state = found.of_all(self._feature_head(target, chosen.prior))
