@@ -1,4 +1,4 @@
-"""Linear models under a Gaussian prior that is learned from the tasks."""
+"""Linear models, of X or of learned features, under a prior learned from the tasks."""
 
 import warnings
 from dataclasses import replace
@@ -508,13 +508,13 @@ class BaseEmpiricalBayes(BaseMetaLearner):
 class EmpiricalBayesRegressor(
     FewShotScoreMixin, RegressionTargets, RegressorMixin, BaseEmpiricalBayes
 ):
-    r"""Linear regressor that learns from many tasks how much tasks differ.
+    r"""Regressor that learns from many tasks how much tasks differ.
 
     The coefficients of a task are drawn from a normal distribution that is learned from
     all tasks: where a new one should start, and how far each coefficient may move.
     Adapting is the exact Bayesian answer to the rows given, in any number, order and
     portions. This is the random-coefficient mixed model, made to predict for new
-    groups.
+    groups; with hidden layers, on features that are learned for it.
 
     Parameters
     ----------
@@ -529,6 +529,26 @@ class EmpiricalBayesRegressor(
         standard error of the best marginal likelihood on held-out tasks, in 5 folds;
         with more than 60 coefficients up to "diagonal"; with fewer than 5 tasks, or
         fewer than 3 rows per number to be learned, up to "isotropic".
+    hidden_layer_sizes : int or array-like of int, default=()
+        Units of the hidden layers of a network whose outputs are further columns beside
+        X: features that all tasks share, learned for the posterior to use. They are
+        used only where held-out tasks gain by them beyond doubt, in log density and in
+        squared error; else, and with fewer than 5 tasks, the model is the linear one.
+        ``()`` is a linear model.
+    n_components : int, default=16
+        Number of learned features: units of the network's last layer, which is linear.
+    activation : {"tanh", "relu"}, default="tanh"
+        Of the hidden layers.
+    layer_norm : bool, default=False
+        Whether hidden layers are normalised over their units (Ba et al., 2016).
+    learning_rate : float, default=1e-3
+        Rate of Adam for the network: constant for half of the run, then falling
+        linearly to 0.
+    support_size : int or tuple (low, high), default=(1, 20)
+        Rows that are given of each task in a meta-iteration: a number, or a range to
+        draw it from. The features are learned by the loss of other rows.
+    meta_batch_size : int, default=25
+        Tasks per meta-iteration.
     base_estimator : estimator, default=None
         Any regressor of scikit-learn. It is fitted on the rows of all tasks together,
         and the learned prior is that of its correction per task. What is left to
@@ -552,7 +572,8 @@ class EmpiricalBayesRegressor(
         Tolerance of the search for the prior: largest slope of the mean log evidence of
         a task.
     max_iter : int, default=1000
-        Most iterations of a search.
+        Most iterations of a search; with hidden layers also the meta-iterations of a
+        run.
     random_state : int, RandomState instance or None, default=None
         Seed of the folds, and of the rows that calibrate intervals.
 
@@ -560,7 +581,8 @@ class EmpiricalBayesRegressor(
     ----------
     prior_coef_ : ndarray of shape (n_features,)
         Slopes that a new task is expected to have, in the units of X and y; with
-        ``base_estimator``, as all that follow, those of its correction.
+        ``base_estimator``, as all that follow, those of its correction. Coefficients
+        are those of a linear model only.
     prior_intercept_ : float
         Intercept that a new task is expected to have.
     prior_covariance_ : ndarray of shape (n_coefficients, n_coefficients)
@@ -581,6 +603,15 @@ class EmpiricalBayesRegressor(
     covariance_ : ndarray of shape (n_coefficients, n_coefficients)
         Covariance of the present slopes and, last, intercept: what is not known of
         them.
+    coefs_, intercepts_ : list of ndarray
+        Only with learned features: weights (fan_in, fan_out) and biases (fan_out,) of
+        the network's layers, on standardised data.
+    n_feature_iter_ : int
+        Only with hidden layers: the meta-iterations that served held-out tasks best; 0
+        if features do not pay, and this is the linear model.
+    validation_scores_ : list of float
+        Only with hidden layers: mean log density of unseen rows of held-out tasks in
+        the course of the runs, first that of the linear prior.
     base_estimator_ : estimator
         Only with ``base_estimator``: the base model, fitted on all rows. Adapted copies
         share it.
@@ -612,6 +643,21 @@ class EmpiricalBayesRegressor(
     A single task (``fit`` without ids) shows no spread: the model then is a Bayesian
     ridge regression, and its posterior is the prior of tasks to come.
 
+    With ``hidden_layer_sizes`` a row is :math:`\psi(x) = [z(x), x, 1]`, z being the
+    learned features. A run begins with the linear prior and small random features, and
+    lowers minus the log density of some rows of a task given others,
+
+    .. math:: \log p(y_q \mid y_s) = \log p(y_s, y_q) - \log p(y_s),
+
+    a difference of two evidences, with its full gradient through the solve. With the
+    network it learns the mean of the coefficients, a scale for each feature and for
+    each direction of the linear prior, and the noise. Runs without the
+    tasks of each of 5 folds tell for how long to learn; features are used if held-out
+    tasks gain by more than two standard errors in log density and in root mean squared
+    error. From 2,000 tasks on a
+    single run without 200 of them takes the place of the folds. Without an intercept
+    no unit has an offset, so that features of ``activation="tanh"`` are odd.
+
     A sample weight of 2 is a row that is there twice: halving all weights halves what
     the data say.
 
@@ -627,6 +673,12 @@ class EmpiricalBayesRegressor(
 
     D. M. Bates, S. DebRoy, "Linear mixed models and penalized least squares", Journal
     of Multivariate Analysis 91(1), 2004.
+
+    L. Bertinetto, J. F. Henriques, P. Torr, A. Vedaldi, "Meta-learning with
+    differentiable closed-form solvers", ICLR 2019 (learned features).
+
+    J. Harrison, A. Sharma, M. Pavone, "Meta-Learning Priors for Efficient Online
+    Bayesian Regression", WAFR 2018 (learned features).
 
     Examples
     --------
@@ -864,6 +916,25 @@ class EmpiricalBayesClassifier(
         two classes or 60 coefficients up to "diagonal", with both "intercept"; with
         fewer than 5 tasks, or fewer than 3 rows per number to be learned, up to
         "isotropic".
+    hidden_layer_sizes : int or array-like of int, default=()
+        Units of the hidden layers of a network whose outputs are further columns beside
+        X: features that all tasks share, learned for the posterior to use. They are
+        used only where held-out tasks gain by them beyond doubt, in log-loss; else, and
+        with fewer than 5 tasks, the model is the linear one. ``()`` is a linear model.
+    n_components : int, default=16
+        Number of learned features: units of the network's last layer, which is linear.
+    activation : {"tanh", "relu"}, default="tanh"
+        Of the hidden layers.
+    layer_norm : bool, default=False
+        Whether hidden layers are normalised over their units (Ba et al., 2016).
+    learning_rate : float, default=1e-3
+        Rate of Adam for the network: constant for half of the run, then falling
+        linearly to 0.
+    support_size : int or tuple (low, high), default=(1, 20)
+        Rows that are given of each task in a meta-iteration: a number, or a range to
+        draw it from. The features are learned by the loss of other rows.
+    meta_batch_size : int, default=25
+        Tasks per meta-iteration.
     base_estimator : estimator, default=None
         Any classifier of scikit-learn. It is fitted on the rows of all tasks together,
         and the learned prior is that of its correction per task. What is left to
@@ -880,7 +951,8 @@ class EmpiricalBayesClassifier(
         Tolerance of the search for the prior: largest slope of the mean log evidence of
         a task.
     max_iter : int, default=1000
-        Most iterations of a search.
+        Most iterations of a search; with hidden layers also the meta-iterations of a
+        run.
     random_state : int, RandomState instance or None, default=None
         Seed of the folds, and of the rows that calibrate intervals.
 
@@ -891,7 +963,7 @@ class EmpiricalBayesClassifier(
     prior_coef_ : ndarray of shape (1, n_features) or (n_classes, n_features)
         Slopes that a new task is expected to have, in the units of X; with
         ``base_estimator``, as all that follow, those of its correction. Of two classes
-        those of ``classes_[1]``.
+        those of ``classes_[1]``. Coefficients are those of a linear model only.
     prior_intercept_ : ndarray of shape (1,) or (n_classes,)
         Intercepts that a new task is expected to have.
     prior_covariance_ : ndarray of shape (n_coefficients, n_coefficients)
@@ -915,6 +987,15 @@ class EmpiricalBayesClassifier(
         Present coefficients: the mode of the task's posterior once adapted.
     covariance_ : ndarray of shape (n_coefficients, n_coefficients)
         Covariance of the present coefficients, laid out as ``prior_covariance_``.
+    coefs_, intercepts_ : list of ndarray
+        Only with learned features: weights (fan_in, fan_out) and biases (fan_out,) of
+        the network's layers, on standardised data.
+    n_feature_iter_ : int
+        Only with hidden layers: the meta-iterations that served held-out tasks best; 0
+        if features do not pay, and this is the linear model.
+    validation_scores_ : list of float
+        Only with hidden layers: mean log density of unseen rows of held-out tasks in
+        the course of the runs, first that of a linear one; labels are taken as numbers.
     base_estimator_ : estimator
         Only with ``base_estimator``: the base model, fitted on all rows. Adapted copies
         share it.
@@ -945,6 +1026,23 @@ class EmpiricalBayesClassifier(
     meets them all again from the prior at each :meth:`partial_adapt`. That makes the
     result independent of their order and portions, to the tolerance of Newton's method.
 
+    With ``hidden_layer_sizes`` a row is :math:`\psi(x) = [z(x), x, 1]`, z being the
+    learned features. A run begins with the linear prior and small random features, and
+    lowers minus the log density of some rows of a task given others,
+
+    .. math:: \log p(y_q \mid y_s) = \log p(y_s, y_q) - \log p(y_s),
+
+    a difference of two evidences, with its full gradient through the solve. With the
+    network it learns the mean of the coefficients, a scale for each feature and for
+    each direction of the linear prior, and the noise. Labels less their base
+    probabilities are taken as numbers for that (Bertinetto et al., 2019); then the mean
+    and one spread common to all features are learned by Laplace's method, beside the
+    linear prior. Runs without the tasks of each of 5 folds tell for how long to learn;
+    features are used if held-out tasks gain by more than two standard errors in
+    log-loss. From 2,000 tasks on a
+    single run without 200 of them takes the place of the folds. Without an intercept
+    no unit has an offset, so that features of ``activation="tanh"`` are odd.
+
     A sample weight of 2 is a row that is there twice: halving all weights halves what
     the data say. Features up to a hundred are meant, and a few classes: a fit takes
     time with the cube of their product.
@@ -959,6 +1057,9 @@ class EmpiricalBayesClassifier(
 
     D. J. C. MacKay, "The Evidence Framework Applied to Classification Networks", Neural
     Computation 4(5), 1992.
+
+    L. Bertinetto, J. F. Henriques, P. Torr, A. Vedaldi, "Meta-learning with
+    differentiable closed-form solvers", ICLR 2019 (learned features).
 
     Examples
     --------
