@@ -113,7 +113,7 @@ def learned_features(seeds, max_iter):
                 cpu = time.process_time() - started
                 label = f"{label}, {cpu:.0f} s CPU"
             scores = {k: solved(adapted_to, test[k], k) for k in SHOTS}
-            cells = (f"{mse:.5f} ({share:.2f})" for mse, share in scores.values())
+            cells = (f"{mse:.2g} ({share:.2f})" for mse, share in scores.values())
             print(f"{label:28}" + "".join(f"{c:>20}" for c in cells), flush=True)
             runs.append(
                 {"family": family, "who": label, "cpu_seconds": cpu, "scores": scores}

@@ -282,7 +282,10 @@ def searched(parts, name="isotropic"):
     tasks = gaussian_prior.gather(parts, True)
     shape = (parts[0][0].shape[1] - 1, 1, True)
     chosen = Search(tasks, shape, np.random.RandomState(0), **LOOSE).run(name)
-    return tasks, chosen.folds
+    return [
+        (tasks.subset(fold.kept), tasks.subset(fold.held_out), fold.prior)
+        for fold in chosen.folds
+    ]
 
 
 def rows(x, y):
@@ -297,7 +300,7 @@ def test_the_prior_predicts_first_where_tasks_share_a_slope():
         n, slope = (500, -2.0) if task < 3 else (6, rng.normal(2.0, 0.3))
         x = rng.normal(size=n)
         parts.append(rows(x, slope * x + 0.1 * rng.normal(size=n)))
-    assert zero_shot(*searched(parts)) == "prior"
+    assert zero_shot(searched(parts)) == "prior"
 
 
 def test_pooled_rows_predict_first_where_slopes_between_tasks_contradict_those_within():
@@ -307,7 +310,7 @@ def test_pooled_rows_predict_first_where_slopes_between_tasks_contradict_those_w
         middle = 3 * rng.normal()
         x = middle + rng.normal(size=10)
         parts.append(rows(x, -middle + (x - middle) + 0.1 * rng.normal(size=10)))
-    assert zero_shot(*searched(parts)) == "pooled"
+    assert zero_shot(searched(parts)) == "pooled"
 
 
 def test_a_constant_predicts_first_where_slopes_of_tasks_contradict_each_other():
@@ -316,11 +319,11 @@ def test_a_constant_predicts_first_where_slopes_of_tasks_contradict_each_other()
     for task in range(14):
         x = rng.normal(size=8)
         parts.append(rows(x, (-1) ** task * 3 * x + 0.1 * rng.normal(size=8)))
-    assert zero_shot(*searched(parts)) == "constant"
+    assert zero_shot(searched(parts)) == "constant"
 
 
 def test_with_too_few_tasks_to_hold_any_out_the_prior_predicts_first():
-    assert zero_shot(few_tasks(4)[0], []) == "prior"
+    assert zero_shot([]) == "prior"
 
 
 # -- labels ---------------------------------------------------------------------------

@@ -4,7 +4,15 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
-from skmeta._core.structures import NONE, SMALLEST, Diagonal, Full, LowRank, groups
+from skmeta._core.structures import (
+    NONE,
+    SMALLEST,
+    Beside,
+    Diagonal,
+    Full,
+    LowRank,
+    groups,
+)
 
 STRUCTURES = {
     "own spreads": Diagonal(np.arange(4)),
@@ -12,6 +20,9 @@ STRUCTURES = {
     "some without": Diagonal(np.array([NONE, 0, NONE, 1])),
     "rank 1": LowRank(4, 1),
     "rank 3": LowRank(4, 3),
+    "beside": Beside(
+        np.array([True, True, False, False]), np.array([[0], [0], [1.0], [-0.5]])
+    ),
     "full": Full(4),
     "full, shrunk": Full(4, shrinkage=3.0),
 }
@@ -163,3 +174,12 @@ def test_classes_share_the_spreads_of_slopes_and_have_intercepts_of_their_own(
     name, fit_intercept, expected
 ):
     assert_array_equal(groups(name, 2, 2, fit_intercept), expected)
+
+
+def test_features_beside_a_known_spread_share_one_spread_and_leave_it_alone():
+    new = np.array([True, False, True])
+    known = np.array([[0.0, 0.0], [2.0, 1.0], [0.0, 0.0]])
+    structure = Beside(new, known)
+    S = covariance(structure, np.array([0.7]))
+    expected = known @ known.T + np.diag(np.sinh(0.7) ** 2 * new)
+    assert_allclose(S, expected)
