@@ -23,6 +23,7 @@ from skmeta._core.network import Network
 from skmeta._guards import check_hidden_layer_sizes, check_range
 
 PREDICT_CELLS = 2**22  # numbers held at a time in predicting
+ROUNDING = 1e-20  # of squares: of rows that differ by less nothing can be learned
 
 
 class PrototypicalClassifier(
@@ -241,6 +242,7 @@ class PrototypicalClassifier(
             check_classification_targets(y)
         labels = np.unique(y)
         if hasattr(self, "classes_"):
+            _check_alike(self.classes_, labels)
             labels = np.union1d(self.classes_, labels)
         self._make_room(labels)
         return np.searchsorted(labels, y)[:, None], None
@@ -404,6 +406,16 @@ class PrototypicalClassifier(
         return Network(ParamLayout(tuple(sizes), layer_norm), activation)
 
 
+def _check_alike(classes, labels):
+    """Refuse to add text to numbers, which NumPy would make text of."""
+    if isinstance(classes[0], str) != isinstance(labels[0], str):
+        raise ValueError(
+            f"y has the labels {labels.tolist()}, and the model is adapted to the "
+            f"classes {classes.tolist()}: text and numbers do not mix. Give labels of "
+            "the same type, or adapt afresh: adapt(X, y)."
+        )
+
+
 def _rows_of(X, dtype):
     """A function that gives rows of X by their numbers, dense."""
 
@@ -425,7 +437,7 @@ def _within(table, codes):
     means = np.zeros((len(counts), X.shape[1]))
     np.add.at(means, codes, X)
     left = X - (means / counts[:, None])[codes]
-    if not left.any():
+    if (left**2).sum() <= ROUNDING * (X**2).sum():  # rows of a class are copies
         return np.eye(X.shape[1])
     found = LedoitWolf(assume_centered=True, store_precision=False).fit(left)
     covariance = found.covariance_ * len(X) / n_free

@@ -1,0 +1,103 @@
+"""Whether features pay, told by tasks that no run has learned from."""
+
+from dataclasses import replace
+from functools import partial
+from itertools import pairwise
+
+import numpy as np
+import pytest
+from numpy.testing import assert_array_equal
+
+from skmeta._core import episodic, gaussian_prior
+from skmeta._core.features import FeatureSearch, Fold, surely_better
+from skmeta._core.prior import Search
+from skmeta._core.tasks import TaskTable
+from skmeta.datasets import make_linear_tasks, make_sinusoid_tasks
+
+SETTINGS = episodic.Settings(
+    learning_rate=1e-2, support_size=(1, 10), meta_batch_size=10, max_iter=100
+)
+BEGIN = partial(episodic.begin, (1, 16, 8), "tanh", False, fit_intercept=True)
+
+
+def table_of(tasks):
+    X, y = (np.concatenate(part) for part in zip(*tasks, strict=True))
+    X, y = X / X.std(), y / y.std()
+    starts = np.concatenate([[0], np.cumsum([len(y) for _, y in tasks])])
+    return TaskTable(X, y[:, None], np.ones(len(y)), starts)
+
+
+def folds_of(n_tasks, n_folds):
+    everyone = np.arange(n_tasks)
+    head = episodic.Belief(np.zeros((2, 1)), 0.5 * np.eye(2), 0.5)
+    return [
+        Fold(np.setdiff1d(everyone, held_out), held_out, head)
+        for held_out in np.array_split(everyone, n_folds)
+    ]
+
+
+@pytest.fixture(scope="module")
+def waves():
+    return table_of(make_sinusoid_tasks(60, 20, random_state=0))
+
+
+@pytest.fixture(scope="module")
+def search(waves):
+    return FeatureSearch(BEGIN, waves, folds_of(60, 3), SETTINGS, 0)
+
+
+def test_features_pay_on_waves(search):
+    assert search.best > 0
+    assert search.pays
+    assert search.log_density.shape == (21, 60)
+    assert search.n_iter == search.best * 5
+
+
+def test_they_do_not_on_lines():
+    table = table_of(make_linear_tasks(60, 20, 1, noise=1.0, random_state=0))
+    columns = np.column_stack([table.X, np.ones(len(table.X))])
+    parts = [
+        (columns[a:b], table.Y[a:b, 0], table.weight[a:b])
+        for a, b in pairwise(table.starts)
+    ]
+    tasks = gaussian_prior.gather(parts, True)
+    search = Search(
+        tasks, (1, 1, True), np.random.RandomState(0), tol=1e-5, max_iter=99
+    )
+    prior = search.run("diagonal").prior
+    head = episodic.Belief(prior.mean[:, None], prior.factor, prior.noise)
+    folds = [fold._replace(head=head) for fold in folds_of(60, 3)]
+    assert not FeatureSearch(BEGIN, table, folds, SETTINGS, 0).pays
+
+
+def test_a_fold_does_not_learn_from_the_tasks_that_it_holds_out(waves, search):
+    Y = waves.Y.copy()
+    Y[: waves.starts[20]] = 1e3  # tasks 0 to 19 are the first fold
+    other = FeatureSearch(BEGIN, replace(waves, Y=Y), folds_of(60, 3), SETTINGS, 0)
+    for state, changed in zip(search.runs[0][1], other.runs[0][1], strict=True):
+        assert_array_equal(state.theta, changed.theta)
+        assert_array_equal(state.numbers, changed.numbers)
+    assert (other.error[0][:20] > 10 * search.error[0][:20]).all()
+
+
+def test_the_run_on_all_tasks_stops_where_held_out_tasks_were_served_best(waves):
+    search = FeatureSearch(BEGIN, waves, folds_of(60, 3), SETTINGS, 0)
+    search.best = 4
+    _, state = search.of_all(search.folds[0].head)
+    start = BEGIN(prior=search.folds[0].head, rng=(rng := np.random.default_rng(0)))
+    path = episodic.learn(*start, waves, SETTINGS, rng)
+    expected = [state for state, _ in path][4 * 5 - 1]
+    assert_array_equal(state.theta, expected.theta)
+
+
+def test_the_run_of_a_single_fold_is_kept(waves):
+    search = FeatureSearch(BEGIN, waves, folds_of(60, 3)[:1], SETTINGS, 0)
+    _, state = search.of_all(None)
+    assert state is search.of_folds()[0][1]
+
+
+def test_a_gain_is_sure_beyond_two_standard_errors():
+    noise = np.tile([-1.0, 1.0], 50)  # of standard error 0.1
+    assert surely_better(noise + 0.21)
+    assert not surely_better(noise + 0.19)
+    assert not surely_better(np.zeros(10))
