@@ -1,7 +1,7 @@
 """Handwritten characters never seen before, told apart from one row or five of each.
 
-    python benchmarks/omniglot.py --data FOLDER [--part pixels prototypes reptile]
-        [--seeds 0 1 2] [--save results.json]
+    python benchmarks/omniglot.py --data FOLDER [--seeds 0 1 2] [--save results.json]
+        [--part pixels linear prototypes reptile]
 
 FOLDER holds omniglot28.npz (Lake et al., 2015): ``packed``, the bits of 28x28 pixels of
 1,523 characters by 20 drawers, and ``train1200``, which of them are to learn from.
@@ -137,6 +137,10 @@ def prototypes(X, y, seed, hidden=(256, 128, 64), n_components=64, max_iter=12_0
     return model.fit(X, y).adapt, max_iter
 
 
+def linear(X, y, seed, **options):
+    return PrototypicalClassifier(n_way=20, random_state=seed).fit(X, y).adapt, 1
+
+
 def reptile(X, y, seed, max_iter=12_000, **params):
     model = ReptileClassifier(
         **{
@@ -163,7 +167,12 @@ def reptile(X, y, seed, max_iter=12_000, **params):
     return model.meta_fit(tasks).adapt, max_iter
 
 
-CONTENDERS = {"pixels": pixels, "prototypes": prototypes, "reptile": reptile}
+CONTENDERS = {
+    "pixels": pixels,
+    "linear": linear,
+    "prototypes": prototypes,
+    "reptile": reptile,
+}
 
 
 def main():

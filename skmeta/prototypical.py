@@ -5,7 +5,7 @@ from numbers import Integral, Real
 
 import numpy as np
 from sklearn.base import ClassifierMixin
-from sklearn.covariance import LedoitWolf
+from sklearn.covariance import ledoit_wolf
 from sklearn.utils import check_random_state, gen_batches
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.multiclass import check_classification_targets
@@ -20,7 +20,7 @@ from skmeta._base import (
 from skmeta._core import network, prototypes
 from skmeta._core.layout import ParamLayout
 from skmeta._core.network import Network
-from skmeta._guards import check_hidden_layer_sizes, check_range
+from skmeta._guards import check_hidden_layer_sizes, check_range, show
 
 PREDICT_CELLS = 2**22  # numbers held at a time in predicting
 ROUNDING = 1e-20  # of squares: of rows that differ by less nothing can be learned
@@ -43,8 +43,8 @@ class PrototypicalClassifier(
     Parameters
     ----------
     hidden_layer_sizes : int or array-like of int, default=()
-        Units of each hidden layer of the network. ``()`` is no network: X is whitened
-        by the covariance within classes, which has a closed form.
+        Units of each hidden layer of the network. ``()`` is no network: a linear space
+        in closed form, from the covariances of rows within classes and of class means.
     n_components : int, default=64
         Dimensions of a network's space: units of its last layer, which is linear. Not
         used without hidden layers.
@@ -116,9 +116,13 @@ class PrototypicalClassifier(
     class is a label within a task. Without ids all rows are one task: a single set with
     many classes, some of which are drawn for each episode.
 
-    Without hidden layers z whitens the covariance within classes, shrunk by the rule of
-    Ledoit and Wolf, and only the temperature is chosen by episodes. Where no class has
-    two rows, z is the standardised X and the temperature 1/2.
+    Without hidden layers z whitens the covariance within classes, and then weighs each
+    direction by :math:`v / (v + 1/K)`, v being the variance of class means there and K
+    the mean of ``support_size``: where classes hardly differ, means of a few rows say
+    nothing (probabilistic linear discriminant analysis). Both covariances are shrunk by
+    the rule of Ledoit and Wolf. Only the temperature is chosen by episodes. Where no
+    class has two rows that differ, z is the standardised X; where no task has two
+    classes of two rows, the temperature is 1/2.
 
     :meth:`adapt` begins a new task, with the classes of its rows alone.
     :meth:`partial_adapt` goes on from the present classes and may bring others. Only
@@ -133,6 +137,8 @@ class PrototypicalClassifier(
     ----------
     J. Snell, K. Swersky, R. Zemel, "Prototypical Networks for Few-shot Learning",
     NeurIPS 2017.
+
+    S. Ioffe, "Probabilistic Linear Discriminant Analysis", ECCV 2006.
 
     O. Ledoit, M. Wolf, "A Well-Conditioned Estimator for Large-Dimensional Covariance
     Matrices", Journal of Multivariate Analysis 88(2), 2004.
@@ -317,7 +323,12 @@ class PrototypicalClassifier(
 
     def _whiten(self, table, codes, classes, settings, rng):
         vars(self).pop("loss_curve_", None)
-        net, theta = prototypes.whitening(_within(table, codes))
+        means, within = _class_statistics(table.X, codes)
+        sizes, first = np.bincount(codes), np.unique(codes, return_index=True)[1]
+        task = np.searchsorted(table.starts, first, side="right")
+        net, theta = prototypes.discriminant(
+            within, means, sizes, task, np.mean(self.support_size)
+        )
         self._architecture = (list(net.layout.sizes), False, net.activation)
         self._theta, self.n_iter_ = theta, 1
         self.temperature_ = 0.5
@@ -410,9 +421,9 @@ def _check_alike(classes, labels):
     """Refuse to add text to numbers, which NumPy would make text of."""
     if isinstance(classes[0], str) != isinstance(labels[0], str):
         raise ValueError(
-            f"y has the labels {labels.tolist()}, and the model is adapted to the "
-            f"classes {classes.tolist()}: text and numbers do not mix. Give labels of "
-            "the same type, or adapt afresh: adapt(X, y)."
+            f"y has labels such as {show(labels[0])}, and the model has classes such "
+            f"as {show(classes[0])}: text and numbers do not mix. Give labels of the "
+            "same type, or adapt afresh: adapt(X, y)."
         )
 
 
@@ -427,21 +438,19 @@ def _rows_of(X, dtype):
     return rows
 
 
-def _within(table, codes):
-    """Covariance of rows about the means of their classes, shrunk."""
-    X = BaseMetaLearner._dense(table.X).astype(np.float64)
+def _class_statistics(X, codes):
+    """Means of the classes, and the covariance of rows about them, shrunk."""
+    X = BaseMetaLearner._dense(X).astype(np.float64)
     counts = np.bincount(codes)
-    n_free = len(X) - len(counts)
-    if n_free == 0:
-        return np.eye(X.shape[1])
     means = np.zeros((len(counts), X.shape[1]))
     np.add.at(means, codes, X)
-    left = X - (means / counts[:, None])[codes]
-    if (left**2).sum() <= ROUNDING * (X**2).sum():  # rows of a class are copies
-        return np.eye(X.shape[1])
-    found = LedoitWolf(assume_centered=True, store_precision=False).fit(left)
-    covariance = found.covariance_ * len(X) / n_free
+    means /= counts[:, None]
+    left, n_free = X - means[codes], len(X) - len(counts)
+    if (left**2).sum() <= ROUNDING * (X**2).sum():  # single rows, or copies
+        return means, None
+    covariance, _ = ledoit_wolf(left, assume_centered=True)
+    covariance *= len(X) / n_free
     constant = ~X.any(axis=0)  # nothing is known of such a column: as a standard one
     covariance[constant] = covariance[:, constant] = 0
     covariance[constant, constant] = 1
-    return covariance
+    return means, covariance

@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 from scipy.optimize import minimize_scalar
+from sklearn.covariance import ledoit_wolf
 
 from skmeta._core import adam, network
 from skmeta._core.layout import ParamLayout
@@ -214,16 +215,57 @@ def begin(net, rng):
 # -- without a network ----------------------------------------------------------------
 
 
-def whitening(covariance):
-    """A linear network, and its parameters, in whose outputs a covariance is one."""
-    d = len(covariance)
+def discriminant(within, means, sizes, task, n_shots):
+    """A linear network, and its parameters, in whose outputs distances tell classes.
+
+    They are whitened: rows scatter about the mean of their class with variance 1 in all
+    directions. The means of classes scatter about that of their task with variance v_j
+    in direction j, and means of K rows err by 1 / K; so squared differences count with
+    weight v_j / (v_j + 1 / K) (after Ioffe, 2006). With classes too few to tell what
+    they differ in, all directions count alike.
+
+    Parameters
+    ----------
+    within : ndarray of shape (d, d) or None
+        Covariance of rows within classes. None if nothing is known of it: then the
+        space is that of X.
+    means : ndarray of shape (n_classes, d)
+    sizes, task : ndarray of shape (n_classes,)
+        Rows of each class, and its task.
+    n_shots : float
+        K, rows of each class that are expected to be given.
+    """
+    d = means.shape[1]
+    weight = np.eye(d)
+    if within is not None:
+        values, vectors = np.linalg.eigh(within)
+        values = np.maximum(values, SMALLEST * values.mean())
+        weight = vectors / np.sqrt(values) @ vectors.T
+        weight = weight @ _directions(means @ weight, sizes, task, n_shots)
     net = Network(ParamLayout((d, d)), "relu")
     theta = np.zeros(net.layout.n_params)
     (layer,) = net.layout.layers(theta)
-    values, vectors = np.linalg.eigh(covariance)
-    values = np.maximum(values, SMALLEST * values.mean())
-    layer.weight[...] = vectors / np.sqrt(values) @ vectors.T
+    layer.weight[...] = weight
     return net, theta
+
+
+def _directions(means, sizes, task, n_shots):
+    """Directions (d, d) in which whitened class means differ, each by its weight."""
+    d, n_tasks = means.shape[1], len(np.unique(task))
+    n_free = len(means) - n_tasks
+    if n_free == 0:
+        return np.eye(d)
+    _, task, counts = np.unique(task, return_inverse=True, return_counts=True)
+    centre = np.zeros((n_tasks, d))
+    np.add.at(centre, task, means)
+    apart = means - (centre / counts[:, None])[task]
+    scatter, _ = ledoit_wolf(apart, assume_centered=True)
+    variance, vectors = np.linalg.eigh(scatter * len(means) / n_free)
+    variance -= np.mean(1 / sizes)  # of which the means' own error
+    if variance.max() <= 0:
+        return np.eye(d)
+    variance = np.maximum(variance, 0)
+    return vectors * np.sqrt(variance / (variance + 1 / n_shots))
 
 
 def best_log_temperature(net, theta, X, table, settings, rng):
