@@ -6,7 +6,7 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from numpy.testing import assert_array_equal
+from numpy.testing import assert_allclose, assert_array_equal
 
 from skmeta._core import episodic, gaussian_prior
 from skmeta._core.features import FeatureSearch, Fold, surely_better
@@ -94,6 +94,21 @@ def test_the_run_of_a_single_fold_is_kept(waves):
     search = FeatureSearch(BEGIN, waves, folds_of(60, 3)[:1], SETTINGS, 0)
     _, state = search.of_all(None)
     assert state is search.of_folds()[0][1]
+
+
+def test_report_zero_is_the_linear_prior_without_any_features(waves, search):
+    fold, (learner, states) = search.folds[0], search.runs[0]
+    held_out = waves.subset(fold.held_out)
+    episodes = episodic.draw_episodes(np.random.default_rng(0), held_out)
+    linear = learner.belief(states[0])._replace(mean=states[0].numbers[:, None][:10])
+    assert_allclose(linear.mean[-2:], fold.head.mean)
+    assert_allclose(linear.factor[-2:, -2:], fold.head.factor)
+    assert np.abs(linear.factor[:8]).max() < 1e-15
+    found = episodic.score(learner, states[0], held_out, episodes)
+    assert_array_equal(found, [search.log_density[0][:20], search.error[0][:20]])
+    theta = np.zeros_like(states[0].theta)  # other features would make no difference
+    other = episodic.score(learner, states[0]._replace(theta=theta), held_out, episodes)
+    assert_allclose(found, other, rtol=1e-12)
 
 
 def test_a_gain_is_sure_beyond_two_standard_errors():

@@ -1,4 +1,4 @@
-"""Episodes, their loss and gradient, and the whitened space, against plain loops."""
+"""Episodes, their loss and gradient, and the linear space, against plain loops."""
 
 from itertools import product
 
@@ -17,11 +17,11 @@ from skmeta._core.prototypes import (
     best_log_temperature,
     class_means,
     class_table,
+    discriminant,
     distinct,
     draw_episodes,
     learn,
     loss_and_gradient,
-    whitening,
 )
 
 SETTINGS = Settings(
@@ -337,26 +337,100 @@ def test_distances_begin_at_about_one():
     theta = begin(net, rng)
     X = rng.standard_normal((200, 20)).astype(np.float32)
     Z = network.predict(net, theta[None, :-1], X[None])[0]
-    distances = ((Z[:100] - Z[100:]) ** 2).sum(axis=1)
-    assert 0.3 < np.exp(theta[-1]) * distances.mean() < 3
+    apart = ((Z[:100] - Z[100:]) ** 2).sum(axis=1)
+    assert 0.3 < np.exp(theta[-1]) * apart.mean() < 3
 
 
 # -- without a network ----------------------------------------------------------------
 
 
-def test_in_a_whitened_space_distances_are_those_of_mahalanobis():
-    rng = np.random.default_rng(0)
-    A = rng.standard_normal((4, 4))
-    covariance = A @ A.T
-    net, theta = whitening(covariance)
-    X = rng.standard_normal((6, 4))
+def distances(model, X):
+    """Squared distances of all pairs of rows in the outputs of a linear network."""
+    net, theta = model
     Z = network.predict(net, theta[None], X[None])[0]
-    expected = X @ np.linalg.inv(covariance) @ X.T
-    assert_allclose(Z @ Z.T, expected, rtol=1e-9)
+    return ((Z[:, None] - Z) ** 2).sum(axis=2)
+
+
+def mahalanobis(X, precision):
+    D = X[:, None] - X
+    return np.einsum("ijk,kl,ijl->ij", D, precision, D)
+
+
+def one_task(within, means, n_rows=10, n_shots=3.0):
+    return discriminant(
+        within, means, np.full(len(means), n_rows), np.zeros(len(means)), n_shots
+    )
+
+
+def some_covariance(d=4):
+    A = np.random.default_rng(0).standard_normal((d, d))
+    return A @ A.T
+
+
+@pytest.mark.parametrize(
+    "means",
+    [np.zeros((1, 4)), np.eye(4)[:2], np.zeros((9, 4))],
+    ids=["one class", "two classes", "all alike"],
+)
+def test_where_classes_cannot_tell_what_they_differ_in_the_space_is_whitened(means):
+    covariance = some_covariance()
+    X = np.random.default_rng(1).standard_normal((6, 4))
+    expected = mahalanobis(X, np.linalg.inv(covariance))
+    assert_allclose(distances(one_task(covariance, means), X), expected, rtol=1e-9)
+
+
+def test_classes_far_apart_in_all_directions_leave_the_space_whitened():
+    covariance = some_covariance()
+    means = 1e5 * np.random.default_rng(1).standard_normal((30, 4))
+    X = np.random.default_rng(2).standard_normal((6, 4))
+    expected = mahalanobis(X, np.linalg.inv(covariance))
+    assert_allclose(distances(one_task(covariance, means), X), expected, rtol=1e-6)
+
+
+@pytest.mark.parametrize("n_shots", [1.0, 5.0])
+def test_directions_weigh_by_how_far_classes_differ_there(n_shots):
+    """Against v / (v + 1 / K) with the variances that the means were drawn with."""
+    rng = np.random.default_rng(0)
+    n, n_rows, v = 20_000, 2, np.array([4.0, 0.5, 0.1])
+    within = np.diag([1.0, 9.0, 0.25])
+    means = rng.standard_normal((n, 3)) * np.sqrt((v + 1 / n_rows) * np.diag(within))
+    model = one_task(within, means, n_rows, n_shots)
+    found = distances(model, np.vstack([np.zeros(3), np.sqrt(within)]))[0, 1:]
+    assert_allclose(found, v / (v + 1 / n_shots), rtol=0.1)
+
+
+def test_means_of_classes_count_from_that_of_their_task():
+    rng = np.random.default_rng(0)
+    task = np.repeat(np.arange(40), 5)
+    means = rng.standard_normal((200, 3))
+    moved = means + 100 * rng.standard_normal((40, 3))[task]
+    sizes, X = np.full(200, 4), rng.standard_normal((6, 3))
+    a = discriminant(np.eye(3), means, sizes, task, 3.0)
+    b = discriminant(np.eye(3), moved, sizes, task, 3.0)
+    assert_allclose(distances(b, X), distances(a, X), rtol=1e-8)
+    names = rng.permutation(1000)[:40][task]
+    c = discriminant(np.eye(3), means, sizes, names, 3.0)
+    assert_allclose(distances(c, X), distances(a, X), rtol=1e-8)
+
+
+def test_the_units_of_the_columns_do_not_change_a_whitened_space():
+    covariance, units = some_covariance(), np.array([0.1, 1.0, 2.0, 10.0])
+    rng = np.random.default_rng(1)
+    means, X = rng.standard_normal((9, 4)), rng.standard_normal((6, 4))
+    a = one_task(covariance, means)
+    b = one_task(covariance * np.outer(units, units), means * units)
+    assert_allclose(distances(b, X * units), distances(a, X), rtol=1e-6)
+
+
+def test_the_space_is_that_of_x_where_nothing_is_known_of_rows_within_classes():
+    net, theta = one_task(None, np.random.default_rng(0).standard_normal((9, 3)))
+    (layer,) = net.layout.layers(theta)
+    assert_array_equal(layer.weight, np.eye(3))
+    assert_array_equal(layer.bias, np.zeros(3))
 
 
 def test_a_singular_covariance_is_whitened_without_infinite_numbers():
-    net, theta = whitening(np.diag([1.0, 2.0, 0.0]))
+    net, theta = one_task(np.diag([1.0, 2.0, 0.0]), np.zeros((1, 3)))
     (layer,) = net.layout.layers(theta)
     assert np.isfinite(theta).all()
     assert_allclose(np.diag(layer.weight)[:2], [1, np.sqrt(0.5)])
@@ -370,7 +444,7 @@ def test_the_temperature_of_normal_classes_is_found():
     codes = np.repeat(np.arange(40), 30)
     X = 4 * rng.standard_normal((40, 5))[codes]
     X += deviation * rng.standard_normal(X.shape)
-    net, theta = whitening(np.eye(5))
+    net, theta = one_task(None, np.zeros((1, 5)))
     settings = SETTINGS._replace(n_way=10, support_size=n_shots, n_queries=15)
     table = class_table(codes, np.zeros(len(codes), dtype=int))
     found = best_log_temperature(
@@ -382,7 +456,7 @@ def test_the_temperature_of_normal_classes_is_found():
 
 def test_no_temperature_nearby_has_a_lower_loss_than_the_best():
     X = clouds(1.0)
-    net, theta = whitening(np.eye(3))
+    net, theta = one_task(None, np.zeros((1, 3)))
 
     def best(draws):
         return best_log_temperature(

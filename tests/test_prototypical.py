@@ -153,7 +153,7 @@ def test_columns_that_say_nothing_of_the_class_are_played_down():
 def test_without_ids_the_model_predicts_the_classes_of_y(model, clouds):
     assert_array_equal(model.classes_, list("abcdefgh"))
     assert model.n_tasks_ == 1
-    assert model.score(clouds.X, clouds.y) > 0.8
+    assert model.score(clouds.X, clouds.y) > 0.7
     assert model.predict_proba(clouds.X).shape == (64, 8)
 
 
@@ -240,15 +240,13 @@ def test_a_task_may_have_more_classes_than_any_in_training(own_model):
 
 def test_a_label_in_two_tasks_means_two_classes():
     rng = np.random.default_rng(0)
-    task, y = np.repeat(np.arange(2), 40), np.tile([0, 1], 40)
-    centres = np.array([[0, 9], [9, 0], [0, -9], [-9, 0]])
-    X = centres[2 * task + y] + rng.standard_normal((80, 2))
-    own = PrototypicalClassifier(standardize=False, random_state=0)
-    together = clone(own).fit(X, y)
-    own.fit(X, y, task=task)
-    # of one class per label, the covariance would be that of two clouds together
-    assert np.linalg.det(own.coefs_[0]) > 5 * np.linalg.det(together.coefs_[0])
-    assert_allclose(own.coefs_[0], np.eye(2), atol=0.2)
+    task, y = np.repeat(np.arange(20), 40), np.tile([0, 1], 400)
+    X = 9 * rng.standard_normal((20, 2, 2))[task, y] + rng.standard_normal((800, 2))
+    model = PrototypicalClassifier(standardize=False, random_state=0)
+    W = model.fit(X, y, task=task).coefs_[0]
+    assert_allclose(W @ W.T, np.eye(2), atol=0.1)
+    W = model.fit(X, y).coefs_[0]  # of two classes, of twenty clouds each
+    assert_allclose(np.diag(W @ W.T), 1 / 81, rtol=0.5)
 
 
 @pytest.mark.parametrize("method", ["predict", "predict_proba", "decision_function"])
@@ -426,16 +424,15 @@ def covariance_within(Z, y):
     return shrunk * len(Z) / (len(Z) - len(classes))
 
 
-def test_without_hidden_layers_scores_are_those_of_linear_discriminant_analysis(clouds):
-    model = PrototypicalClassifier(random_state=0).fit(clouds.X, clouds.y)
-    scaler = StandardScaler().fit(clouds.X)
-    covariance = covariance_within(scaler.transform(clouds.X), clouds.y)
+def test_after_two_classes_scores_are_those_of_linear_discriminant_analysis(clouds):
+    """Two classes cannot tell in which directions others will differ."""
+    two = np.isin(clouds.y, ["a", "b"])
+    model = PrototypicalClassifier(random_state=0).fit(clouds.X[two], clouds.y[two])
+    scaler = StandardScaler().fit(clouds.X[two])
+    covariance = covariance_within(scaler.transform(clouds.X[two]), clouds.y[two])
     lda = LinearDiscriminantAnalysis(
         solver="lsqr", covariance_estimator=Known(covariance), priors=np.full(4, 0.25)
-    )
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("sklearn.discriminant_analysis._cov", lambda *_: covariance)
-        lda.fit(scaler.transform(clouds.X_new), clouds.y_new)
+    ).fit(scaler.transform(clouds.X_new), clouds.y_new)
     adapted = model.adapt(clouds.X_new, clouds.y_new)
     # |z - c|^2 / 2 there, temperature |z - c|^2 here
     expected = (
@@ -450,6 +447,16 @@ def test_without_hidden_layers_scores_are_those_of_linear_discriminant_analysis(
     )
 
 
+def test_a_class_that_differs_elsewhere_than_two_that_were_seen_can_be_told():
+    rng = np.random.default_rng(0)
+    codes = np.repeat(np.arange(4), 20)
+    centres = 4 * np.array([[1.0, 0, 0], [-1, 0, 0], [0, 1, 0], [0, -1, 0]])
+    X = centres[codes] + rng.standard_normal((80, 3))
+    model = PrototypicalClassifier(random_state=0).fit(X[:40], codes[:40])
+    model.partial_adapt(X[[45, 46, 65, 66]], [2, 2, 3, 3])
+    assert model.score(X, codes) > 0.95
+
+
 def test_the_covariance_is_that_within_the_classes_of_each_task():
     rng = np.random.default_rng(0)
     n = 30_000
@@ -458,7 +465,7 @@ def test_the_covariance_is_that_within_the_classes_of_each_task():
     X = 5 * rng.standard_normal((50, 4, 2))[task, y] + rng.standard_normal((n, 2)) @ mix
     model = PrototypicalClassifier(standardize=False, random_state=0)
     W = model.fit(X, y, task=task).coefs_[0]
-    assert_allclose(W @ W, np.linalg.inv(mix.T @ mix), rtol=0.05)
+    assert_allclose(W @ W.T, np.linalg.inv(mix.T @ mix), rtol=0.05)
 
 
 def test_without_hidden_layers_the_settings_of_the_network_have_no_part(clouds):
@@ -487,17 +494,12 @@ def test_numbers_may_be_of_any_size(size, clouds):
     assert np.isfinite(model.decision_function(clouds.X * size)).all()
 
 
-@SHAPES
-def test_a_constant_column_has_no_part_until_it_varies(hidden, clouds):
-    plain = fast(hidden).fit(clouds.X, clouds.y)
-    X = np.column_stack([clouds.X, np.full(len(clouds.X), 7.0)])
-    model = fast(hidden).fit(X, clouds.y)
-    if not hidden:
-        assert_allclose(model.coefs_[0][:4, 4], 0, atol=1e-12)
-        assert_allclose(model.coefs_[0][4, 4], 1)
-        assert plain.coefs_[0].shape == (4, 4)
-    X[:, 4] = 8.0
-    assert np.isfinite(model.predict_proba(X)).all()
+def test_a_constant_column_changes_no_prediction(clouds):
+    plain = fast().fit(clouds.X, clouds.y)
+    model = fast().fit(np.column_stack([clouds.X, np.full(64, 7.0)]), clouds.y)
+    for value in (7.0, 8.0):
+        X = np.column_stack([clouds.X, np.full(64, value)])
+        assert_array_equal(model.predict(X), plain.predict(clouds.X))
 
 
 # -- units, precision, sparse X -------------------------------------------------------

@@ -25,6 +25,7 @@ from skmeta._core.tasks import draw_support_size, draw_tasks, split_rows
 MAX_QUERY = 20  # rows of a task to be told at a time
 FEATURE_SCALE = 0.1  # of the features to begin with: the head begins nearly linear
 HEAD_PACE = 3.0  # rate of the head's numbers over that of the network
+LOG_NOTHING = -50.0  # logarithm of a scale that is as good as zero
 LOG_NOISE = (np.log(1e-7), np.log(1e3))  # of standardised targets
 
 
@@ -79,6 +80,13 @@ class Learner:
         mean = state.numbers[: P * self.n_outputs].reshape(P, self.n_outputs)
         scale = np.exp(state.numbers[-1 - r : -1])
         return Belief(mean, self.directions * scale, float(np.exp(state.numbers[-1])))
+
+    def without_features(self, state):
+        """The state that does not use its features: a linear head."""
+        numbers = state.numbers.copy()
+        r = self.directions.shape[1]
+        numbers[-1 - r : -1][: self.n_features] = LOG_NOTHING
+        return state._replace(numbers=numbers)
 
     def with_unit_scales(self, state):
         """Parameters theta whose features come in the scales that the head has learned.

@@ -83,7 +83,7 @@ class FeatureSearch:
         due = self.due[: None if last is None else last + 1]
         rng = np.random.default_rng(self.seed)
         learner, state = self.begin(prior=head, rng=rng)
-        states = [state]
+        states = [learner.without_features(state)]
         path = episodic.learn(learner, state, table, self.settings, rng)
         for i, (state, _) in zip(range(1, due[-1] + 1), path, strict=False):
             if i == due[len(states)]:

@@ -253,7 +253,7 @@ def _directions(means, sizes, task, n_shots):
     """Directions (d, d) in which whitened class means differ, each by its weight."""
     d, n_tasks = means.shape[1], len(np.unique(task))
     n_free = len(means) - n_tasks
-    if n_free == 0:
+    if n_free < 2:  # one difference says nothing of other directions
         return np.eye(d)
     _, task, counts = np.unique(task, return_inverse=True, return_counts=True)
     centre = np.zeros((n_tasks, d))
