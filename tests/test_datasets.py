@@ -1,11 +1,18 @@
 """The made tasks are what their formulas say."""
 
 import numpy as np
+import pandas as pd
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
+from scipy import sparse
 from sklearn.linear_model import LogisticRegression
 
-from skmeta.datasets import make_linear_tasks, make_sinusoid_tasks, split_tasks
+from skmeta.datasets import (
+    make_episodes,
+    make_linear_tasks,
+    make_sinusoid_tasks,
+    split_tasks,
+)
 
 MAKERS = pytest.mark.parametrize("make", [make_linear_tasks, make_sinusoid_tasks])
 
@@ -119,3 +126,124 @@ def test_a_dict_gives_dicts():
 def test_every_part_needs_a_task(sizes):
     with pytest.raises(ValueError, match="Every part needs a task"):
         split_tasks(list(range(10)), *sizes)
+
+
+# -- episodes -------------------------------------------------------------------------
+
+
+def many_classes(n_classes=12, n_rows=6):
+    """Rows whose columns say which class and which row of it they are."""
+    X = np.array([[c, i] for c in range(n_classes) for i in range(n_rows)], dtype=float)
+    order = np.random.default_rng(0).permutation(len(X))
+    return X[order], np.array([f"c{c:.0f}" for c in X[order, 0]])
+
+
+def test_a_task_has_its_classes_in_equal_parts_and_those_to_be_given_first():
+    X, y = many_classes()
+    tasks = make_episodes(X, y, 20, n_way=3, n_shots=2, n_queries=4, random_state=0)
+    assert len(tasks) == 20
+    for rows, labels in tasks:
+        assert rows.shape == (18, 2)
+        classes, counts = np.unique(labels[:6], return_counts=True)
+        assert len(classes) == 3 and (counts == 2).all()
+        assert (np.unique(labels[6:], return_counts=True)[1] == 4).all()
+        assert len({tuple(row) for row in rows}) == 18  # no row is there twice
+        assert [f"c{c:.0f}" for c in rows[:, 0]] == labels.tolist()
+
+
+def test_rows_to_be_given_are_in_random_order():
+    X, y = many_classes()
+    tasks = make_episodes(X, y, 20, n_way=3, n_shots=2, n_queries=0, random_state=0)
+    assert any(len(set(labels[:3])) == 3 for _, labels in tasks)
+    assert any(len(set(labels[:2])) == 1 for _, labels in tasks)
+
+
+@pytest.mark.parametrize(("test_size", "n_test"), [(4, 4), (0.25, 3), (0.5, 6)])
+def test_no_class_of_the_test_is_among_those_of_training(test_size, n_test):
+    X, y = many_classes()
+    train, test = make_episodes(
+        X, y, (300, 200), n_way=3, n_shots=1, n_queries=1, test_size=test_size
+    )
+    assert (len(train), len(test)) == (300, 200)
+    seen, unseen = (
+        {label for _, labels in part for label in labels} for part in (train, test)
+    )
+    assert len(unseen) == n_test and len(seen) == 12 - n_test
+    assert not seen & unseen
+
+
+def test_one_number_of_tasks_is_that_of_both_parts():
+    X, y = many_classes()
+    train, test = make_episodes(X, y, 7, n_way=2, n_shots=1, n_queries=1, test_size=4)
+    assert (len(train), len(test)) == (7, 7)
+
+
+def test_classes_and_rows_are_drawn_evenly():
+    X, y = many_classes(5)
+    tasks = make_episodes(X, y, 2000, n_way=2, n_shots=1, n_queries=0, random_state=0)
+    rows = np.concatenate([rows for rows, _ in tasks])
+    _, classes = np.unique(rows[:, 0], return_counts=True)
+    _, numbers = np.unique(rows[:, 1], return_counts=True)
+    assert np.abs(classes / 800 - 1).max() < 0.1
+    assert np.abs(numbers / (4000 / 6) - 1).max() < 0.15
+
+
+def test_the_seed_decides_the_episodes():
+    X, y = many_classes()
+
+    def draw(seed):
+        options = {"n_way": 3, "n_shots": 1, "n_queries": 1, "random_state": seed}
+        return np.concatenate([rows for rows, _ in make_episodes(X, y, 5, **options)])
+
+    assert_array_equal(draw(1), draw(1))
+    assert (draw(1) != draw(2)).any()
+
+
+@pytest.mark.parametrize("kind", ["csr", "frame", "numbers"])
+def test_rows_and_labels_keep_their_kind(kind):
+    X, y = many_classes()
+    if kind == "csr":
+        X = sparse.csr_matrix(X)
+    elif kind == "frame":
+        X, y = pd.DataFrame(X, columns=["class", "row"]), pd.Series(y)
+    else:
+        y = np.array([int(label[1:]) for label in y])
+    rows, labels = make_episodes(X, y, 1, n_way=2, n_shots=1, n_queries=1)[0]
+    assert type(rows) is type(X)
+    assert labels.dtype == np.asarray(y).dtype
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"n_queries": 6}, "Class c0 has 6 rows; a task takes 7"),
+        ({"n_way": 13}, "n_way=13 .* there are 12. Lower"),
+        ({"n_way": 5, "test_size": 4}, "there are 4 in one part"),
+        ({"n_way": 1}, "n_way must be a whole number from 2 on"),
+        ({"n_shots": 0}, "n_shots must be a whole number from 1 on"),
+        ({"n_queries": -1}, "n_queries must be a whole number from 0 on"),
+        ({"n_tasks": (5, 5)}, "with test_size a pair"),
+        ({"n_tasks": 0}, "n_tasks must be a number of tasks"),
+        ({"n_tasks": (5, 5, 5), "test_size": 4}, "n_tasks must be"),
+        ({"test_size": 12}, "leaves none for training"),
+        ({"test_size": 1.0}, "leaves none for training"),
+        ({"test_size": 0.01}, "leaves none for training"),
+    ],
+)
+def test_what_cannot_be_drawn_is_refused(options, message):
+    X, y = many_classes()
+    options = {"n_way": 3, "n_shots": 1, "n_queries": 1} | options
+    with pytest.raises(ValueError, match=message):
+        make_episodes(X, y, **options)
+
+
+def test_rows_and_labels_must_be_as_many():
+    X, y = many_classes()
+    with pytest.raises(ValueError, match="inconsistent numbers of samples"):
+        make_episodes(X, y[1:])
+
+
+def test_three_parts_of_tasks_have_none_in_common():
+    parts = split_tasks(list(range(20)), 12, 4, random_state=0)
+    assert [len(part) for part in parts] == [12, 4, 4]
+    assert sorted(task for part in parts for task in part) == list(range(20))
