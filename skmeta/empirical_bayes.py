@@ -175,8 +175,7 @@ class BaseEmpiricalBayes(BaseMetaLearner):
         ]
 
     def _design(self, scaled):
-        """Learned features of standardised rows, if any, the rows, and the intercept's
-        column."""
+        """Columns of standardised rows: learned features, if any, X, and a 1."""
         scaled, fit_intercept = self._dense(scaled), self._shape[2]
         if self._has_features:
             theta = self._theta.astype(np.float64)  # no row depends on its neighbours
@@ -184,6 +183,96 @@ class BaseEmpiricalBayes(BaseMetaLearner):
         if not fit_intercept:
             return scaled
         return np.column_stack([scaled, np.ones(len(scaled))])
+
+    def _learn_from_many(self, table, hidden, rng):
+        parts = self._parts(table)
+        some = np.arange(len(parts))
+        if len(parts) > MAX_TASKS:
+            some = np.sort(rng.permutation(len(parts))[:MAX_TASKS])
+        few = [parts[task] for task in some]
+        options = {"tol": self.tol, "max_iter": self.max_iter}
+        search = Search(self._gather(few), self._shape, rng, **options)
+        chosen = search.run(self.prior)
+        if len(some) < len(parts):
+            everything = self._gather(parts)
+            structure, prior = chosen.structure, chosen.prior
+            # not from where the few ended: a spread that they put at zero stays there
+            start = structure.start(prior.covariance / prior.noise, prior.D)
+            prior = fit_prior(everything, structure, start, prior.mean, **options)
+            chosen = replace(chosen, prior=prior)
+        self._keep(chosen.prior, chosen.name)
+        tasks, option = search.tasks, chosen.option
+        folds = [
+            Fold([few[t] for t in f.kept], [few[t] for t in f.held_out], f.prior)
+            for f in chosen.folds
+        ]
+        if hidden:
+            found = self._search_features(table, some, chosen, hidden, rng)
+            learned = self._use_features(table, chosen, found, search)
+            self.n_feature_iter_ = 0
+            if learned is not None:
+                tasks, folds, option, self.n_feature_iter_ = learned
+        if chosen.name == "low_rank":
+            self.prior_rank_ = chosen.structure.rank
+        self._choose_start(tasks, folds)
+        self._calibrate(folds, option, rng)
+
+    def _learn_from_one(self, part):
+        """A single task shows no spread: it is a Bayesian ridge or logistic regression.
+
+        Its slopes are drawn about zero with a variance that maximises the evidence, and
+        the prior of later tasks is its posterior.
+        """
+        tasks = self._gather([part]).with_pinned_slopes()
+        of_slopes = groups("isotropic", *self._shape)
+        structure = Diagonal(np.where(of_slopes == 0, 0, NONE))
+        prior = first_fit(
+            tasks,
+            structure,
+            tol=min(self.tol, ONE_TASK_TOL),
+            max_iter=self.max_iter,
+        )
+        self._keep(prior, "isotropic")
+        self._prior_mean, self._prior_factor = self._condition(
+            prior.mean, prior.factor, part
+        )
+        self._covariance = self._prior_factor @ self._prior_factor.T
+        self._start = self._prior_mean, self._prior_factor
+        self.zero_shot_ = "prior"
+        self._calibrate([], 0, None)
+
+    def _keep(self, prior, name):
+        for optional in ("prior_rank_", "_levels"):
+            vars(self).pop(optional, None)
+        if prior.n_iter >= self.max_iter:
+            warnings.warn(
+                f"The search for the prior stopped at max_iter={self.max_iter} before "
+                f"tol={self.tol} was met. Raise max_iter, or set a simpler prior.",
+                ConvergenceWarning,
+                stacklevel=5,
+            )
+        self._prior_mean = prior.mean
+        self._prior_factor = prior.factor
+        self._covariance = prior.covariance
+        self._noise = float(prior.noise)
+        self.prior_structure_ = name
+        self.n_iter_ = max(1, prior.n_iter)
+        self.log_marginal_likelihood_ = float(prior.log_evidence)
+
+    def _choose_start(self, tasks, folds):
+        """What to predict with before adapting."""
+        self.zero_shot_ = zero_shot(
+            (self._gather(fold.kept), self._gather(fold.held_out), fold.prior)
+            for fold in folds
+        )
+        if self.zero_shot_ == "prior":
+            self._start = self._prior_mean, self._prior_factor
+        else:
+            mean = getattr(tasks, self.zero_shot_)()
+            self._start = mean, self._start_factor()
+
+    def _validate_rows(self, X, y, *, reset, dtype):
+        return super()._validate_rows(X, y, reset=reset, dtype=self._dtype)
 
     # -- learned features -------------------------------------------------------------
 
@@ -244,96 +333,6 @@ class BaseEmpiricalBayes(BaseMetaLearner):
         return self._parts(
             table, lambda scaled: learner.design(theta, self._dense(scaled))[0]
         )
-
-    def _learn_from_many(self, table, hidden, rng):
-        parts = self._parts(table)
-        some = np.arange(len(parts))
-        if len(parts) > MAX_TASKS:
-            some = np.sort(rng.permutation(len(parts))[:MAX_TASKS])
-        few = [parts[task] for task in some]
-        options = {"tol": self.tol, "max_iter": self.max_iter}
-        search = Search(self._gather(few), self._shape, rng, **options)
-        chosen = search.run(self.prior)
-        if len(some) < len(parts):
-            everything = self._gather(parts)
-            structure, prior = chosen.structure, chosen.prior
-            # not from where the few ended: a spread that they put at zero stays there
-            start = structure.start(prior.covariance / prior.noise, prior.D)
-            prior = fit_prior(everything, structure, start, prior.mean, **options)
-            chosen = replace(chosen, prior=prior)
-        self._keep(chosen.prior, chosen.name)
-        if chosen.name == "low_rank":
-            self.prior_rank_ = chosen.structure.rank
-        tasks, option = search.tasks, chosen.option
-        folds = [
-            Fold([few[t] for t in f.kept], [few[t] for t in f.held_out], f.prior)
-            for f in chosen.folds
-        ]
-        if hidden:
-            found = self._search_features(table, some, chosen, hidden, rng)
-            learned = self._use_features(table, chosen, found, search)
-            self.n_feature_iter_ = 0
-            if learned is not None:
-                tasks, folds, option, self.n_feature_iter_ = learned
-        self._choose_start(tasks, folds)
-        self._calibrate(folds, option, rng)
-
-    def _learn_from_one(self, part):
-        """A single task shows no spread: it is a Bayesian ridge or logistic regression.
-
-        Its slopes are drawn about zero with a variance that maximises the evidence, and
-        the prior of later tasks is its posterior.
-        """
-        tasks = self._gather([part]).with_pinned_slopes()
-        of_slopes = groups("isotropic", *self._shape)
-        structure = Diagonal(np.where(of_slopes == 0, 0, NONE))
-        prior = first_fit(
-            tasks,
-            structure,
-            tol=min(self.tol, ONE_TASK_TOL),
-            max_iter=self.max_iter,
-        )
-        self._keep(prior, "isotropic")
-        self._prior_mean, self._prior_factor = self._condition(
-            prior.mean, prior.factor, part
-        )
-        self._covariance = self._prior_factor @ self._prior_factor.T
-        self._start = self._prior_mean, self._prior_factor
-        self.zero_shot_ = "prior"
-        self._calibrate([], 0, None)
-
-    def _keep(self, prior, name):
-        for optional in ("prior_rank_", "_levels"):
-            vars(self).pop(optional, None)
-        if prior.n_iter >= self.max_iter:
-            warnings.warn(
-                f"The search for the prior stopped at max_iter={self.max_iter} before "
-                f"tol={self.tol} was met. Raise max_iter, or set a simpler prior.",
-                ConvergenceWarning,
-                stacklevel=5,
-            )
-        self._prior_mean = prior.mean
-        self._prior_factor = prior.factor
-        self._covariance = prior.covariance
-        self._noise = float(prior.noise)
-        self.prior_structure_ = name
-        self.n_iter_ = max(1, prior.n_iter)
-        self.log_marginal_likelihood_ = float(prior.log_evidence)
-
-    def _choose_start(self, tasks, folds):
-        """What to predict with before adapting."""
-        self.zero_shot_ = zero_shot(
-            (self._gather(fold.kept), self._gather(fold.held_out), fold.prior)
-            for fold in folds
-        )
-        if self.zero_shot_ == "prior":
-            self._start = self._prior_mean, self._prior_factor
-        else:
-            mean = getattr(tasks, self.zero_shot_)()
-            self._start = mean, self._start_factor()
-
-    def _validate_rows(self, X, y, *, reset, dtype):
-        return super()._validate_rows(X, y, reset=reset, dtype=self._dtype)
 
     # -- adaptation -------------------------------------------------------------------
 
@@ -792,8 +791,10 @@ class EmpiricalBayesRegressor(
 
         Their widths are quantiles of the errors on held-out tasks of the meta-training,
         in units of the predicted deviations, so that a coverage is measured and does
-        not rest on the errors being normal. With fewer than 5 tasks, or 100 errors,
-        they are those of normal errors, and somewhat too narrow.
+        not rest on the errors being normal. They are those after about as many rows as
+        were given, where there are 1,000 such errors, else after any number. With fewer
+        than 5 tasks, or 100 errors, they are those of normal errors, and somewhat too
+        narrow.
 
         Parameters
         ----------
@@ -867,7 +868,8 @@ class EmpiricalBayesRegressor(
     def _use_features(self, table, chosen, found, search):
         """Put learned features in place if they pay.
 
-        Then the result is the tasks and folds in their columns, ...
+        Returns tasks and folds in their columns, an option of how to predict, and the
+        number of iterations; None if they do not pay.
         """
         if not found.pays:
             return None
@@ -1187,6 +1189,7 @@ class EmpiricalBayesClassifier(
         return episodic.Belief(mean, np.diag(np.sqrt(variance)), noise)
 
     def _use_features(self, table, chosen, found, search):
+        """The same, judged by the log-loss of logistic heads."""
         if found.best == 0:
             return None
         folds, scores = [], np.empty((len(laplace.MODERATIONS), 0))

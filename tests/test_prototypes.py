@@ -388,13 +388,15 @@ def test_classes_far_apart_in_all_directions_leave_the_space_whitened():
 
 
 @pytest.mark.parametrize("n_shots", [1.0, 5.0])
-def test_directions_weigh_by_how_far_classes_differ_there(n_shots):
+@pytest.mark.parametrize("n_classes", [2, 100])
+def test_directions_weigh_by_how_far_classes_differ_there(n_classes, n_shots):
     """Against v / (v + 1 / K) with the variances that the means were drawn with."""
     rng = np.random.default_rng(0)
     n, n_rows, v = 20_000, 2, np.array([4.0, 0.5, 0.1])
     within = np.diag([1.0, 9.0, 0.25])
     means = rng.standard_normal((n, 3)) * np.sqrt((v + 1 / n_rows) * np.diag(within))
-    model = one_task(within, means, n_rows, n_shots)
+    task = np.arange(n) // n_classes
+    model = discriminant(within, means, np.full(n, n_rows), task, n_shots)
     found = distances(model, np.vstack([np.zeros(3), np.sqrt(within)]))[0, 1:]
     assert_allclose(found, v / (v + 1 / n_shots), rtol=0.1)
 

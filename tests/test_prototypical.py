@@ -201,6 +201,13 @@ def test_reset_adaptation_returns_to_the_classes_of_fit(model, clouds):
         assert changed.n_adapt_rows_ == 0
 
 
+def test_a_fit_without_a_network_forgets_the_loss_of_one_with(clouds):
+    model = fast((6,)).fit(clouds.X, clouds.y)
+    model.set_params(hidden_layer_sizes=()).fit(clouds.X, clouds.y)
+    assert not hasattr(model, "loss_curve_")
+    assert model.n_iter_ == 1
+
+
 def test_another_fit_forgets_the_classes_of_the_first(model, clouds):
     model.fit(clouds.X_new, clouds.y_new)
     again = clone(model).fit(clouds.X_new, clouds.y_new)
@@ -494,12 +501,50 @@ def test_numbers_may_be_of_any_size(size, clouds):
     assert np.isfinite(model.decision_function(clouds.X * size)).all()
 
 
+def test_directions_in_which_only_tasks_differ_do_not_count():
+    rng = np.random.default_rng(0)
+    task, y = np.repeat(np.arange(50), 40), np.tile(np.arange(4), 500)
+    X = rng.standard_normal((2000, 2))
+    X[:, 0] += 3 * rng.standard_normal((50, 4))[task, y]
+    X[:, 1] += 3 * rng.standard_normal(50)[task]
+    model = PrototypicalClassifier(standardize=False, random_state=0)
+    W = model.fit(X, y, task=task).coefs_[0]
+    told, untold = np.diag(W @ W.T)
+    assert told > 0.9 and untold < 0.4  # but of one task, also 0.9
+
+
+def test_directions_in_which_classes_hardly_differ_count_the_more_rows_are_given():
+    rng = np.random.default_rng(0)
+    codes = np.tile(np.arange(1000), 10)
+    X = rng.standard_normal((1000, 2))[codes] * [3, 0.5]
+    X += rng.standard_normal(X.shape)
+    ratio = []
+    for support_size in (1, (1, 9), 50):
+        model = PrototypicalClassifier(standardize=False, support_size=support_size)
+        W = model.set_params(random_state=0).fit(X, codes).coefs_[0]
+        strong, weak = np.diag(W @ W.T)
+        ratio.append(weak / strong)
+    # v / (v + 1 / K) with v = 9 and 0.25, and K = 1, 5 and 50
+    assert_allclose(ratio, [0.22, 0.57, 0.93], atol=0.1)
+
+
 def test_a_constant_column_changes_no_prediction(clouds):
     plain = fast().fit(clouds.X, clouds.y)
     model = fast().fit(np.column_stack([clouds.X, np.full(64, 7.0)]), clouds.y)
     for value in (7.0, 8.0):
         X = np.column_stack([clouds.X, np.full(64, value)])
         assert_array_equal(model.predict(X), plain.predict(clouds.X))
+
+
+def test_a_column_that_was_constant_counts_as_a_standard_one_where_it_varies(clouds):
+    two = np.isin(clouds.y, ["a", "b"])
+    model = fast().fit(
+        np.column_stack([clouds.X, np.full(64, 7.0)])[two], clouds.y[two]
+    )
+    center = np.append(clouds.X[0], 7.0)
+    beside = np.append(clouds.X[0], 8.0)
+    adapted = model.adapt([center, beside], [0, 1])
+    assert_allclose(((adapted.prototypes_[1] - adapted.prototypes_[0]) ** 2).sum(), 1)
 
 
 # -- units, precision, sparse X -------------------------------------------------------
