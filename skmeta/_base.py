@@ -20,7 +20,8 @@ from sklearn.utils.validation import (
 
 from skmeta import __version__
 from skmeta._base_model import fit_base, out_of_task, raw_prediction
-from skmeta._core.network import Batch
+from skmeta._core.layout import ParamLayout
+from skmeta._core.network import Batch, Network
 from skmeta._core.scaling import fit_scaling, identity_scaling
 from skmeta._core.tasks import ABSENT, TaskTable
 from skmeta._evaluation import few_shot_scores, mean_score
@@ -565,6 +566,40 @@ class ClassificationTargets:
         if not self.standardize:
             return identity_scaling(X.shape[1])
         return fit_scaling(X, None, weight)
+
+
+class SharedNetwork:
+    """A network that all tasks share, in plain values that any format can save."""
+
+    def _set_network(self, net, theta):
+        layout = net.layout
+        self._theta = theta
+        self._architecture = (list(layout.sizes), layout.layer_norm, net.activation)
+
+    @property
+    def _network(self):
+        sizes, layer_norm, activation = self._architecture
+        return Network(ParamLayout(tuple(sizes), layer_norm), activation)
+
+    @property
+    def coefs_(self):
+        """Weights of each layer of the network, on standardised data."""
+        return [layer.weight for layer in self._layers()]
+
+    @property
+    def intercepts_(self):
+        """Biases of each layer of the network, on standardised data."""
+        return [layer.bias for layer in self._layers()]
+
+    def _layers(self):
+        if not hasattr(self, "_theta"):
+            raise AttributeError(
+                f"This {type(self).__name__} is not fitted yet, or has learned no "
+                "features: hidden_layer_sizes=(), or they did not pay."
+            )
+        theta = self._theta.view()
+        theta.flags.writeable = False  # adapted copies share it
+        return self._network.layout.layers(theta)
 
 
 class ClassScores:

@@ -21,11 +21,10 @@ from skmeta._base import (
     ClassificationTargets,
     FewShotScoreMixin,
     RegressionTargets,
+    SharedNetwork,
 )
 from skmeta._core import episodic, features, gaussian_prior, laplace
 from skmeta._core.calibration import interval_levels, width
-from skmeta._core.layout import ParamLayout
-from skmeta._core.network import Network
 from skmeta._core.prior import (
     MAX_FOLD_ITER,
     MIN_TASKS,
@@ -55,7 +54,7 @@ class Fold(NamedTuple):
     prior: Prior | episodic.Belief
 
 
-class BaseEmpiricalBayes(BaseMetaLearner):
+class BaseEmpiricalBayes(SharedNetwork, BaseMetaLearner):
     """Parameters, the learned prior, and adaptation by conditioning on rows.
 
     A subclass says what its likelihood is: how tasks are gathered, what conditioning
@@ -280,11 +279,6 @@ class BaseEmpiricalBayes(BaseMetaLearner):
     def _has_features(self):
         return hasattr(self, "_theta")
 
-    @property
-    def _network(self):
-        sizes, layer_norm, activation = self._architecture
-        return Network(ParamLayout(tuple(sizes), layer_norm), activation)
-
     def _search_features(self, table, some, chosen, hidden, rng):
         """Features that are learned in the folds in which the structure was chosen.
 
@@ -317,15 +311,6 @@ class BaseEmpiricalBayes(BaseMetaLearner):
         search = features.FeatureSearch(begin, target, folds, settings, seed)
         self.validation_scores_ = search.log_density.mean(axis=1).tolist()
         return search
-
-    def _set_features(self, learner, theta):
-        layout = learner.network.layout
-        self._theta = theta
-        self._architecture = (
-            list(layout.sizes),
-            layout.layer_norm,
-            learner.network.activation,
-        )
 
     def _parts_of(self, table, learner, theta):
         """Rows of each task in the columns of a learner."""
@@ -453,26 +438,6 @@ class BaseEmpiricalBayes(BaseMetaLearner):
         A = self._fitted()._to_users_units()
         half = A @ self._present()[1]
         return half @ half.T
-
-    @property
-    def coefs_(self):
-        """Weights of each layer of the learned features, on standardised data."""
-        return [layer.weight for layer in self._layers()]
-
-    @property
-    def intercepts_(self):
-        """Biases of each layer of the learned features, on standardised data."""
-        return [layer.bias for layer in self._layers()]
-
-    def _layers(self):
-        if not hasattr(self, "_theta"):
-            raise AttributeError(
-                f"This {type(self).__name__} is not fitted yet, or has not learned "
-                "features: hidden_layer_sizes=(), or they did not pay."
-            )
-        theta = self._theta.view()
-        theta.flags.writeable = False  # adapted copies share it
-        return self._network.layout.layers(theta)
 
     def _fitted(self):
         if not self.__sklearn_is_fitted__():
@@ -879,7 +844,7 @@ class EmpiricalBayesRegressor(
             kept, held_out = ([parts[t] for t in some] for some in fold[:2])
             folds.append(Fold(kept, held_out, learner.belief(state).of_one_output()))
         learner, state = found.of_all(self._feature_head(table, chosen.prior))
-        self._set_features(learner, state.theta)
+        self._set_network(learner.network, state.theta)
         belief = learner.belief(state).of_one_output()
         self._prior_mean, self._prior_factor, self._noise = belief
         tasks = self._gather(self._parts(table))
@@ -1212,7 +1177,7 @@ class EmpiricalBayesClassifier(
             return None
         target = self._feature_target(table)
         learner, state = found.of_all(self._feature_head(target, chosen.prior))
-        self._set_features(learner, learner.with_unit_scales(state))
+        self._set_network(learner.network, learner.with_unit_scales(state))
         parts = self._parts(table)
         self._keep(self._prior_beside(chosen.prior, parts), chosen.name)
         return self._gather(parts), folds, option, found.n_iter

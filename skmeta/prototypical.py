@@ -16,6 +16,7 @@ from skmeta._base import (
     ClassificationTargets,
     ClassScores,
     FewShotScoreMixin,
+    SharedNetwork,
 )
 from skmeta._core import network, prototypes
 from skmeta._core.layout import ParamLayout
@@ -31,6 +32,7 @@ class PrototypicalClassifier(
     ClassScores,
     ClassificationTargets,
     ClassifierMixin,
+    SharedNetwork,
     BaseMetaLearner,
 ):
     r"""Classifier that tells classes apart by their means in a learned space.
@@ -317,8 +319,8 @@ class PrototypicalClassifier(
                 "Meta-training produced weights that are not finite. Set "
                 "standardize=True, or lower learning_rate."
             )
-        self._architecture = (list(sizes), layout.layer_norm, self.activation)
-        self._theta, self.temperature_ = theta[:-1], float(np.exp(theta[-1]))
+        self._set_network(net, theta[:-1])
+        self.temperature_ = float(np.exp(theta[-1]))
         self.loss_curve_, self.n_iter_ = losses, len(losses)
 
     def _whiten(self, table, codes, classes, settings, rng):
@@ -329,9 +331,8 @@ class PrototypicalClassifier(
         net, theta = prototypes.discriminant(
             within, means, sizes, task, np.mean(self.support_size)
         )
-        self._architecture = (list(net.layout.sizes), False, net.activation)
-        self._theta, self.n_iter_ = theta, 1
-        self.temperature_ = 0.5
+        self._set_network(net, theta)
+        self.temperature_, self.n_iter_ = 0.5, 1
         if classes is not None:
             rows = _rows_of(table.X, theta.dtype)
             best = prototypes.best_log_temperature(
@@ -393,28 +394,6 @@ class PrototypicalClassifier(
                 "no classes. Call adapt(X, y)."
             )
         return self._sums / self._counts[:, None]
-
-    @property
-    def coefs_(self):
-        """Weights of each layer, on standardised data."""
-        return [layer.weight for layer in self._layers()]
-
-    @property
-    def intercepts_(self):
-        """Biases of each layer, on standardised data."""
-        return [layer.bias for layer in self._layers()]
-
-    def _layers(self):
-        if not hasattr(self, "_theta"):
-            raise AttributeError(f"This {type(self).__name__} is not fitted yet.")
-        theta = self._theta.view()
-        theta.flags.writeable = False  # adapted copies share it
-        return self._network.layout.layers(theta)
-
-    @property
-    def _network(self):
-        sizes, layer_norm, activation = self._architecture
-        return Network(ParamLayout(tuple(sizes), layer_norm), activation)
 
 
 def _check_alike(classes, labels):
