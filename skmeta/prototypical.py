@@ -287,7 +287,7 @@ class PrototypicalClassifier(
         if hidden:
             self._learn_network(table, classes, hidden, settings, rng)
         else:
-            self._whiten(table, codes, classes, settings, rng)
+            self._learn_linear(table, codes, classes, settings, rng)
         self._begin_task()
         self._start = None
         labels = vars(self).pop("_of_one_task")
@@ -323,7 +323,7 @@ class PrototypicalClassifier(
         self.temperature_ = float(np.exp(theta[-1]))
         self.loss_curve_, self.n_iter_ = losses, len(losses)
 
-    def _whiten(self, table, codes, classes, settings, rng):
+    def _learn_linear(self, table, codes, classes, settings, rng):
         vars(self).pop("loss_curve_", None)
         means, within = _class_statistics(table.X, codes)
         sizes, first = np.bincount(codes), np.unique(codes, return_index=True)[1]
