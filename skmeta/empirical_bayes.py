@@ -26,7 +26,6 @@ from skmeta._base import (
 from skmeta._core import episodic, features, gaussian_prior, laplace
 from skmeta._core.calibration import interval_levels, width
 from skmeta._core.prior import (
-    MAX_FOLD_ITER,
     MIN_TASKS,
     Prior,
     Search,
@@ -43,6 +42,7 @@ ONE_TASK_TOL = 1e-12  # one number is searched for: exact costs nothing
 PREDICT_CELLS = 2**22  # numbers held at a time in predicting
 MAX_TASKS = 200  # that the structure is chosen with; more tell no more
 LEARNED_FEATURES = ("validation_scores_", "n_feature_iter_")
+FEW_ITER = 12  # of a head with features, to tell whether they pay
 MANY_TASKS = 2000  # of which so few can be held out for good
 
 
@@ -1165,7 +1165,7 @@ class EmpiricalBayesClassifier(
             rng = np.random.default_rng(search.seed)
             some = np.sort(rng.permutation(fold.kept)[:MAX_TASKS])
             kept = [parts[t] for t in some]
-            prior = self._prior_beside(chosen.prior, kept, MAX_FOLD_ITER)
+            prior = self._prior_beside(chosen.prior, kept, FEW_ITER)
             folds.append(Fold(kept, held_out, prior))
             score = self._gather(held_out).held_out_score(prior, search.seed)
             scores = np.hstack([scores, score])
