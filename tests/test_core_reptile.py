@@ -8,13 +8,13 @@ import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
 from skmeta._core import descent
-from skmeta._core import reptile as core
 from skmeta._core.descent import AdamState
+from skmeta._core.inner import last
 from skmeta._core.layout import ParamLayout
 from skmeta._core.network import LOSSES, Batch, Network, loss_and_gradient
 from skmeta._core.rates import initial_rates, update_rates
 from skmeta._core.reptile import NonFiniteTask, Settings, State, interpolate, reptile
-from skmeta._core.tasks import TaskTable, draw_tasks, split_rows
+from skmeta._core.tasks import TaskTable, draw_minibatches, draw_tasks, split_rows
 
 PAPER = Settings(
     solver="sgd",
@@ -188,6 +188,11 @@ class GivenOrder:
         return self.order
 
 
+def minibatches(network, batch, rng, size, n_steps):
+    rows = draw_minibatches(rng, [batch.X.shape[1]], size, n_steps)
+    return descent.minibatches(network, batch, rows)
+
+
 def test_two_steps_follow_the_mean_gradient_less_its_inner_product_term():
     # E[g1 + g2] = 2 AvgGrad - lr AvgGradInner (section 5.1), exact for quadratics
     network, lr = make_network(), 0.3
@@ -198,8 +203,8 @@ def test_two_steps_follow_the_mean_gradient_less_its_inner_product_term():
     gradient_sums = []
     for first, second in (halves, halves[::-1]):
         rng = GivenOrder([*first, *second])
-        objective = descent.minibatches(network, batch, rng, 3, 2)
-        theta, _ = core.last(descent.sgd(objective, lr, phi[None], 2))
+        objective = minibatches(network, batch, rng, 3, 2)
+        theta, _ = last(descent.sgd(objective, lr, phi[None], 2))
         gradient_sums.append((phi - theta[0]) / lr)
 
     A = np.column_stack([batch.X[0], np.ones(6)])
@@ -243,8 +248,8 @@ def test_k_steps_follow_the_papers_expansion_up_to_second_order(k, hidden):
     def remainder(lr):
         total = 0.0
         for order in orders:
-            objective = descent.minibatches(network, batch, GivenOrder(order), 1, k)
-            theta, _ = core.last(descent.sgd(objective, lr, phi[None], k))
+            objective = minibatches(network, batch, GivenOrder(order), 1, k)
+            theta, _ = last(descent.sgd(objective, lr, phi[None], k))
             total = total + (phi - theta[0]) / lr / len(orders)
         expansion = k * np.mean(g, axis=0) - k * (k - 1) / 2 * lr * inner
         return np.abs(total - expansion).max()
@@ -347,8 +352,8 @@ def test_rates_follow_the_query_gradient_times_the_way_from_the_start():
         _, G = loss_and_gradient(network, theta, query)
         # a run as short as this learns its rates three times as fast as one of 500
         fraction = 3 * (1 - i / 4)
-        move = theta - state.start
-        expected = update_rates(state.rates, groups, G, move, fraction)
+        slope = (G * (theta - state.start)).sum(axis=0)
+        expected = update_rates(state.rates, groups, slope, fraction)
         assert_allclose(new.rates.log_factor, expected.log_factor, rtol=1e-9)
         assert_allclose(new.rates.mean_square, expected.mean_square, rtol=1e-9)
         state = new
@@ -357,9 +362,9 @@ def test_rates_follow_the_query_gradient_times_the_way_from_the_start():
 def test_rates_stay_as_they_are_if_no_row_is_left_to_judge_them():
     settings = replace(PAPER, groups=np.arange(3), support_size=None)
     state = State(np.zeros(3), initial_rates(3))
-    last = run(make_network(), make_table(), settings, state)[-1]
-    assert_array_equal(last.rates.log_factor, 0)
-    assert not np.allclose(last.start, 0)
+    end = run(make_network(), make_table(), settings, state)[-1]
+    assert_array_equal(end.rates.log_factor, 0)
+    assert not np.allclose(end.start, 0)
 
 
 @pytest.mark.parametrize("safe", [False, True])

@@ -9,10 +9,13 @@ from sklearn.linear_model import Ridge
 
 from skmeta._core import descent
 from skmeta._core.descent import AdamState
+from skmeta._core.inner import last
+from skmeta._core.inner import path as adaptation_path
 from skmeta._core.layout import ParamLayout
 from skmeta._core.network import LOSSES, Batch, Network, loss_and_gradient, losses
 from skmeta._core.rates import RateState
-from skmeta._core.reptile import Settings, State, adaptation_path, last
+from skmeta._core.reptile import Settings, State
+from skmeta._core.tasks import draw_minibatches
 
 PAPER = Settings(
     solver="sgd",
@@ -75,6 +78,12 @@ def make_problem(loss, hidden=(), activation="tanh", layer_norm=False, **kwargs)
     batch, n_outputs = make_batch(loss, **kwargs)
     layout = ParamLayout((batch.X.shape[2], *hidden, n_outputs), layer_norm)
     return Network(layout, activation, loss), batch
+
+
+def minibatches(network, batch, rng, size, n_steps):
+    counts = np.count_nonzero(batch.weight, axis=1)
+    rows = draw_minibatches(rng, counts, size, n_steps)
+    return descent.minibatches(network, batch, rows)
 
 
 # -- sgd ------------------------------------------------------------------------------
@@ -296,7 +305,7 @@ def test_the_steps_of_minibatches_see_each_row_once_per_epoch():
     network, batch = make_problem("squared_error", n_rows=(6, 6))
     batch = batch._replace(weight=np.full((2, 6), 1 / 6))
     theta = np.random.default_rng(0).normal(size=(2, network.layout.n_params))
-    objective = descent.minibatches(network, batch, np.random.default_rng(0), 2, 3)
+    objective = minibatches(network, batch, np.random.default_rng(0), 2, 3)
     parts = [objective(theta, k) for k in range(3)]
     value, G = loss_and_gradient(network, theta, batch)
     assert_allclose(np.mean([v for v, _ in parts], axis=0), value, rtol=1e-12)
@@ -310,7 +319,7 @@ def test_minibatches_of_ragged_tasks_never_see_padding():
     batch.X[padding] = np.nan
     batch.Y[padding] = np.nan
     theta = np.ones((3, network.layout.n_params))
-    objective = descent.minibatches(network, batch, np.random.default_rng(0), 3, 20)
+    objective = minibatches(network, batch, np.random.default_rng(0), 3, 20)
     for k in range(20):
         value, G = objective(theta, k)
         assert np.isfinite(value).all()
@@ -320,7 +329,7 @@ def test_minibatches_of_ragged_tasks_never_see_padding():
 def test_a_minibatch_of_all_rows_is_the_full_batch():
     network, batch = make_problem("squared_error", n_rows=(5, 5))
     theta = np.random.default_rng(0).normal(size=(2, network.layout.n_params))
-    objective = descent.minibatches(network, batch, np.random.default_rng(0), 5, 2)
+    objective = minibatches(network, batch, np.random.default_rng(0), 5, 2)
     for k in range(2):
         for a, b in zip(
             objective(theta, k),
@@ -336,7 +345,7 @@ def test_minibatches_take_the_offsets_of_their_rows():
     theta = np.ones((1, network.layout.n_params))
     moved = batch._replace(Y=batch.Y - offset)  # an offset acts as a shift of y
     a, b = (
-        descent.minibatches(network, part, np.random.default_rng(0), 2, 1)(theta, 0)
+        minibatches(network, part, np.random.default_rng(0), 2, 1)(theta, 0)
         for part in (batch._replace(offset=offset), moved)
     )
     assert_allclose(a[0], b[0])

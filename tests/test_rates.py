@@ -5,6 +5,7 @@ import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
 from skmeta._core import descent
+from skmeta._core.inner import last
 from skmeta._core.layout import ParamLayout
 from skmeta._core.network import LOSSES, Batch, Network, loss_and_gradient, losses
 from skmeta._core.rates import (
@@ -15,7 +16,6 @@ from skmeta._core.rates import (
     initial_rates,
     update_rates,
 )
-from skmeta._core.reptile import last
 
 N_TASKS, N_FEATURES = 4, 3
 
@@ -29,9 +29,8 @@ def run(groups, gradient, move, n=1, fraction=1.0):
     """Some updates by the same gradient and move of one task."""
     state = initial_rates(groups.max() + 1)
     for _ in range(n):
-        state = update_rates(
-            state, groups, np.atleast_2d(gradient), np.atleast_2d(move), fraction
-        )
+        slope = np.multiply(gradient, move)
+        state = update_rates(state, groups, slope, fraction)
     return state
 
 
@@ -74,7 +73,8 @@ def test_after_one_step_the_gradient_in_the_log_rates_is_exact(
     n_rates = groups.max() + 1
     theta = adapted(np.zeros(n_rates))
     _, G = loss_and_gradient(network, theta, query)
-    state = update_rates(initial_rates(n_rates), groups, G, theta - start, 1.0)
+    slope = (G * (theta - start)).sum(axis=0)
+    state = update_rates(initial_rates(n_rates), groups, slope, 1.0)
 
     expected = np.empty(n_rates)
     for g in range(n_rates):
@@ -121,17 +121,16 @@ def test_steps_shrink_with_the_fraction():
 
 def test_parameters_of_a_group_share_the_sum_of_their_slopes():
     groups = np.array([0, 1, 0, 1, 1])
-    G, move = np.random.default_rng(0).normal(size=(2, 3, 5))
-    state = update_rates(initial_rates(2), groups, G, move, 1.0)
-    product = (G * move).sum(axis=0)
-    expected = [product[[0, 2]].sum(), product[[1, 3, 4]].sum()]
+    slope = np.random.default_rng(0).normal(size=5)
+    state = update_rates(initial_rates(2), groups, slope, 1.0)
+    expected = [slope[[0, 2]].sum(), slope[[1, 3, 4]].sum()]
     assert state.log_factor.shape == (2,)
     assert_allclose(slope_of(state), expected)
 
 
 def test_an_update_leaves_the_earlier_state_alone():
     state = RateState(np.array([0.5]), np.array([2.0]), 3)
-    new = update_rates(state, np.arange(1), np.ones((1, 1)), np.ones((1, 1)), 1.0)
+    new = update_rates(state, np.arange(1), np.ones(1), 1.0)
     assert_array_equal(state.log_factor, 0.5)
     assert_array_equal(state.mean_square, 2.0)
     assert (state.n_updates, new.n_updates) == (3, 4)
@@ -143,5 +142,5 @@ def test_an_overshooting_rate_settles_where_the_query_loss_is_least():
     for i in range(400):
         rate = 5.0 * np.exp(state.log_factor)
         theta = 1.0 - rate
-        state = update_rates(state, groups, theta[None], theta[None] - 1.0, 1 - i / 400)
+        state = update_rates(state, groups, theta * (theta - 1.0), 1 - i / 400)
     assert_allclose(5.0 * np.exp(state.log_factor), 1.0, rtol=0.02)

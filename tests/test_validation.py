@@ -7,9 +7,10 @@ import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
 from skmeta._core.descent import AdamState
+from skmeta._core.inner import path as adaptation_path
 from skmeta._core.layout import ParamLayout
 from skmeta._core.network import Network, losses
-from skmeta._core.reptile import Settings, State, adaptation_path
+from skmeta._core.reptile import Settings, State
 from skmeta._core.tasks import TaskTable
 from skmeta._core.validation import (
     STEPS,

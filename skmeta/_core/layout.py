@@ -71,6 +71,16 @@ class ParamLayout:
             )
         return layers
 
+    def blocks(self, theta):
+        """Views into ``theta`` (..., P): weights and bias of each layer in one.
+
+        Shape (..., fan_in + 1, fan_out); for layers without normalisation.
+        """
+        return [
+            theta[..., span].reshape(*theta.shape[:-1], fan_in + 1, fan_out)
+            for span, fan_in, fan_out, _ in self._blocks
+        ]
+
     def groups(self):
         """Group number of each parameter: weights and offsets of each layer apart.
 

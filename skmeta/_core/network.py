@@ -77,8 +77,9 @@ def _huber(Z, Y):
 
 
 def _log_loss(Z, Y):
-    # -log p(y) = log(1 + e^z) - y z, Y in {0, 1}
-    return (np.logaddexp(0.0, Z) - Y * Z).sum(axis=-1), expit(Z) - Y
+    # -log p(y) = log(1 + e^z) - y z, Y in {0, 1}; e^-|z| cannot overflow
+    softplus = np.maximum(Z, 0.0) + np.log1p(np.exp(-np.abs(Z)))
+    return (softplus - Y * Z).sum(axis=-1), expit(Z) - Y
 
 
 def _softmax_log_loss(Z, Y):

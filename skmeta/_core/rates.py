@@ -35,7 +35,7 @@ def initial_rates(n_groups):
     return RateState(np.zeros(n_groups), np.zeros(n_groups))
 
 
-def update_rates(state, groups, gradient, move, fraction):
+def update_rates(state, groups, slope, fraction):
     """One step on the logarithms of the rates.
 
     Parameters
@@ -43,18 +43,13 @@ def update_rates(state, groups, gradient, move, fraction):
     state : RateState
     groups : ndarray of int of shape (P,)
         Which rate each parameter uses.
-    gradient : ndarray of shape (T, P)
-        Of the query loss at the adapted parameters.
-    move : ndarray of shape (T, P)
-        Adapted parameters less the start.
+    slope : ndarray of shape (P,)
+        Gradient of the query loss at the adapted parameters, times adapted parameters
+        less the start, summed over tasks.
     fraction : float
         Of the full step, annealed like the meta step.
     """
-    slope = np.bincount(
-        groups,
-        weights=np.einsum("tp,tp->p", gradient, move, dtype=np.float64),
-        minlength=len(state.log_factor),
-    )
+    slope = np.bincount(groups, weights=slope, minlength=len(state.log_factor))
     mean_square = DECAY * state.mean_square + (1 - DECAY) * slope**2
     n_updates = state.n_updates + 1
     spread = np.sqrt(mean_square / (1 - DECAY**n_updates))

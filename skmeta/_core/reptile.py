@@ -1,14 +1,29 @@
 """The Reptile meta-loop as a generator of states (Nichol et al., 2018)."""
 
-from collections import deque
-from dataclasses import dataclass, replace
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property, partial
+from typing import NamedTuple
 
 import numpy as np
 
-from skmeta._core import descent
-from skmeta._core.network import loss_and_gradient
+from skmeta._core import inner
+from skmeta._core.descent import AdamState
 from skmeta._core.rates import RateState, update_rates
-from skmeta._core.tasks import draw_support_size, draw_tasks, relabel, split_rows
+from skmeta._core.tasks import (
+    Rows,
+    chunks,
+    draw_minibatches,
+    draw_places,
+    draw_rows,
+    draw_support_size,
+    draw_tasks,
+    gather,
+    relabel,
+)
+
+FEW_ITERATIONS = 10  # not worth to prepare for
 
 
 @dataclass(frozen=True)
@@ -26,6 +41,17 @@ class Settings:
     alpha: float
     safe: bool  # clip and bound the steps: meant for standardised data
     groups: np.ndarray | None  # learned rates: group of each parameter; None = fixed
+    n_jobs: int = 1  # threads
+
+    @property
+    def backtracks(self):
+        """Whether adaptation takes only steps that lower the loss."""
+        return self.safe and self.solver == "sgd"
+
+    @cached_property
+    def few_rates(self):
+        """Whether the weights of a layer share one rate, and its offsets."""
+        return self.groups is None or self.groups.max() + 1 < len(self.groups)
 
     @property
     def rate_pace(self):
@@ -39,7 +65,7 @@ class State:
 
     start: np.ndarray  # (P,) phi in the paper
     rates: RateState | None = None
-    adam: descent.AdamState | None = None
+    adam: AdamState | None = None
     loss: float = np.nan  # of the drawn tasks, at their last inner step
 
     def rate_factor(self, groups):
@@ -61,103 +87,159 @@ def reptile(network, table, state, settings, rng):
     the inner loop makes of phi on task t and epsilon falls linearly to 0
     (Nichol et al., 2018, algorithm 2).
     """
-    for i in range(settings.max_iter):
-        remaining = 1.0 - i / settings.max_iter
-        tasks = draw_tasks(rng, table, settings.meta_batch_size)
-        size = draw_support_size(rng, settings.support_size)
-        # rates are judged by rows that the inner loop has not seen
-        learning = settings.groups is not None
-        support, query = split_rows(rng, table, tasks, size, keep_one=learning)
-        if table.n_classes is not None:
-            support, query = relabel(rng, support, query)
+    with way_to_adapt(network, table, state, settings) as adapt_tasks:
+        for i in range(settings.max_iter):
+            remaining = 1.0 - i / settings.max_iter
+            episode = draw_episode(rng, table, settings)
+            adapted = adapt_tasks(state, episode)
+            epsilon = settings.meta_step * remaining
+            state = State(
+                start=interpolate(state.start, adapted.theta, epsilon),
+                rates=_learn_rates(state.rates, adapted, settings, remaining),
+                adam=adapted.adam,
+                loss=adapted.loss,
+            )
+            yield state
 
-        theta, loss, adam = inner_loop(network, state, support, settings, rng)
-        finite = np.isfinite(theta).all(axis=1)
-        if not finite.all():
-            raise NonFiniteTask(tasks[~finite])
 
-        rates = state.rates
-        if learning and query is not None:
-            _, G = loss_and_gradient(network, theta, query)
-            move = theta - state.start
-            fraction = remaining * settings.rate_pace
-            rates = update_rates(rates, settings.groups, G, move, fraction)
+def _learn_rates(rates, adapted, settings, remaining):
+    if adapted.rate_slope is None:
+        return rates
+    fraction = remaining * settings.rate_pace
+    return update_rates(rates, settings.groups, adapted.rate_slope, fraction)
 
-        start = interpolate(
-            state.start, theta.mean(axis=0), settings.meta_step * remaining
+
+class Episode(NamedTuple):
+    """What is drawn at random in one meta-iteration."""
+
+    tasks: np.ndarray  # (T,)
+    support: Rows
+    query: Rows | None
+    places: np.ndarray | None  # (T, n_way) of own classes among the outputs
+    minibatches: np.ndarray | None  # (T, K, b)
+
+    def of(self, which):
+        """The part of some of the tasks."""
+        if len(which) == len(self.tasks):
+            return self
+        return Episode(
+            self.tasks[which],
+            self.support.of(which),
+            self.query and self.query.of(which),
+            None if self.places is None else self.places[which],
+            None if self.minibatches is None else self.minibatches[which],
         )
-        state = replace(
-            state, start=start, rates=rates, adam=adam, loss=float(loss.mean())
+
+
+def draw_episode(rng, table, settings):
+    """Draw tasks, rows of each, places of their classes, and minibatches."""
+    tasks = draw_tasks(rng, table, settings.meta_batch_size)
+    size = draw_support_size(rng, settings.support_size)
+    # rates are judged by rows that the inner loop has not seen
+    learning = settings.groups is not None
+    support, query = draw_rows(rng, table.sizes[tasks], size, keep_one=learning)
+    places = minibatches = None
+    if table.n_classes is not None:
+        places = draw_places(rng, len(tasks), table.Y.shape[1])
+    if settings.batch_size is not None:
+        minibatches = draw_minibatches(
+            rng, support.counts, settings.batch_size, settings.inner_steps
         )
-        yield state
+    return Episode(tasks, support, query if learning else None, places, minibatches)
 
 
-def inner_loop(network, state, batch, settings, rng):
-    """Adapt every task of the batch from the same start: (theta, last loss, adam)."""
-    n_steps = settings.inner_steps
-    theta = np.broadcast_to(state.start, (len(batch.X), len(state.start)))
-    problem = _descent_problem(network, state, batch, settings, n_steps, rng)
-    if settings.solver == "adam":
-        return last(descent.adam(*problem, theta, n_steps, state.adam))
-    clip = descent.CLIP_NORM if settings.safe else None
-    return *last(descent.sgd(*problem, theta, n_steps, clip)), None
+# -- the tasks of an episode ----------------------------------------------------------
 
 
-def adaptation_path(network, state, theta, batch, settings, n_steps, rng):
-    """Yield the parameters (T, P) after 0, 1, ..., n_steps steps of test-time descent.
+class Adapted(NamedTuple):
+    """Means over the tasks of an episode."""
 
-    By backtracking on all rows; with Adam, and without safeguards, as in training.
+    theta: np.ndarray  # (P,)
+    loss: float  # before the last step
+    adam: AdamState | None = None
+    rate_slope: np.ndarray | None = None  # (P,) gradient in log rates, per parameter
+
+
+@contextmanager
+def way_to_adapt(network, table, state, settings):
+    """The function (state, episode) -> `Adapted` that suits the table.
+
+    Threads share the chunks of an episode. What a chunk is does not depend on their
+    number, and sums are taken in the order of the chunks, so neither does the result.
     """
-    backtracks = settings.solver == "sgd" and settings.safe
-    if backtracks:
-        settings = replace(settings, batch_size=None)
-    problem = _descent_problem(network, state, batch, settings, n_steps, rng)
-    if backtracks:
-        yield from descent.backtracking(*problem, theta, n_steps)
+    if settings.n_jobs == 1:
+        in_chunks = partial(adapt_in_chunks, network, table, settings, map)
+        yield _always_the_same(network, table, state, settings, in_chunks) or in_chunks
         return
-    yield theta
-    if settings.solver == "adam":
-        path = descent.adam(*problem, theta, n_steps, state.adam)
-    else:
-        path = descent.sgd(*problem, theta, n_steps)
-    yield from (adapted for adapted, *_ in path)
+    with ThreadPoolExecutor(settings.n_jobs) as pool:
+        in_chunks = partial(adapt_in_chunks, network, table, settings, pool.map)
+        yield _always_the_same(network, table, state, settings, in_chunks) or in_chunks
 
 
-def last(path):
-    """The last item of an iterable."""
-    return deque(path, maxlen=1).pop()
+def adapt_in_chunks(network, table, settings, each, state, episode):
+    """Adapt the tasks of an episode, as many at a time as stay in the cache."""
+    counts = episode.support.counts
+    limit = inner.n_side_by_side(network, settings, state.start.dtype, counts.max())
+    adapt = partial(adapt_chunk, network, table, settings, state)
+    parts = each(adapt, [episode.of(which) for which in chunks(counts, limit)])
+    return _mean(list(parts), len(counts), state, settings)
 
 
-def _descent_problem(network, state, batch, settings, n_steps, rng):
-    """What a task's descent minimises, and the rate of each of its parameters.
+def _always_the_same(network, table, state, settings, in_chunks):
+    """How to adapt to all rows of all tasks if every iteration does that; else None."""
+    everyone = settings.meta_batch_size >= table.n_tasks and not settings.support_size
+    if not everyone or settings.max_iter < FEW_ITERATIONS:
+        return None
+    mean = inner.affine_map(network, table, state, settings)
+    if mean is None:
+        return None
 
-    To the loss, a mean over n rows, comes the pull towards the start,
+    def adapt(state, episode):
+        answer = mean(state.start)
+        if answer is None or not np.isfinite(answer[0]).all():
+            return in_chunks(state, episode)  # which names a task that diverges
+        theta, loss = answer
+        return Adapted(theta.astype(state.start.dtype), float(loss))
 
-        alpha / (2 n) sum_j (theta_j - phi_j)^2 / f_j,
+    return adapt
 
-    f_j being the learned factor of rate j. On the sum over rows that is a fixed
-    penalty: it fades as rows come in, and holds back least what the tasks have shown
-    to move far. It is the pull of a Gaussian prior whose variances are as the f_j.
-    """
-    if settings.batch_size is None:
-        objective = descent.full_batch(network, batch)
-    else:
-        objective = descent.minibatches(
-            network, batch, rng, settings.batch_size, n_steps
-        )
-    factor = state.rate_factor(settings.groups)
-    rate = settings.learning_rate * factor
-    has_rows = batch.n_rows > 0  # without rows a task stays at the start
-    pull = np.where(has_rows, settings.alpha / np.where(has_rows, batch.n_rows, 1), 0)
-    pull = pull[:, None]
-    if settings.alpha > 0.0:
-        strength = (pull / factor).astype(factor.dtype)
-        objective = descent.pulled(objective, state.start, strength)
-    if settings.safe and settings.solver == "sgd":
-        rate = rate * descent.stable_fraction(
-            network, batch, rate, settings.learning_rate * pull
-        )
-    return objective, rate
+
+def adapt_chunk(network, table, settings, state, episode):
+    """Sums over tasks of parameters, loss, second moment and slope of the rates."""
+    support = _gather(table, episode, episode.support)
+    theta, loss, moment = inner.train(
+        network, state, support, settings, episode.minibatches
+    )
+    total = theta.sum()
+    if not np.isfinite(total).all():
+        diverged = ~np.isfinite(theta.each()).all(axis=1)
+        raise NonFiniteTask(episode.tasks[diverged])
+    slope = None
+    if episode.query is not None:
+        theta = theta.each()
+        move = theta - state.start
+        query = _gather(table, episode, episode.query)
+        G = inner.query_slope(network, theta, query)
+        slope = np.einsum("tp,tp->p", G, move, dtype=np.float64)
+    moment = None if moment is None else moment.sum(axis=0)
+    return total, loss.sum(), moment, slope
+
+
+def _gather(table, episode, rows):
+    batch = gather(table, episode.tasks, rows)
+    return batch if episode.places is None else relabel(batch, episode.places)
+
+
+def _mean(parts, n_tasks, state, settings):
+    theta, loss, moment, slope = (
+        None if some[0] is None else sum(some[1:], some[0])
+        for some in zip(*parts, strict=True)
+    )
+    adam = None
+    if moment is not None:
+        n_steps = state.adam.n_steps + settings.inner_steps
+        adam = AdamState(moment / n_tasks, n_steps)
+    return Adapted(theta / n_tasks, float(loss) / n_tasks, adam, slope)
 
 
 class NonFiniteTask(ArithmeticError):

@@ -1,6 +1,7 @@
 """Rows of many tasks, sorted by task; draws and padded stacks of them."""
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from scipy import sparse
@@ -8,6 +9,8 @@ from scipy import sparse
 from skmeta._core.network import Batch
 
 ABSENT = -1e30  # logit of a class that a task does not have
+MAX_SIZES = 4  # of padded stacks that ragged tasks are sorted into
+MIN_CHUNK = 8  # tasks: fewer are not worth a stack of their own
 
 
 @dataclass(frozen=True)
@@ -70,8 +73,12 @@ def stack(table, tasks, rows, present):
     present : ndarray of bool of shape (T, n)
         False where a row is padding.
     """
-    index = np.where(present, table.starts[tasks][:, None] + rows, 0)
-    weight = np.where(present, table.weight[index], 0.0)
+    index = table.starts[tasks][:, None] + rows
+    if present.all():
+        weight = table.weight[index]
+    else:
+        index = np.where(present, index, 0)
+        weight = np.where(present, table.weight[index], 0.0)
     n_rows = weight.sum(axis=1)
     X = table.X[index.ravel()]
     X = X.toarray() if sparse.issparse(X) else X
@@ -121,7 +128,19 @@ def draw_support_size(rng, support_size):
     return int(rng.integers(low, high, endpoint=True))
 
 
-def split_rows(rng, table, tasks, n_support, *, max_query=50, keep_one=False):
+class Rows(NamedTuple):
+    """Rows drawn of T tasks, by their numbers within each task."""
+
+    index: np.ndarray  # (T, n), padding last
+    counts: np.ndarray  # (T,) how many of the n are no padding
+
+    def of(self, which):
+        """Those of some of the tasks, with as much padding as they need."""
+        counts = self.counts[which]
+        return Rows(self.index[which, : max(1, counts.max())], counts)
+
+
+def draw_rows(rng, sizes, n_support, *, max_query=50, keep_one=False):
     """Draw support rows of each task at random; the rest, up to a limit, are the query.
 
     A task with fewer than ``n_support`` rows gives all of them; with ``keep_one`` it
@@ -130,46 +149,80 @@ def split_rows(rng, table, tasks, n_support, *, max_query=50, keep_one=False):
 
     Returns
     -------
+    support : Rows
+    query : Rows or None
+        None if no task has a row left.
+    """
+    if n_support is None:
+        index = np.broadcast_to(np.arange(sizes.max()), (len(sizes), sizes.max()))
+        return Rows(index, sizes), None
+    rows = shuffled_rows(rng, sizes)
+    taken = np.minimum(n_support, np.maximum(sizes - keep_one, 1))
+    left = np.minimum(sizes - taken, max_query)
+    support = Rows(rows[:, : taken.max()], taken)
+    if not left.any():
+        return support, None
+    position = np.minimum(taken[:, None] + np.arange(left.max()), rows.shape[1] - 1)
+    return support, Rows(np.take_along_axis(rows, position, axis=1), left)
+
+
+def gather(table, tasks, rows):
+    """The `Batch` of drawn rows."""
+    n = rows.index.shape[1]
+    return stack(table, tasks, rows.index, np.arange(n) < rows.counts[:, None])
+
+
+def split_rows(rng, table, tasks, n_support, **options):
+    """Draw support and query rows of each task, and gather them: see `draw_rows`.
+
+    Returns
+    -------
     support : Batch
     query : Batch or None
         None if no task has a row left.
     """
-    sizes = table.sizes[tasks]
-    if n_support is None:
-        rows = np.broadcast_to(np.arange(sizes.max()), (len(tasks), sizes.max()))
-        return stack(table, tasks, rows, rows < sizes[:, None]), None
-    rows = shuffled_rows(rng, sizes)
-    taken = np.minimum(n_support, np.maximum(sizes - keep_one, 1))
-    left = np.minimum(sizes - taken, max_query)
-    support = rows[:, : taken.max()]
-    support = stack(table, tasks, support, np.arange(taken.max()) < taken[:, None])
-    if not left.any():
-        return support, None
-    position = np.arange(left.max())
-    query = np.take_along_axis(
-        rows, np.minimum(taken[:, None] + position, rows.shape[1] - 1), axis=1
-    )
-    return support, stack(table, tasks, query, position < left[:, None])
+    drawn = draw_rows(rng, table.sizes[tasks], n_support, **options)
+    return tuple(rows and gather(table, tasks, rows) for rows in drawn)
 
 
-def relabel(rng, *batches):
-    """Give the classes of each task new places among the outputs, at random.
+def chunks(counts, limit):
+    """Which tasks to treat together: index arrays of at most ``limit`` tasks.
 
-    The same places in every batch (support and query). Without this a network could
-    learn that "output 0" means something across tasks whose classes have nothing to
-    do with each other.
+    Tasks of about the same number of rows go together, so that there is little
+    padding.
     """
-    n_tasks, _, n_way = batches[0].Y.shape
-    place = np.argsort(rng.random((n_tasks, n_way)), axis=1)[:, None, :]
-    return tuple(
-        None
-        if batch is None
-        else batch._replace(
-            Y=np.take_along_axis(batch.Y, place, axis=2),
-            offset=np.take_along_axis(batch.offset, place, axis=2),
-        )
-        for batch in batches
+    n_tasks = len(counts)
+    n_chunks = -(-n_tasks // limit)
+    ragged = counts.min() < counts.max()
+    if ragged:
+        n_chunks = max(n_chunks, min(MAX_SIZES, n_tasks // MIN_CHUNK))
+    if n_chunks <= 1:
+        return [np.arange(n_tasks)]
+    order = np.argsort(counts, kind="stable") if ragged else np.arange(n_tasks)
+    return np.array_split(order, n_chunks)
+
+
+def draw_places(rng, n_tasks, n_way):
+    """A random order of the outputs for each task's classes: (T, n_way).
+
+    Without this a network could learn that "output 0" means something across tasks
+    whose classes have nothing to do with each other.
+    """
+    return np.argsort(rng.random((n_tasks, n_way)), axis=1)
+
+
+def relabel(batch, places):
+    """Give the classes of each task new places among the outputs."""
+    places = places[:, None, :]
+    return batch._replace(
+        Y=np.take_along_axis(batch.Y, places, axis=2),
+        offset=np.take_along_axis(batch.offset, places, axis=2),
     )
+
+
+def draw_minibatches(rng, counts, size, n_batches):
+    """Row numbers (T, n_batches, size) of each task's minibatches."""
+    return np.stack([cycling_minibatches(rng, n, size, n_batches) for n in counts])
 
 
 def cycling_minibatches(rng, n_rows, size, n_batches):

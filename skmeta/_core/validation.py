@@ -2,8 +2,8 @@
 
 import numpy as np
 
+from skmeta._core import inner
 from skmeta._core.network import losses
-from skmeta._core.reptile import adaptation_path
 from skmeta._core.tasks import split_rows
 
 SUPPORT_SIZES = (1, 2, 5, 10, 20)
@@ -37,7 +37,7 @@ def query_losses(network, state, episodes, settings, n_steps, rng):
     total = np.zeros(n_steps + 1)
     for support, query in episodes:
         start = np.broadcast_to(state.start, (len(support.X), len(state.start)))
-        path = adaptation_path(network, state, start, support, settings, n_steps, rng)
+        path = inner.path(network, state, start, support, settings, n_steps, rng)
         total += [losses(network, theta, query).mean() for theta in path]
     return total / len(episodes)
 

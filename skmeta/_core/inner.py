@@ -1,0 +1,226 @@
+"""The inner loop: what tasks minimise, and which of the ways to compute it is taken.
+
+`descent.py` has the loops to read. The others take the same steps faster: `planned.py`
+any network without layer normalisation, `dual.py` networks whose rows are wide, and
+`linear.py` all of a meta-iteration at once where that is linear. Which one it is
+depends on the shape of the problem only, and is decided in this file.
+"""
+
+from collections import deque
+from typing import NamedTuple
+
+import numpy as np
+
+from skmeta._core import descent, dual, linear, network, planned
+from skmeta._core.network import Batch
+from skmeta._core.plan import CHUNK_BYTES, tasks_side_by_side, workspace
+from skmeta._core.tasks import chunks, draw_minibatches, draw_rows, gather
+
+
+class Problem(NamedTuple):
+    """What the tasks of a batch minimise, and at what pace.
+
+    To the loss, a mean over n rows, comes the pull towards the start,
+
+        alpha / (2 n) sum_j (theta_j - phi_j)^2 / f_j,
+
+    f_j being the learned factor of rate j. On the sum over rows that is a fixed
+    penalty: it fades as rows come in, and holds back least what the tasks have shown
+    to move far. It is the pull of a Gaussian prior whose variances are as the f_j.
+    """
+
+    batch: Batch
+    minibatches: np.ndarray | None  # (T, K, b) rows that each step sees
+    start: np.ndarray  # (P,) phi
+    strength: np.ndarray | None  # of the pull, (T, P) or (T, 1)
+    rate: np.ndarray  # broadcasts to (T, P)
+    clip: float | None  # length of a gradient at most
+
+
+def problem(net, state, batch, settings, minibatches=None):
+    """The `Problem` of adapting the tasks of a batch."""
+    factor = state.rate_factor(settings.groups)
+    rate = settings.learning_rate * factor
+    has_rows = batch.n_rows > 0  # without rows a task stays at the start
+    pull = np.where(has_rows, settings.alpha / np.where(has_rows, batch.n_rows, 1), 0)
+    pull = pull[:, None]
+    strength, clip = None, None
+    if settings.alpha > 0.0:
+        strength = (pull / factor).astype(factor.dtype)
+    if settings.safe and settings.solver == "sgd":
+        clip = descent.CLIP_NORM
+        rate = rate * descent.stable_fraction(
+            net, batch, rate, settings.learning_rate * pull
+        )
+    return Problem(batch, minibatches, state.start, strength, rate, clip)
+
+
+def objective(net, problem):
+    """The objective of `descent`'s loops."""
+    full = descent.full_batch(net, problem.batch)
+    if problem.minibatches is not None:
+        full = descent.minibatches(net, problem.batch, problem.minibatches)
+    return descent.pulled(full, problem.start, problem.strength)
+
+
+# -- training: from a common start ----------------------------------------------------
+
+
+def n_side_by_side(net, settings, dtype, n_rows):
+    """How many tasks `train` is best given at once."""
+    if _takes_dual(net, settings, n_rows):
+        return dual.n_side_by_side(net, dtype)
+    return tasks_side_by_side(net, dtype, n_rows)
+
+
+def train(net, state, batch, settings, minibatches=None):
+    """Adapt every task of a batch from the common start.
+
+    Returns
+    -------
+    theta : Stacked or dual.Descended
+        The adapted parameters, ``sum()`` (P,) and ``each()`` (T, P); good until the
+        next call.
+    loss : ndarray of shape (T,)
+        Before the last step.
+    moment : ndarray of shape (T, P) or None
+        Adam's second moment.
+    """
+    n_steps = settings.inner_steps
+    given = problem(net, state, batch, settings, minibatches)
+    if net.layout.layer_norm:
+        theta, *rest = plain(net, state, given, settings)
+        return Stacked(theta), *rest
+    if _takes_dual(net, settings, batch.X.shape[1]):
+        return *dual.sgd(net, given, n_steps), None
+    plan = workspace(net, state.start.dtype).plan(*_shape(batch, minibatches))
+    if settings.solver == "adam":
+        theta, *rest = planned.adam(plan, given, state.start, n_steps, state.adam)
+        return Stacked(theta), *rest
+    theta, loss = planned.sgd(plan, given, state.start, n_steps)
+    return Stacked(theta), loss, None
+
+
+class Stacked:
+    """Parameters of tasks, one row each."""
+
+    def __init__(self, theta):
+        self._theta = theta
+
+    def sum(self):
+        return self._theta.sum(axis=0)
+
+    def each(self):
+        return self._theta
+
+
+def plain(net, state, given, settings):
+    """`train` by the loops of `descent.py`."""
+    theta = np.broadcast_to(state.start, (len(given.batch.X), len(state.start)))
+    args = objective(net, given), given.rate, theta, settings.inner_steps
+    if settings.solver == "adam":
+        theta, loss, adam = last(descent.adam(*args, state.adam))
+        # of several tasks `descent.adam` keeps the mean, and so may its sum
+        return theta, loss, np.broadcast_to(adam.second_moment, theta.shape)
+    return *last(descent.sgd(*args, given.clip)), None
+
+
+def affine_map(net, table, state, settings):
+    """The `linear.AffineMap` of all rows of all tasks; None if it does not apply.
+
+    It must be no larger than the data.
+    """
+    n_params = net.layout.n_params
+    fits = net.layout.sizes[0] + 1 <= len(table.Y) and settings.solver == "sgd"
+    if not fits or not linear.is_linear(net) or settings.batch_size is not None:
+        return None
+    rows, _ = draw_rows(None, table.sizes, None)
+    limit = max(1, CHUNK_BYTES // (8 * n_params**2))
+    return linear.AffineMap(
+        (
+            problem(net, state, gather(table, which, rows.of(which)), settings)
+            for which in chunks(table.sizes, limit)
+        ),
+        settings.inner_steps,
+    )
+
+
+def _takes_dual(net, settings, n_rows):
+    visited = settings.inner_steps * (settings.batch_size or n_rows)
+    return (
+        settings.solver == "sgd"
+        and not net.layout.layer_norm
+        and settings.few_rates
+        and dual.pays(net, n_rows, visited)
+    )
+
+
+def _shape(batch, minibatches=None):
+    n_tasks, n_rows = batch.weight.shape
+    return n_tasks, n_rows if minibatches is None else minibatches.shape[2]
+
+
+def query_slope(net, theta, batch):
+    """Gradient (T, P) of the mean loss of rows that adapting has not seen."""
+    if net.layout.layer_norm:
+        return network.loss_and_gradient(net, theta, batch)[1]
+    plan = workspace(net, theta.dtype).plan(*_shape(batch))
+    if plan.theta is not theta:
+        plan.theta[...] = theta
+    plan.load(batch.X, batch.Y, batch.weight, batch.offset)
+    return plan.gradient()
+
+
+# -- adaptation: from wherever a task is ----------------------------------------------
+
+
+def path(net, state, theta, batch, settings, n_steps, rng):
+    """Yield the parameters (T, P) after 0, 1, ..., n_steps steps of test-time descent.
+
+    By backtracking on all rows; with Adam, and without safeguards, as in training.
+    What is yielded is good until the next step.
+    """
+    given = _adaptation(net, state, batch, settings, n_steps, rng)
+    if net.layout.layer_norm or not settings.backtracks:
+        return plain_path(net, state, theta, given, settings, n_steps)
+    plan = workspace(net, theta.dtype).plan(*_shape(batch))
+    return planned.backtracking(plan, given, theta, n_steps)
+
+
+def adapt(net, state, theta, batch, settings, n_steps, rng):
+    """The last of `path`: the adapted parameters (T, P)."""
+    if net.layout.layer_norm or settings.backtracks or n_steps == 0:
+        return last(path(net, state, theta, batch, settings, n_steps, rng))
+    given = _adaptation(net, state, batch, settings, n_steps, rng)
+    plan = workspace(net, theta.dtype).plan(*_shape(batch, given.minibatches))
+    if settings.solver == "adam":
+        return planned.adam(plan, given, theta, n_steps, state.adam)[0]
+    return planned.sgd(plan, given, theta, n_steps)[0]
+
+
+def _adaptation(net, state, batch, settings, n_steps, rng):
+    """The `Problem` of adapting to the rows of new tasks."""
+    rows = None
+    if settings.batch_size is not None and not settings.backtracks:
+        counts = np.count_nonzero(batch.weight, axis=1)
+        rows = draw_minibatches(rng, counts, settings.batch_size, n_steps)
+    return problem(net, state, batch, settings, rows)
+
+
+def plain_path(net, state, theta, given, settings, n_steps):
+    """`path` by the loops of `descent.py`."""
+    args = objective(net, given), given.rate, theta, n_steps
+    if settings.backtracks:
+        yield from descent.backtracking(*args)
+        return
+    yield theta
+    if settings.solver == "adam":
+        steps = descent.adam(*args, state.adam)
+    else:
+        steps = descent.sgd(*args)
+    yield from (adapted for adapted, *_ in steps)
+
+
+def last(path):
+    """The last item of an iterable."""
+    return deque(path, maxlen=1).pop()

@@ -1,0 +1,240 @@
+"""The gradient of `network.py`, planned: buffers made once, calls listed once.
+
+On a handful of rows a small network spends its time between the operations, not in
+them. So a `Plan` makes every array and every view of it beforehand and writes the
+gradient down as a list of calls, ``[(function, arguments), ...]``, of which one step
+is a loop over that list. It computes what `network.loss_and_gradient` does, which
+stays the version to read and the one that this is tested against.
+
+Two choices shorten the list. Activations have one more column than units, always 1,
+so that biases are rows of the weights; that column is written like any other (the
+activation of a constant), so element-wise calls run over contiguous memory. And for
+a single task the arrays have no task axis, since products of matrices cost less
+per call than products of stacks.
+"""
+
+import threading
+from collections import OrderedDict
+from functools import partial
+
+import numpy as np
+
+from skmeta._core.network import HUBER_DELTA, LOSSES
+
+CHUNK_BYTES = 2**19  # of the tasks side by side: they stay in the L2 cache
+LARGE, FEW_ROWS = 2**13, 32  # a layer's parameters, and rows: see `_backward_calls`
+MAX_PLANS = 64
+MAX_WORKSPACES = 4
+ONE = {"tanh": 20.0, "relu": 1.0}  # what the activation turns into exactly 1
+
+
+def tasks_side_by_side(network, dtype, n_rows=0):
+    """How many tasks to run side by side: by their parameters, or by their rows."""
+    numbers = max(network.layout.n_params, n_rows * (network.layout.sizes[0] + 1))
+    return max(1, CHUNK_BYTES // (numbers * np.dtype(dtype).itemsize))
+
+
+class Workspace:
+    """Parameters and gradients of many tasks, and the plans that work on them."""
+
+    def __init__(self, network, dtype):
+        self.network, self.dtype = network, np.dtype(dtype)
+        self._plans = OrderedDict()
+        self._allocate(1)
+
+    def plan(self, n_tasks, n_rows, input_gradient=False):
+        """The plan of this shape, made anew or met again."""
+        if n_tasks > len(self._flat[0]):
+            self._allocate(n_tasks)
+        shape = (n_tasks, n_rows, input_gradient)
+        plan = self._plans.pop(shape, None)
+        if plan is None:
+            flat = [buffer[:n_tasks] for buffer in self._flat]
+            plan = Plan(self.network, n_rows, *flat, input_gradient=input_gradient)
+        self._plans[shape] = plan
+        if len(self._plans) > MAX_PLANS:
+            self._plans.popitem(last=False)
+        return plan
+
+    def _allocate(self, n_tasks):
+        shape = (n_tasks, self.network.layout.n_params)
+        self._flat = [np.zeros(shape, self.dtype) for _ in range(5)]
+        self._plans.clear()
+
+
+_local = threading.local()
+
+
+def workspace(network, dtype):
+    """The workspace of this thread for a network."""
+    known = _local.__dict__.setdefault("workspaces", OrderedDict())
+    key = (network, np.dtype(dtype))
+    found = known.pop(key, None) or Workspace(network, dtype)
+    known[key] = found
+    if len(known) > MAX_WORKSPACES:
+        known.popitem(last=False)
+    return found
+
+
+class Plan:
+    """Loss and gradient of T networks on n rows each.
+
+    Attributes
+    ----------
+    theta, G : ndarray of shape (T, P)
+        Where the parameters are read from, and the gradient is written to.
+    spare : tuple of three ndarray of shape (T, P)
+        Room for whoever descends.
+    D : ndarray of shape (T, n, d + 1)
+        With ``input_gradient``: derivative in the rows, and a column without meaning.
+    """
+
+    def __init__(self, network, n_rows, theta, G, *spare, input_gradient=False):
+        self.network, self.theta, self.G, self.spare = network, theta, G, spare
+        self._squeeze = len(theta) == 1
+        sizes, self._n_rows = network.layout.sizes, n_rows
+        self._inputs = [self._array(width + 1, 1.0) for width in sizes[:-1]]
+        self._Z, self._Y, self._residual, self._D = (
+            self._array(sizes[-1]) for _ in range(4)
+        )
+        self._weight = self._array(1)
+        self._offset = None
+        blocks = [self._view(block) for block in network.layout.blocks(theta)]
+        slopes = [self._view(block) for block in network.layout.blocks(G)]
+        self._forward = self._forward_calls(blocks)
+        self._loss = self._loss_calls()
+        self._backward = self._backward_calls(blocks, slopes, input_gradient)
+        self._calls = self._forward + self._loss + self._backward
+
+    # -- use --------------------------------------------------------------------------
+
+    @property
+    def rows(self):
+        """Where the rows are (T, n, d)."""
+        X = self._inputs[0][..., :-1]
+        return X[None] if self._squeeze else X
+
+    def load(self, X, Y, weight, offset=None):
+        """Copy rows in: X (T, n, d), Y (T, n, o), weight (T, n)."""
+        self.rows[...] = X
+        self.load_targets(Y, weight, offset)
+
+    def load_targets(self, Y, weight, offset=None):
+        self._Y[...] = self._view(Y)
+        self._weight[...] = self._view(weight)[..., None]
+        if (offset is None) != (self._offset is None):
+            self._offset = None if offset is None else np.empty_like(self._Z)
+            add = [] if offset is None else [(np.add, (self._Z, self._offset, self._Z))]
+            self._calls = self._forward + add + self._loss + self._backward
+        if offset is not None:
+            self._offset[...] = self._view(offset)
+
+    def gradient(self):
+        """Write the gradient at ``theta`` to ``G``."""
+        for function, arguments in self._calls:
+            function(*arguments)
+        return self.G
+
+    def value(self):
+        """Mean loss of each task (T,), where the last gradient was taken."""
+        if self.network.loss == "squared_error":
+            value = 0.5 * np.einsum("...no,...no->...", self._residual, self._D)
+        else:
+            value, _ = LOSSES[self.network.loss](self._Z, self._Y)
+            value = (self._weight[..., 0] * value).sum(axis=-1)
+        return np.atleast_1d(value)
+
+    # -- the calls --------------------------------------------------------------------
+
+    def _forward_calls(self, blocks):
+        calls = []
+        for i, following in enumerate(self._inputs[1:]):
+            Z = np.full_like(following, ONE[self.network.activation])
+            calls.append((np.matmul, (self._inputs[i], blocks[i], Z[..., :-1])))
+            if self.network.activation == "tanh":
+                calls.append((np.tanh, (Z, following)))
+            else:  # maximum with an array of zeros is three times as fast as with 0
+                rectify = partial(np.maximum, out=following)
+                calls.append((rectify, (Z, np.zeros_like(Z))))
+        calls.append((np.matmul, (self._inputs[-1], blocks[-1], self._Z)))
+        return calls
+
+    def _loss_calls(self):
+        """From the outputs Z to D, the derivative of the weighted mean loss."""
+        Z, Y, R, D = self._Z, self._Y, self._residual, self._D
+        weigh = (np.multiply, (R, self._weight, D))
+        match self.network.loss:
+            case "squared_error":
+                return [(np.subtract, (Z, Y, R)), weigh]
+            case "huber":
+                limit = np.full_like(R, HUBER_DELTA)
+                return [
+                    (np.subtract, (Z, Y, R)),
+                    (partial(np.minimum, out=R), (R, limit)),
+                    (partial(np.maximum, out=R), (R, -limit)),
+                    weigh,
+                ]
+            case "log_loss":
+                # p = (1 + tanh(z / 2)) / 2, since tanh runs on vector units
+                half = np.full((), 0.5, self.theta.dtype)
+                return [
+                    (np.multiply, (Z, half, R)),
+                    (np.tanh, (R, R)),
+                    (np.multiply, (R, half, R)),
+                    (np.add, (R, half, R)),
+                    (np.subtract, (R, Y, R)),
+                    weigh,
+                ]
+            case "softmax_log_loss":
+                top = np.empty_like(self._weight)
+                greatest = partial(np.maximum.reduce, axis=-1, out=top, keepdims=True)
+                total = partial(np.add.reduce, axis=-1, out=top, keepdims=True)
+                return [
+                    (greatest, (Z,)),
+                    (np.subtract, (Z, top, R)),
+                    (np.exp, (R, R)),
+                    (total, (R,)),
+                    (np.divide, (R, top, R)),
+                    (np.subtract, (R, Y, R)),
+                    weigh,
+                ]
+
+    def _backward_calls(self, blocks, slopes, input_gradient):
+        calls, D, one = [], self._D, np.ones((), self.theta.dtype)
+        few = self._n_rows <= FEW_ROWS
+        for i in reversed(range(len(blocks))):
+            A = self._inputs[i]
+            calls.append((np.matmul, (A.swapaxes(-1, -2), D, slopes[i])))
+            if i == 0 and not input_gradient:
+                break
+            full, slope = np.empty_like(A), np.empty_like(A)
+            if blocks[i].shape[-1] * blocks[i].shape[-2] >= LARGE and few:
+                # (W D')' is up to twice as fast as D W' where W is large and D is not
+                DT = np.empty_like(D.swapaxes(-1, -2), order="C")
+                full = np.empty_like(A.swapaxes(-1, -2), order="C")
+                calls.append((np.copyto, (DT, D.swapaxes(-1, -2))))
+                calls.append((np.matmul, (blocks[i], DT, full)))
+                full = full.swapaxes(-1, -2)
+            else:
+                calls.append((np.matmul, (D, blocks[i].swapaxes(-1, -2), full)))
+            if i == 0:
+                self.D = full[None] if self._squeeze else full
+                break
+            if self.network.activation == "tanh":
+                calls.append((np.multiply, (A, A, slope)))
+                calls.append((np.subtract, (one, slope, slope)))
+            else:
+                calls.append((np.sign, (A, slope)))
+            calls.append((np.multiply, (full, slope, full)))
+            D = full[..., :-1]
+        return calls
+
+    # -- arrays -----------------------------------------------------------------------
+
+    def _array(self, width, value=0.0):
+        shape = (len(self.theta), self._n_rows, width)
+        return self._view(np.full(shape, value, self.theta.dtype))
+
+    def _view(self, stack):
+        """Without the task axis if there is one task."""
+        return stack[0] if self._squeeze else stack

@@ -1,0 +1,128 @@
+"""The loops of `descent.py` in place, on a `Plan`.
+
+Same steps, same order; nothing is allocated between them. Each function returns or
+yields the plan's own parameters, good until the plan is used again.
+"""
+
+import math
+
+import numpy as np
+
+from skmeta._core.descent import BETA_2, EPSILON, GROW, SHRINK, shortening
+
+
+class Objective:
+    """What `descent.full_batch`, `minibatches` and `pulled` make, on a plan."""
+
+    def __init__(self, plan, problem, scale=1.0):
+        batch, rows = problem.batch, problem.minibatches
+        self.plan, self._scale = plan, scale
+        self._start, self._strength = problem.start, problem.strength
+        self._steps = None
+        if rows is None:
+            plan.load(batch.X, batch.Y, batch.weight * scale, batch.offset)
+        else:
+            self._steps = minibatches(batch, rows, scale)
+
+    def gradient(self, step):
+        """The gradient (T, P) at ``plan.theta``, which the caller may write to."""
+        plan = self.plan
+        if self._steps is not None and step is not None:
+            plan.load(*self._steps[step])
+        G = plan.gradient()
+        if self._strength is not None:
+            move, pull = plan.spare[:2]
+            np.subtract(plan.theta, self._start, move)
+            np.multiply(move, self._strength, pull)
+            np.add(G, pull, G)
+        return G
+
+    def value(self):
+        """The loss (T,) where the last gradient was taken."""
+        value = self.plan.value() / self._scale
+        if self._strength is None:
+            return value
+        move, pull = self.plan.spare[:2]
+        return value + 0.5 * np.einsum("tp,tp->t", move, pull)
+
+
+def minibatches(batch, rows, scale=1.0):
+    """What a plan loads for each step, all gathered at once."""
+    task, steps = np.arange(len(rows)), rows.swapaxes(0, 1)
+    index = (task[:, None], steps)
+    weight = batch.weight[index]
+    weight *= scale / weight.sum(axis=-1, keepdims=True)
+    offset = [None] * len(steps)
+    if batch.offset is not None:
+        offset = np.broadcast_to(batch.offset, batch.Y.shape)[index]
+    return list(zip(batch.X[index], batch.Y[index], weight, offset, strict=True))
+
+
+def sgd(plan, problem, theta, n_steps):
+    """`descent.sgd`: the last parameters (T, P), and the loss before the last step."""
+    rate, clip = problem.rate, problem.clip
+    # A rate that is all that happens to a gradient is cheaper as a scale of the loss.
+    folded = rate.size == 1 and clip is None and problem.strength is None
+    objective = Objective(plan, problem, rate.item() if folded else 1.0)
+    plan.theta[...] = theta
+    for step in range(n_steps):
+        G = objective.gradient(step)
+        if step == n_steps - 1:
+            value = objective.value()
+        if clip is not None:
+            np.multiply(G, shortening(G, clip), G)
+        if not folded:
+            np.multiply(G, rate, G)
+        np.subtract(plan.theta, G, plan.theta)
+    return plan.theta, value
+
+
+def adam(plan, problem, theta, n_steps, state):
+    """`descent.adam`: parameters, loss before the last step, second moments (T, P)."""
+    objective = Objective(plan, problem)
+    plan.theta[...] = theta
+    _, root, moment = plan.spare
+    # the moment over 1 - BETA_2, which saves a pass over it in each step
+    moment[...] = state.second_moment / (1.0 - BETA_2)
+    unit = math.sqrt(1.0 - BETA_2)
+    for step in range(n_steps):
+        G = objective.gradient(step)
+        if step == n_steps - 1:
+            value = objective.value()
+        t = state.n_steps + step + 1
+        scale = problem.rate * (math.sqrt(1.0 - BETA_2**t) / unit)
+        np.multiply(moment, BETA_2, moment)
+        np.multiply(G, G, root)
+        np.add(moment, root, moment)
+        np.sqrt(moment, root)
+        np.add(root, EPSILON / unit, root)
+        np.divide(G, root, G)
+        np.multiply(G, scale, G)
+        np.subtract(plan.theta, G, plan.theta)
+    return plan.theta, value, moment * (1.0 - BETA_2)
+
+
+def backtracking(plan, problem, theta, n_steps):
+    """`descent.backtracking`: yields the parameters after 0, 1, ..., n_steps steps."""
+    objective = Objective(plan, problem)
+    step, (point, slope) = plan.spare[2], np.empty((2, *plan.theta.shape), theta.dtype)
+    plan.theta[...] = point[...] = theta
+    slope[...] = objective.gradient(None)
+    np.multiply(slope, problem.rate, slope)
+    value = objective.value()
+    scale = np.ones((len(theta), 1), dtype=theta.dtype)
+    yield point
+    for _ in range(n_steps):
+        np.multiply(slope, scale, step)
+        np.subtract(point, step, plan.theta)
+        G = objective.gradient(None)
+        trial = objective.value()
+        better = trial < value  # False for a loss that is not a number
+        if better.any():
+            np.multiply(G, problem.rate, G)
+            accepted = better[:, None] if not better.all() else True
+            np.copyto(point, plan.theta, where=accepted)
+            np.copyto(slope, G, where=accepted)
+            np.copyto(value, trial, where=better)
+        scale *= np.where(better, GROW, SHRINK)[:, None]
+        yield point
