@@ -29,6 +29,7 @@ from skmeta._guards import (
     called_by_scorer,
     check_aligned,
     encode_tasks,
+    is_clean,
     naming_the_task,
     read_tasks,
     restored_on_error,
@@ -287,15 +288,16 @@ class BaseMetaLearner(BaseEstimator):
     # -- rows and targets -------------------------------------------------------------
 
     def _validate_rows(self, X, y, *, reset, dtype):
-        X, y = validate_data(
-            self,
-            X,
-            y,
-            reset=reset,
-            accept_sparse="csr",
-            dtype=dtype,
-            y_numeric=not self._takes_labels,
-        )
+        if reset or not is_clean(self, X, dtype, y):
+            X, y = validate_data(
+                self,
+                X,
+                y,
+                reset=reset,
+                accept_sparse="csr",
+                dtype=dtype,
+                y_numeric=not self._takes_labels,
+            )
         return X, y if self._takes_labels else y.astype(np.float64, copy=False)
 
     def _takes_numbers(self, y):
@@ -335,6 +337,8 @@ class BaseMetaLearner(BaseEstimator):
         check_is_fitted(self)
         if self._is_zero_shot() and called_by_scorer():
             warnings.warn(_ZERO_SHOT.format(self), ZeroShotWarning, stacklevel=3)
+        if is_clean(self, X, self._dtype):
+            return X
         return validate_data(
             self, X, reset=False, accept_sparse="csr", dtype=self._dtype
         )

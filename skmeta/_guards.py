@@ -289,6 +289,36 @@ def restored_on_error(estimator):
         raise
 
 
+# -- rows that need no conversion -----------------------------------------------------
+
+
+def is_clean(estimator, X, dtype, y=None):
+    """Whether scikit-learn's `validate_data` would return X and y as they are.
+
+    Adapting to a handful of rows takes less time than that check. Whatever is not
+    plainly right goes to scikit-learn, which converts it or says what is wrong.
+    """
+    return (
+        type(X) is np.ndarray
+        and X.ndim == 2
+        and X.dtype == dtype
+        and X.shape[1] == estimator.n_features_in_
+        and X.shape[0] > 0
+        and not hasattr(estimator, "feature_names_in_")
+        and bool(np.isfinite(X).all())
+        and (y is None or _is_clean_target(y, X.shape[0]))
+    )
+
+
+def _is_clean_target(y, n_rows):
+    return (
+        type(y) is np.ndarray
+        and y.shape == (n_rows,)
+        and y.dtype.kind in "fiub"
+        and bool(np.isfinite(y).all())
+    )
+
+
 # -- zero-shot scoring ----------------------------------------------------------------
 
 

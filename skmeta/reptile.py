@@ -180,7 +180,10 @@ class BaseReptile(CallbackSupportMixin, BaseMetaLearner):
         rng = np.random.default_rng(seed)
         net = self._build_network(table)
         sharing = self._rate_sharing(net)
-        settings = self._settings(net, self.solver, self.standardize, sharing)
+        settings = replace(
+            self._settings(net, self.solver, self.standardize, sharing),
+            n_jobs=effective_n_jobs(self.n_jobs),
+        )
         if table.n_tasks == 1:  # nothing to hold back for: no other task is to come
             settings = replace(settings, support_size=None)
         if again:
@@ -315,7 +318,6 @@ class BaseReptile(CallbackSupportMixin, BaseMetaLearner):
             alpha=float(self.alpha),
             safe=safe,
             groups=groups[sharing](),
-            n_jobs=effective_n_jobs(self.n_jobs),
         )
 
     def _initial_state(self, net, settings, rng, dtype):
@@ -385,7 +387,7 @@ class BaseReptile(CallbackSupportMixin, BaseMetaLearner):
             batch,
             self._settings(net, *self._inner_loop),
             self._adaptation_steps(batch.X.shape[1]),
-            np.random.default_rng(self._seed),
+            None if self.batch_size is None else np.random.default_rng(self._seed),
         )
         if not np.isfinite(theta).all():
             raise ValueError(_NON_FINITE.format("Adapting to these rows"))

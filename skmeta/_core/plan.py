@@ -138,11 +138,11 @@ class Plan:
     def value(self):
         """Mean loss of each task (T,), where the last gradient was taken."""
         if self.network.loss == "squared_error":
-            value = 0.5 * np.einsum("...no,...no->...", self._residual, self._D)
-        else:
-            value, _ = LOSSES[self.network.loss](self._Z, self._Y)
-            value = (self._weight[..., 0] * value).sum(axis=-1)
-        return np.atleast_1d(value)
+            if self._squeeze:
+                return 0.5 * np.vdot(self._residual, self._D)[None]
+            return 0.5 * np.einsum("tno,tno->t", self._residual, self._D)
+        value, _ = LOSSES[self.network.loss](self._Z, self._Y)
+        return np.atleast_1d((self._weight[..., 0] * value).sum(axis=-1))
 
     # -- the calls --------------------------------------------------------------------
 
