@@ -7,7 +7,7 @@ one should start, so that a handful of rows is enough.
 
 __version__ = "0.1.0.dev0"
 
-from skmeta.adaptation import adapt, meta_fit, partial_adapt
+from skmeta.adaptation import adapt, adapt_predict, meta_fit, partial_adapt
 from skmeta.empirical_bayes import EmpiricalBayesClassifier, EmpiricalBayesRegressor
 from skmeta.few_shot import FewShotClassifier, FewShotRegressor
 from skmeta.prototypical import PrototypicalClassifier
@@ -22,6 +22,7 @@ __all__ = [
     "ReptileClassifier",
     "ReptileRegressor",
     "adapt",
+    "adapt_predict",
     "meta_fit",
     "partial_adapt",
 ]

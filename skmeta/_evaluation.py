@@ -12,10 +12,12 @@ from sklearn.utils.validation import _num_samples
 
 from skmeta._guards import check_aligned, encode_tasks, show
 
+BLOCK = 64  # tasks to adapt to at once
+
 
 def few_shot_scores(
     estimator,
-    adapt,
+    adapt_each,
     score,
     X,
     y,
@@ -30,8 +32,8 @@ def few_shot_scores(
 ):
     """Score a copy adapted to support rows of each task on the task's other rows.
 
-    ``adapt(estimator, X, y[, weight])`` returns the copy and
-    ``score(model, X, y[, weight])`` its score. Returns (n_tasks, n_repeats).
+    ``adapt_each(estimator, parts)`` returns copies adapted to each (X, y[, weight]) of
+    a list, and ``score(model, X, y[, weight])`` a score. Returns (n_tasks, n_repeats).
     """
     check_aligned(X=X, y=y, sample_weight=sample_weight, task=task)
     check_consistent_length(X, y, sample_weight)
@@ -46,21 +48,25 @@ def few_shot_scores(
         labels = y[rows] if stratify else None
         splits.append(_splits(rows, labels, name, n_support, n_repeats, seeds[number]))
 
+    blocks = [splits[i : i + BLOCK] for i in range(0, len(splits), BLOCK)]
     scores = Parallel(n_jobs=n_jobs)(
-        delayed(_score_task)(estimator, adapt, score, X, y, weight, task_splits)
-        for task_splits in splits
+        delayed(_score_block)(estimator, adapt_each, score, X, y, weight, block)
+        for block in blocks
     )
-    return np.array(scores, dtype=float)
+    return np.concatenate(scores).astype(float).reshape(len(splits), n_repeats)
 
 
-def _score_task(estimator, adapt, score, X, y, weight, splits):
-    scores = []
-    for support, query in splits:
-        model = estimator
-        if len(support):
-            model = adapt(estimator, *_take(support, X, y, weight))
-        scores.append(score(model, *_take(query, X, y, weight)))
-    return scores
+def _score_block(estimator, adapt_each, score, X, y, weight, block):
+    """Scores of the tasks of a block, one draw after the other."""
+    splits = [split for task_splits in block for split in task_splits]
+    models = [estimator] * len(splits)
+    if len(splits[0][0]):  # all tasks give as many rows
+        parts = [_take(support, X, y, weight) for support, _ in splits]
+        models = adapt_each(estimator, parts)
+    return [
+        score(model, *_take(query, X, y, weight))
+        for model, (_, query) in zip(models, splits, strict=True)
+    ]
 
 
 def _take(rows, X, y, weight):

@@ -60,6 +60,15 @@ def encode_tasks(task, n_rows):
     return codes, unique
 
 
+def encode_new_tasks(task, n_rows, task_new, n_new):
+    """Task numbers of rows and of new rows, and the id behind each number."""
+    known, new = check_task_ids(task, n_rows), check_task_ids(task_new, n_new)
+    if known.dtype.kind != new.dtype.kind:  # else 1 and "1" would become the same
+        known, new = known.astype(object), new.astype(object)
+    codes, ids = encode_tasks(np.concatenate([known, new]), n_rows + n_new)
+    return codes[:n_rows], codes[n_rows:], ids
+
+
 def check_aligned(**tables):
     """Refuse pandas objects whose row labels differ: scikit-learn never aligns them.
 

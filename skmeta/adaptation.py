@@ -21,7 +21,7 @@ from sklearn.utils.validation import check_is_fitted
 from skmeta._base import BaseMetaLearner
 from skmeta._guards import check_aligned, read_tasks
 
-__all__ = ["adapt", "meta_fit", "partial_adapt"]
+__all__ = ["adapt", "adapt_predict", "meta_fit", "partial_adapt"]
 
 
 def _no_meta_learner(estimator, verb):
@@ -179,6 +179,140 @@ def _(estimator: TransformedTargetRegressor, X, y, sample_weight=None):
         estimator.regressor_, X, _transformed_target(estimator, y), sample_weight
     )
     return adapted
+
+
+# -- many tasks -----------------------------------------------------------------------
+
+
+@singledispatch
+def adapt_each(estimator, parts):
+    """Copies adapted to each of a list of (X, y) or (X, y, sample_weight)."""
+    return [adapt(estimator, *part) for part in parts]
+
+
+@adapt_each.register
+def _(estimator: BaseMetaLearner, parts):
+    return estimator._adapt_each(parts)
+
+
+@adapt_each.register
+def _(estimator: Pipeline, parts):
+    check_is_fitted(estimator)
+    name, last = estimator.steps[-1]
+    ready = []
+    for X, *rest in parts:
+        check_aligned(X=X, y=rest[0])
+        ready.append((_transformed(estimator, X), *rest))
+    models = []
+    for adapted_last in adapt_each(last, ready):
+        adapted = copy(estimator)
+        adapted.steps = [*estimator.steps[:-1], (name, adapted_last)]
+        models.append(adapted)
+    return models
+
+
+@adapt_each.register
+def _(estimator: BaseSearchCV, parts):
+    return adapt_each(_best(estimator), parts)
+
+
+@singledispatch
+def adapt_predict(
+    estimator, X, y, X_new, sample_weight=None, *, task, task_new, method="predict"
+):
+    """Adapt to many tasks at once, and predict other rows of theirs.
+
+    The same as :func:`adapt` on the rows of each task and ``method`` on its new rows,
+    one task after the other; with a Reptile model inside much faster.
+
+    Parameters
+    ----------
+    estimator : estimator
+        Meta-trained: a meta-learner of skmeta, or a Pipeline, a search, a
+        FrozenEstimator or a TransformedTargetRegressor with one inside.
+    X : {array-like, sparse matrix, dataframe} of shape (n_samples, n_features)
+        Rows to adapt to, of all tasks, in any order.
+    y : array-like of shape (n_samples,)
+        Their targets.
+    X_new : {array-like, sparse matrix, dataframe} of shape (n_new, n_features)
+        Rows to predict, of the same tasks. For a task without a row in X the learned
+        prior predicts.
+    sample_weight : array-like of shape (n_samples,), default=None
+        Weight of each row of X.
+    task : array-like of shape (n_samples,)
+        Task of each row of X.
+    task_new : array-like of shape (n_new,)
+        Task of each row of X_new.
+    method : {"predict", "predict_proba", "decision_function"}, default="predict"
+        What to call on an adapted model.
+
+    Returns
+    -------
+    y_new : ndarray of shape (n_new,) or (n_new, n_classes)
+        Predictions, in the order of X_new.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skmeta import ReptileRegressor, adapt_predict
+    >>> from skmeta.datasets import make_linear_tasks
+    >>> tasks = make_linear_tasks(30, random_state=0)
+    >>> model = ReptileRegressor(random_state=0).meta_fit(tasks[:20])
+    >>> X, y = (np.concatenate(part) for part in zip(*tasks[20:]))
+    >>> shop = np.repeat(np.arange(10), 20)
+    >>> known = np.tile(np.arange(20) < 5, 10)  # five rows of each
+    >>> y_new = adapt_predict(
+    ...     model,
+    ...     X[known],
+    ...     y[known],
+    ...     X[~known],
+    ...     task=shop[known],
+    ...     task_new=shop[~known],
+    ... )
+    >>> y_new.shape
+    (150,)
+    """
+    raise _no_meta_learner(estimator, "adapt_predict")
+
+
+@adapt_predict.register
+def _(estimator: BaseMetaLearner, *rows, **options):
+    return estimator.adapt_predict(*rows, **options)
+
+
+@adapt_predict.register
+def _(estimator: Pipeline, X, y, X_new, sample_weight=None, **options):
+    check_is_fitted(estimator)
+    check_aligned(X=X, y=y, sample_weight=sample_weight, task=options.get("task"))
+    check_aligned(X_new=X_new, task_new=options.get("task_new"))
+    last = estimator.steps[-1][1]
+    X, X_new = _transformed(estimator, X), _transformed(estimator, X_new)
+    return adapt_predict(last, X, y, X_new, sample_weight, **options)
+
+
+@adapt_predict.register
+def _(estimator: BaseSearchCV, *rows, **options):
+    return adapt_predict(_best(estimator), *rows, **options)
+
+
+@adapt_predict.register
+def _(estimator: FrozenEstimator, *rows, **options):
+    return adapt_predict(estimator.estimator, *rows, **options)
+
+
+@adapt_predict.register
+def _(
+    estimator: TransformedTargetRegressor, X, y, X_new, sample_weight=None, **options
+):
+    check_is_fitted(estimator)
+    check_aligned(X=X, y=y, sample_weight=sample_weight, task=options.get("task"))
+    target = _transformed_target(estimator, y)
+    y_new = adapt_predict(
+        estimator.regressor_, X, target, X_new, sample_weight, **options
+    )
+    if estimator.transformer_ is None:
+        return y_new
+    return estimator.transformer_.inverse_transform(y_new.reshape(-1, 1)).reshape(-1)
 
 
 # -- partial_adapt --------------------------------------------------------------------

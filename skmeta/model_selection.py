@@ -13,7 +13,7 @@ from sklearn.utils._param_validation import (
 from sklearn.utils.metadata_routing import MetadataRequest
 
 from skmeta import _evaluation
-from skmeta.adaptation import adapt, has_own_classes
+from skmeta.adaptation import adapt_each, has_own_classes
 from skmeta.exceptions import ZeroShotWarning
 
 __all__ = ["few_shot_scores", "make_few_shot_scorer"]
@@ -106,7 +106,7 @@ def few_shot_scores(
     """
     return _evaluation.few_shot_scores(
         estimator,
-        adapt,
+        adapt_each,
         partial(_score, _scorer(estimator, scoring)),
         X,
         y,

@@ -27,7 +27,8 @@ from skmeta._core import inner, network, reptile, validation
 from skmeta._core.descent import AdamState
 from skmeta._core.layout import ParamLayout
 from skmeta._core.rates import RateState, initial_rates
-from skmeta._guards import check_hidden_layer_sizes, check_range, show
+from skmeta._core.tasks import Rows, TaskTable
+from skmeta._guards import check_hidden_layer_sizes, check_range, show, stack_rows
 
 PAPER_MODE = {
     "solver": "adam",
@@ -372,7 +373,22 @@ class BaseReptile(CallbackSupportMixin, BaseMetaLearner):
     # -- adaptation -------------------------------------------------------------------
 
     def _adapt_to(self, batch):
-        net = self._network
+        net, state, settings = self._learned()
+        theta = inner.adapt(
+            net,
+            state,
+            self._params[None],
+            batch,
+            settings,
+            self._adaptation_steps(batch.X.shape[1]),
+            self._minibatch_rng(),
+        )
+        if not np.isfinite(theta).all():
+            raise ValueError(_NON_FINITE.format("Adapting to these rows"))
+        self._params = theta[0].copy()  # the core goes on using its array
+
+    def _learned(self):
+        """Network, state and settings of the core, as they are for adapting."""
         # these three may have been set since meta-training
         names = ("adapt_steps", "learning_rate", "alpha")
         validate_parameter_constraints(
@@ -380,18 +396,71 @@ class BaseReptile(CallbackSupportMixin, BaseMetaLearner):
             {name: getattr(self, name) for name in names},
             caller_name=type(self).__name__,
         )
-        theta = inner.adapt(
-            net,
-            self._state(),
-            self._params[None],
-            batch,
-            self._settings(net, *self._inner_loop),
-            self._adaptation_steps(batch.X.shape[1]),
-            None if self.batch_size is None else np.random.default_rng(self._seed),
+        net = self._network
+        return net, self._state(), self._settings(net, *self._inner_loop)
+
+    def _minibatch_rng(self):
+        return None if self.batch_size is None else np.random.default_rng(self._seed)
+
+    def _adapt_each(self, parts):
+        if self._n_way is not None or self.batch_size is not None:
+            return super()._adapt_each(parts)
+        models, rows = [], []
+        for part in parts:
+            models.append(self._unadapted_copy())
+            rows.append(models[-1]._validate_task(*part))
+        X, y, weight = (
+            stack_rows(column) if i == 0 else np.concatenate(column)
+            for i, column in enumerate(zip(*rows, strict=True))
         )
-        if not np.isfinite(theta).all():
-            raise ValueError(_NON_FINITE.format("Adapting to these rows"))
-        self._params = theta[0].copy()  # the core goes on using its array
+        starts = np.concatenate([[0], np.cumsum([len(part[1]) for part in rows])])
+        for tasks, theta in self._adapt_chunks(self._new_table(X, y, weight, starts)):
+            for t, row in zip(tasks, theta, strict=True):
+                models[t]._params = row.copy()
+                models[t].n_adapt_rows_ = int(starts[t + 1] - starts[t])
+        return models
+
+    @_threadpool_controller_decorator(limits=1, user_api="blas")
+    def _predict_each(self, known, new, method):
+        if self._n_way is not None or self.batch_size is not None:
+            return super()._predict_each(known, new, method)
+        X_new, order, starts_new = new
+        table, counts_new = self._new_table(*known), np.diff(starts_new)
+        net = self._network
+        Z = np.empty((len(order), net.layout.sizes[-1]), self._dtype)
+        for tasks, theta in self._adapt_chunks(table):
+            # one wide task among small ones would cost as much padding as they hold
+            longest, total = counts_new[tasks].max(), counts_new[tasks].sum()
+            even = longest * len(tasks) <= 2 * total
+            for part in [slice(None)] if even else np.arange(len(tasks))[:, None]:
+                rows = Rows.between(starts_new, tasks[part])
+                index = order[rows.index]
+                X = self._scaling.transform_X(self._dense(X_new[index.ravel()]))
+                outputs = inner.predict(net, theta[part], X.reshape(*index.shape, -1))
+                Z[index[rows.present]] = outputs[rows.present]
+        return self._finish(Z, X_new, method)
+
+    def _new_table(self, X, y, weight, starts):
+        """The `TaskTable` of new tasks, in the model's scaling."""
+        Y, _ = self._new_targets(y)
+        Y, offset = self._to_correct(Y, self._base_offset(X))
+        return TaskTable(
+            self._scaling.transform_X(X),
+            self._scaling.transform_y(Y).astype(X.dtype, copy=False),
+            weight,
+            starts,
+            offset=None if offset is None else offset.astype(X.dtype),
+        )
+
+    def _adapt_chunks(self, table):
+        """Adapt to many tasks; yields numbers of some of them, and their weights."""
+        net, state, settings = self._learned()
+        for tasks, theta in inner.adapt_in_chunks(
+            net, state, table, settings, self._adaptation_steps, None
+        ):
+            if not np.isfinite(theta).all():
+                raise ValueError(_NON_FINITE.format("Adapting to these tasks"))
+            yield tasks, theta
 
     def _adaptation_steps(self, n_rows):
         if self.adapt_steps != "auto":
@@ -706,6 +775,9 @@ class ReptileRegressor(
         X = self._validate_new(X)
         return self._decode(self._raw_outputs(X), X)
 
+    def _finish(self, Z, X, method):
+        return self._decode(Z, X)
+
 
 class ReptileClassifier(
     FewShotScoreMixin, ClassScores, ClassificationTargets, ClassifierMixin, BaseReptile
@@ -933,3 +1005,7 @@ class ReptileClassifier(
     def _loss_name(self, n_outputs):
         own = self.task_classes == "own"
         return "log_loss" if n_outputs == 1 and not own else "softmax_log_loss"
+
+    def _finish(self, Z, X, method):
+        base = self._base_offset(X)
+        return self._from_outputs(Z if base is None else Z + base, method)

@@ -165,8 +165,7 @@ def query_slope(net, theta, batch):
     if net.layout.layer_norm:
         return network.loss_and_gradient(net, theta, batch)[1]
     plan = workspace(net, theta.dtype).plan(*_shape(batch))
-    if plan.theta is not theta:
-        plan.theta[...] = theta
+    plan.theta[...] = theta
     plan.load(batch.X, batch.Y, batch.weight, batch.offset)
     return plan.gradient()
 
@@ -196,6 +195,34 @@ def adapt(net, state, theta, batch, settings, n_steps, rng):
     if settings.solver == "adam":
         return planned.adam(plan, given, theta, n_steps, state.adam)[0]
     return planned.sgd(plan, given, theta, n_steps)[0]
+
+
+def adapt_in_chunks(net, state, table, settings, steps_for, rng):
+    """Adapt to all rows of every task of a table, from the common start.
+
+    ``steps_for`` (n_rows -> steps) tells how many steps to take. Yields the numbers
+    (T,) of some of the tasks, and their parameters (T, P), good until the next.
+    """
+    steps = np.array([steps_for(n) for n in table.sizes])
+    rows, _ = draw_rows(None, table.sizes, None)
+    limit = tasks_side_by_side(net, state.start.dtype)
+    for n_steps in np.unique(steps):
+        tasks = np.flatnonzero(steps == n_steps)
+        for part in chunks(table.sizes[tasks], limit):
+            which = tasks[part]
+            batch = gather(table, which, rows.of(which))
+            theta = np.broadcast_to(state.start, (len(which), len(state.start)))
+            yield which, adapt(net, state, theta, batch, settings, int(n_steps), rng)
+
+
+def predict(net, theta, X):
+    """Raw outputs (T, n, o) of T networks (T, P) on their rows (T, n, d)."""
+    if net.layout.layer_norm:
+        return network.predict(net, theta, X)
+    plan = workspace(net, theta.dtype).plan(*X.shape[:2])
+    plan.theta[...] = theta
+    plan.rows[...] = X
+    return plan.outputs()
 
 
 def _adaptation(net, state, batch, settings, n_steps, rng):

@@ -135,6 +135,12 @@ class Plan:
             function(*arguments)
         return self.G
 
+    def outputs(self):
+        """Raw outputs (T, n, o) at ``theta``, without offsets."""
+        for function, arguments in self._forward:
+            function(*arguments)
+        return self._Z[None] if self._squeeze else self._Z
+
     def value(self):
         """Mean loss of each task (T,), where the last gradient was taken."""
         if self.network.loss == "squared_error":

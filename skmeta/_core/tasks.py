@@ -134,6 +134,20 @@ class Rows(NamedTuple):
     index: np.ndarray  # (T, n), padding last
     counts: np.ndarray  # (T,) how many of the n are no padding
 
+    @classmethod
+    def between(cls, starts, tasks):
+        """All rows of some tasks, by their numbers in a table."""
+        counts = starts[tasks + 1] - starts[tasks]
+        columns = np.arange(max(1, counts.max()))
+        last = np.maximum(starts[tasks + 1] - 1, 0)
+        index = np.minimum(starts[tasks][:, None] + columns, last[:, None])
+        return cls(index, counts)
+
+    @property
+    def present(self):
+        """(T, n) False where a row is padding."""
+        return np.arange(self.index.shape[1]) < self.counts[:, None]
+
     def of(self, which):
         """Those of some of the tasks, with as much padding as they need."""
         counts = self.counts[which]
@@ -168,8 +182,7 @@ def draw_rows(rng, sizes, n_support, *, max_query=50, keep_one=False):
 
 def gather(table, tasks, rows):
     """The `Batch` of drawn rows."""
-    n = rows.index.shape[1]
-    return stack(table, tasks, rows.index, np.arange(n) < rows.counts[:, None])
+    return stack(table, tasks, rows.index, rows.present)
 
 
 def split_rows(rng, table, tasks, n_support, **options):

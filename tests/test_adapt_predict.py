@@ -1,0 +1,207 @@
+"""Many tasks at once equal one task after the other."""
+
+import numpy as np
+import pytest
+from numpy.testing import assert_allclose, assert_array_equal
+from scipy import sparse
+from sklearn.base import clone
+from sklearn.compose import TransformedTargetRegressor
+from sklearn.frozen import FrozenEstimator
+from sklearn.linear_model import LogisticRegression, Ridge
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import MinMaxScaler, StandardScaler
+
+import skmeta
+from skmeta import (
+    EmpiricalBayesClassifier,
+    EmpiricalBayesRegressor,
+    PrototypicalClassifier,
+    ReptileClassifier,
+    ReptileRegressor,
+)
+from skmeta.datasets import make_linear_tasks
+
+SIZES, NEW_SIZES = [4, 9, 4, 1, 7, 4], [3, 40, 0, 2, 5, 1]
+REGRESSORS = [
+    ReptileRegressor(max_iter=20, random_state=0),
+    ReptileRegressor((6,), max_iter=20, random_state=0),
+    ReptileRegressor((6,), layer_norm=True, max_iter=20, random_state=0),
+    ReptileRegressor((6,), solver="adam", batch_size=2, max_iter=20, random_state=0),
+    ReptileRegressor((6,), standardize=False, alpha=0, max_iter=20, random_state=0),
+    ReptileRegressor(adapt_steps="auto", max_iter=20, random_state=0),
+    ReptileRegressor(base_estimator=Ridge(), max_iter=20, random_state=0),
+    EmpiricalBayesRegressor(),
+]
+CLASSIFIERS = [
+    ReptileClassifier(max_iter=20, random_state=0),
+    ReptileClassifier((6,), activation="relu", max_iter=20, random_state=0),
+    ReptileClassifier(base_estimator=LogisticRegression(), max_iter=20, random_state=0),
+    EmpiricalBayesClassifier(),
+]
+
+
+@pytest.fixture(scope="module")
+def rows():
+    """Rows of new tasks, shuffled: X, y, task, X_new, task_new."""
+    rng = np.random.default_rng(0)
+    names = np.array(["b", "a", "d", "c", "f", "e"])
+    task, task_new = np.repeat(names, SIZES), np.repeat(names, NEW_SIZES)
+    order, order_new = rng.permutation(len(task)), rng.permutation(len(task_new))
+    X = rng.normal(size=(len(task), 5))
+    return {
+        "X": X,
+        "y": X[:, 0] + rng.normal(size=len(task)),
+        "task": task[order],
+        "X_new": rng.normal(size=(len(task_new), 5)),
+        "task_new": task_new[order_new],
+    }
+
+
+def fitted(model, labels=False, **options):
+    tasks = make_linear_tasks(
+        8, 12, 5, kind="classification" if labels else "regression", random_state=0
+    )
+    return skmeta.meta_fit(model, tasks)
+
+
+def one_by_one(model, rows, y, method="predict", adapt=skmeta.adapt, weight=None):
+    parts = {}
+    for t in np.unique(rows["task_new"]):
+        here, new = rows["task"] == t, rows["task_new"] == t
+        adapted = model
+        if here.any():
+            given = [] if weight is None else [weight[here]]
+            adapted = adapt(model, rows["X"][here], y[here], *given)
+        for i, value in zip(
+            np.flatnonzero(new),
+            getattr(adapted, method)(rows["X_new"][new]),
+            strict=True,
+        ):
+            parts[i] = value
+    return np.array([parts[i] for i in range(len(parts))])
+
+
+def together(model, rows, y, **options):
+    return skmeta.adapt_predict(model, **{**rows, "y": y, **options})
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("model", REGRESSORS, ids=str)
+def test_regressors_predict_many_tasks_as_one_by_one(model, weighted, rows):
+    model, weight = fitted(model), None
+    if weighted:
+        weight = np.random.default_rng(1).integers(1, 4, size=len(rows["y"])) / 2
+    expected = one_by_one(model, rows, rows["y"], weight=weight)
+    result = together(model, rows, rows["y"], sample_weight=weight)
+    # a hundred steps end where rounding decides whether the loss still falls
+    close = 1e-5 if getattr(model, "adapt_steps", 10) == "auto" else 1e-9
+    assert_allclose(result, expected, rtol=close, atol=1e-12)
+
+
+@pytest.mark.parametrize("method", ["predict", "predict_proba", "decision_function"])
+@pytest.mark.parametrize("model", CLASSIFIERS, ids=str)
+def test_classifiers_predict_many_tasks_as_one_by_one(model, method, rows):
+    model, y = fitted(model, labels=True), (rows["y"] > 0).astype(int)
+    expected = one_by_one(model, rows, y, method)
+    result = together(model, rows, y, method=method)
+    assert_allclose(result, expected, rtol=1e-9, atol=1e-12)
+
+
+def test_a_task_without_rows_gets_the_prediction_of_the_prior(rows):
+    model = fitted(ReptileRegressor(max_iter=20, random_state=0))
+    known = rows["task"] != "a"
+    part = {**rows, "X": rows["X"][known], "task": rows["task"][known]}
+    result = together(model, part, rows["y"][known])
+    new = rows["task_new"] == "a"
+    assert_allclose(result[new], model.predict(rows["X_new"][new]))
+
+
+def test_the_meta_learner_is_not_touched(rows):
+    model = fitted(ReptileRegressor(max_iter=20, random_state=0))
+    before, start = dict(vars(model)), model.coef_.copy()
+    together(model, rows, rows["y"])
+    assert vars(model) == before
+    assert_array_equal(model.coef_, start)
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        ReptileClassifier(task_classes="own", max_iter=20, random_state=0),
+        PrototypicalClassifier(random_state=0),
+    ],
+    ids=str,
+)
+def test_classes_of_each_task_are_predicted_by_their_names(model, rows):
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(60, 5))
+    y, ids = rng.integers(3, size=60), np.repeat(np.arange(6), 10)
+    model = clone(model).fit(X, y, task=ids)
+    labels = np.array(["x", "y"])[(rows["y"] > 0).astype(int)]
+    own = np.char.add(labels, rows["task"])  # each task has names of its own
+    part = {**rows}
+    expected = one_by_one(model, part, own)
+    assert_array_equal(together(model, part, own), expected)
+    with pytest.raises(ValueError, match="method='predict_proba' is not to be had"):
+        together(model, part, own, method="predict_proba")
+
+
+@pytest.mark.parametrize("outside", ["pipeline", "frozen", "target"])
+def test_compositions_pass_the_rows_on(outside, rows):
+    inner = ReptileRegressor(max_iter=20, random_state=0)
+    if outside == "target":
+        model = fitted(TransformedTargetRegressor(inner, transformer=MinMaxScaler()))
+    else:
+        model = fitted(make_pipeline(StandardScaler(), inner))
+    expected = one_by_one(model, rows, rows["y"])
+    model = FrozenEstimator(model) if outside == "frozen" else model
+    assert_allclose(together(model, rows, rows["y"]), expected, rtol=1e-9)
+
+
+def test_sparse_rows_give_the_predictions_of_dense_ones(rows):
+    model = fitted(ReptileRegressor((6,), max_iter=20, random_state=0))
+    wide = {**rows, "X": sparse.csr_array(rows["X"])}
+    wide["X_new"] = sparse.csr_array(rows["X_new"])
+    expected = together(model, rows, rows["y"])
+    assert_allclose(together(model, wide, rows["y"]), expected, rtol=1e-9)
+
+
+def test_ids_of_another_type_are_other_tasks(rows):
+    model = fitted(ReptileRegressor(max_iter=20, random_state=0))
+    X, y = rows["X"][:4], rows["y"][:4]
+    same, other = (
+        model.adapt_predict(X, y, X, task=[1] * 4, task_new=[name] * 4)
+        for name in (1, "1")
+    )
+    assert_allclose(other, model.predict(X))
+    assert not np.allclose(same, other)
+
+
+def test_wrong_input_is_named(rows):
+    model = fitted(ReptileRegressor(max_iter=20, random_state=0))
+    with pytest.raises(ValueError, match=r"task has 3 ids, but X has 29 rows"):
+        together(model, rows, rows["y"], task=[1, 2, 3])
+    bad = rows["X_new"].copy()
+    bad[3, 0] = np.nan
+    with pytest.raises(ValueError, match=f"row 3, of task '{rows['task_new'][3]}'"):
+        together(model, rows, rows["y"], X_new=bad)
+    with pytest.raises(ValueError, match=r"Take one of \['predict'\]"):
+        together(model, rows, rows["y"], method="predict_proba")
+    with pytest.raises(TypeError, match="adapt_predict found no meta-learner in Ridge"):
+        together(Ridge(), rows, rows["y"])
+
+
+@pytest.mark.parametrize("model", [*REGRESSORS[:3], REGRESSORS[6]], ids=str)
+def test_models_adapted_together_are_those_adapted_alone(model, rows):
+    model = fitted(model)
+    parts = []
+    for t in np.unique(rows["task"]):
+        here = rows["task"] == t
+        parts.append((rows["X"][here], rows["y"][here]))
+    for part, adapted in zip(parts, model._adapt_each(parts), strict=True):
+        alone = model.adapt(*part)
+        assert adapted.n_adapt_rows_ == alone.n_adapt_rows_ == len(part[1])
+        assert_allclose(
+            adapted.predict(rows["X_new"]), alone.predict(rows["X_new"]), rtol=1e-9
+        )
+        assert vars(adapted).keys() == vars(alone).keys()
