@@ -4,8 +4,6 @@ import numpy as np
 from scipy.special import expit, softmax
 from sklearn import config_context
 from sklearn.base import clone, is_classifier
-from sklearn.dummy import DummyClassifier
-from sklearn.model_selection import GroupKFold, KFold
 from sklearn.utils import assert_all_finite
 from sklearn.utils.validation import has_fit_parameter
 
@@ -16,6 +14,8 @@ FLOOR = 1e-3  # of a probability: 0 and 1 would leave nothing to correct
 def fit_base(base, X, y, weight):
     """A clone of the base model, fitted on these rows."""
     if is_classifier(base) and (y == y[0]).all():
+        from sklearn.dummy import DummyClassifier
+
         base = DummyClassifier()  # most classifiers refuse a single class
     weighted = (weight != 1).any() and has_fit_parameter(base, "sample_weight")
     metadata = {"sample_weight": weight} if weighted else {}
@@ -82,6 +82,9 @@ def out_of_task(base, X, y, weight, codes, classes=None):
 
 def _folds(codes):
     """Rows to fit on and rows to predict; of a single task, rows and no tasks."""
+    # here, since it takes longer to import than skmeta itself
+    from sklearn.model_selection import GroupKFold, KFold
+
     n_rows, n_tasks = len(codes), len(np.unique(codes))
     if n_tasks > 1:
         return GroupKFold(min(N_FOLDS, n_tasks)).split(codes, groups=codes)

@@ -1,7 +1,6 @@
 """Support and query rows of each task, and scores of models adapted in between."""
 
 import numpy as np
-from sklearn.model_selection import ShuffleSplit, StratifiedShuffleSplit
 from sklearn.utils import (
     _safe_indexing,
     check_consistent_length,
@@ -85,6 +84,9 @@ def _splits(rows, labels, name, n_support, n_repeats, seed):
         )
     if n_support == 0:
         return [(rows[:0], rows)] * n_repeats
+    # here, since it takes longer to import than skmeta itself
+    from sklearn.model_selection import ShuffleSplit, StratifiedShuffleSplit
+
     splitter = ShuffleSplit if labels is None else StratifiedShuffleSplit
     split = splitter(n_splits=n_repeats, train_size=n_support, random_state=seed).split
     try:

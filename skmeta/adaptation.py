@@ -7,29 +7,25 @@ meta-training and stays as it is, and only the meta-learner adapts. They are
 compositions: ``adapt.register(MyComposition)(function)``.
 """
 
-from copy import copy
 from functools import singledispatch
 
-import numpy as np
-from sklearn import config_context
-from sklearn.compose import TransformedTargetRegressor
-from sklearn.frozen import FrozenEstimator
-from sklearn.model_selection._search import BaseSearchCV
-from sklearn.pipeline import Pipeline
-from sklearn.utils.validation import check_is_fitted
-
 from skmeta._base import BaseMetaLearner
-from skmeta._guards import check_aligned, read_tasks
 
 __all__ = ["adapt", "adapt_predict", "meta_fit", "partial_adapt"]
 
 
-def _no_meta_learner(estimator, verb):
-    return TypeError(
-        f"{verb} found no meta-learner in {type(estimator).__name__}. It takes a "
-        "meta-learner of skmeta, or a Pipeline, a search such as GridSearchCV, a "
-        "FrozenEstimator or a TransformedTargetRegressor with one inside."
-    )
+def _on_composition(function, verb, estimator, *args, **options):
+    """Register scikit-learn's compositions, and try again.
+
+    They are imported with the first one that comes, not with skmeta: that would take
+    longer than all the rest.
+    """
+    from skmeta import _compositions
+
+    found = function.dispatch(type(estimator))
+    if found is function.dispatch(object):
+        raise _compositions.no_meta_learner(estimator, verb)
+    return found(estimator, *args, **options)
 
 
 # -- meta_fit -------------------------------------------------------------------------
@@ -73,32 +69,12 @@ def meta_fit(estimator, tasks):
     >>> adapted.predict(X[5:]).shape
     (15,)
     """
-    raise _no_meta_learner(estimator, "meta_fit")
+    return _on_composition(meta_fit, "meta_fit", estimator, tasks)
 
 
 @meta_fit.register
 def _(estimator: BaseMetaLearner, tasks):
     return estimator.meta_fit(tasks)
-
-
-@meta_fit.register(Pipeline)
-@meta_fit.register(TransformedTargetRegressor)
-@meta_fit.register(BaseSearchCV)
-def _(estimator, tasks):
-    _meta_learner(estimator, "meta_fit")
-    X, y, sample_weight, task = read_tasks(tasks)
-    weights = {} if sample_weight is None else {"sample_weight": sample_weight}
-    with config_context(enable_metadata_routing=True):
-        return estimator.fit(X, y, task=task, **weights)
-
-
-@meta_fit.register
-def _(estimator: FrozenEstimator, tasks):
-    _meta_learner(estimator, "meta_fit")
-    raise TypeError(
-        "A FrozenEstimator must not change: call meta_fit on what is inside and freeze "
-        "the result, FrozenEstimator(meta_fit(estimator, tasks))."
-    )
 
 
 # -- adapt ----------------------------------------------------------------------------
@@ -141,44 +117,12 @@ def adapt(estimator, X, y, sample_weight=None):
     >>> bool(new_task.score(X[5:], y[5:]) > 0.8)
     True
     """
-    raise _no_meta_learner(estimator, "adapt")
+    return _on_composition(adapt, "adapt", estimator, X, y, sample_weight)
 
 
 @adapt.register
 def _(estimator: BaseMetaLearner, X, y, sample_weight=None):
     return estimator.adapt(X, y, sample_weight)
-
-
-@adapt.register
-def _(estimator: Pipeline, X, y, sample_weight=None):
-    check_is_fitted(estimator)
-    check_aligned(X=X, y=y, sample_weight=sample_weight)
-    adapted = copy(estimator)
-    name, last = estimator.steps[-1]
-    last = adapt(last, _transformed(estimator, X), y, sample_weight)
-    adapted.steps = [*estimator.steps[:-1], (name, last)]
-    return adapted
-
-
-@adapt.register
-def _(estimator: BaseSearchCV, X, y, sample_weight=None):
-    return adapt(_best(estimator), X, y, sample_weight)
-
-
-@adapt.register
-def _(estimator: FrozenEstimator, X, y, sample_weight=None):
-    return FrozenEstimator(adapt(estimator.estimator, X, y, sample_weight))
-
-
-@adapt.register
-def _(estimator: TransformedTargetRegressor, X, y, sample_weight=None):
-    check_is_fitted(estimator)
-    check_aligned(X=X, y=y, sample_weight=sample_weight)
-    adapted = copy(estimator)
-    adapted.regressor_ = adapt(
-        estimator.regressor_, X, _transformed_target(estimator, y), sample_weight
-    )
-    return adapted
 
 
 # -- many tasks -----------------------------------------------------------------------
@@ -187,33 +131,17 @@ def _(estimator: TransformedTargetRegressor, X, y, sample_weight=None):
 @singledispatch
 def adapt_each(estimator, parts):
     """Copies adapted to each of a list of (X, y) or (X, y, sample_weight)."""
-    return [adapt(estimator, *part) for part in parts]
+    from skmeta import _compositions  # noqa: F401 (registers)
+
+    found = adapt_each.dispatch(type(estimator))
+    if found is not adapt_each.dispatch(object):
+        return found(estimator, parts)
+    return [adapt(estimator, *part) for part in parts]  # of another package
 
 
 @adapt_each.register
 def _(estimator: BaseMetaLearner, parts):
     return estimator._adapt_each(parts)
-
-
-@adapt_each.register
-def _(estimator: Pipeline, parts):
-    check_is_fitted(estimator)
-    name, last = estimator.steps[-1]
-    ready = []
-    for X, *rest in parts:
-        check_aligned(X=X, y=rest[0])
-        ready.append((_transformed(estimator, X), *rest))
-    models = []
-    for adapted_last in adapt_each(last, ready):
-        adapted = copy(estimator)
-        adapted.steps = [*estimator.steps[:-1], (name, adapted_last)]
-        models.append(adapted)
-    return models
-
-
-@adapt_each.register
-def _(estimator: BaseSearchCV, parts):
-    return adapt_each(_best(estimator), parts)
 
 
 @singledispatch
@@ -272,47 +200,15 @@ def adapt_predict(
     >>> y_new.shape
     (150,)
     """
-    raise _no_meta_learner(estimator, "adapt_predict")
+    options = {"task": task, "task_new": task_new, "method": method}
+    return _on_composition(
+        adapt_predict, "adapt_predict", estimator, X, y, X_new, sample_weight, **options
+    )
 
 
 @adapt_predict.register
 def _(estimator: BaseMetaLearner, *rows, **options):
     return estimator.adapt_predict(*rows, **options)
-
-
-@adapt_predict.register
-def _(estimator: Pipeline, X, y, X_new, sample_weight=None, **options):
-    check_is_fitted(estimator)
-    check_aligned(X=X, y=y, sample_weight=sample_weight, task=options.get("task"))
-    check_aligned(X_new=X_new, task_new=options.get("task_new"))
-    last = estimator.steps[-1][1]
-    X, X_new = _transformed(estimator, X), _transformed(estimator, X_new)
-    return adapt_predict(last, X, y, X_new, sample_weight, **options)
-
-
-@adapt_predict.register
-def _(estimator: BaseSearchCV, *rows, **options):
-    return adapt_predict(_best(estimator), *rows, **options)
-
-
-@adapt_predict.register
-def _(estimator: FrozenEstimator, *rows, **options):
-    return adapt_predict(estimator.estimator, *rows, **options)
-
-
-@adapt_predict.register
-def _(
-    estimator: TransformedTargetRegressor, X, y, X_new, sample_weight=None, **options
-):
-    check_is_fitted(estimator)
-    check_aligned(X=X, y=y, sample_weight=sample_weight, task=options.get("task"))
-    target = _transformed_target(estimator, y)
-    y_new = adapt_predict(
-        estimator.regressor_, X, target, X_new, sample_weight, **options
-    )
-    if estimator.transformer_ is None:
-        return y_new
-    return estimator.transformer_.inverse_transform(y_new.reshape(-1, 1)).reshape(-1)
 
 
 # -- partial_adapt --------------------------------------------------------------------
@@ -351,101 +247,11 @@ def partial_adapt(estimator, X, y, sample_weight=None):
     >>> partial_adapt(shop, X[2:5], y[2:5]).n_adapt_rows_
     5
     """
-    raise _no_meta_learner(estimator, "partial_adapt")
+    return _on_composition(
+        partial_adapt, "partial_adapt", estimator, X, y, sample_weight
+    )
 
 
 @partial_adapt.register
 def _(estimator: BaseMetaLearner, X, y, sample_weight=None):
     return estimator.partial_adapt(X, y, sample_weight)
-
-
-@partial_adapt.register
-def _(estimator: Pipeline, X, y, sample_weight=None):
-    check_is_fitted(estimator)
-    check_aligned(X=X, y=y, sample_weight=sample_weight)
-    last = estimator.steps[-1][1]
-    partial_adapt(last, _transformed(estimator, X), y, sample_weight)
-    return estimator
-
-
-@partial_adapt.register
-def _(estimator: BaseSearchCV, X, y, sample_weight=None):
-    partial_adapt(_best(estimator), X, y, sample_weight)
-    return estimator
-
-
-@partial_adapt.register
-def _(estimator: FrozenEstimator, X, y, sample_weight=None):
-    raise TypeError(
-        "A FrozenEstimator must not change: use adapt(...), which returns an adapted "
-        "copy, or partial_adapt(frozen.estimator, ...)."
-    )
-
-
-@partial_adapt.register
-def _(estimator: TransformedTargetRegressor, X, y, sample_weight=None):
-    check_is_fitted(estimator)
-    check_aligned(X=X, y=y, sample_weight=sample_weight)
-    target = _transformed_target(estimator, y)
-    partial_adapt(estimator.regressor_, X, target, sample_weight)
-    return estimator
-
-
-# -- inside a composition -------------------------------------------------------------
-
-
-def _inside(estimator):
-    """The estimator that a composition hands its rows to, or None."""
-    if isinstance(estimator, Pipeline):
-        return estimator.steps[-1][1]
-    if isinstance(estimator, TransformedTargetRegressor):
-        return getattr(estimator, "regressor_", estimator.regressor)
-    if isinstance(estimator, BaseSearchCV):
-        return getattr(estimator, "best_estimator_", estimator.estimator)
-    if isinstance(estimator, FrozenEstimator):
-        return estimator.estimator
-    return None
-
-
-def _find_meta_learner(estimator):
-    """The meta-learner inside a composition, or None."""
-    while estimator is not None and not isinstance(estimator, BaseMetaLearner):
-        estimator = _inside(estimator)
-    return estimator
-
-
-def _meta_learner(estimator, verb):
-    """The meta-learner inside a composition; an error if there is none."""
-    inner = _find_meta_learner(estimator)
-    if inner is None:
-        raise _no_meta_learner(estimator, verb)
-    return inner
-
-
-def has_own_classes(estimator):
-    """Whether each task brings its own classes to the meta-learner inside."""
-    inner = _find_meta_learner(estimator)
-    return inner is not None and inner._n_way is not None
-
-
-def _transformed(pipeline, X):
-    """X after the fitted steps in front of the last."""
-    return pipeline[:-1].transform(X) if len(pipeline.steps) > 1 else X
-
-
-def _transformed_target(estimator, y):
-    y = np.asarray(y)
-    if estimator.transformer_ is None:
-        return y
-    column = estimator.transformer_.transform(y.reshape(-1, 1))
-    return np.asarray(column).reshape(-1)
-
-
-def _best(search):
-    check_is_fitted(search)
-    if not hasattr(search, "best_estimator_"):
-        raise TypeError(
-            f"{type(search).__name__} has refit=False, so it holds no fitted model to "
-            "adapt. Set refit=True."
-        )
-    return search.best_estimator_

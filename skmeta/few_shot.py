@@ -18,7 +18,7 @@ from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
 from skmeta._guards import restored_on_error
-from skmeta.adaptation import _meta_learner, adapt
+from skmeta.adaptation import adapt
 from skmeta.reptile import ReptileClassifier, ReptileRegressor
 
 __all__ = ["FewShotClassifier", "FewShotRegressor"]
@@ -90,7 +90,9 @@ class BaseFewShot(MetaEstimatorMixin, BaseEstimator):
             raise NotFittedError(_NOT_FROZEN.format(type(self).__name__)) from None
         if given:
             model = deepcopy(model)
-            _meta_learner(model, type(self).__name__).set_params(**given)
+            from skmeta._compositions import meta_learner
+
+            meta_learner(model, type(self).__name__).set_params(**given)
         return adapt(model, X, y, sample_weight)
 
     def predict(self, X):

@@ -13,7 +13,8 @@ from sklearn.utils._param_validation import (
 from sklearn.utils.metadata_routing import MetadataRequest
 
 from skmeta import _evaluation
-from skmeta.adaptation import adapt_each, has_own_classes
+from skmeta._compositions import has_own_classes
+from skmeta.adaptation import adapt_each
 from skmeta.exceptions import ZeroShotWarning
 
 __all__ = ["few_shot_scores", "make_few_shot_scorer"]

@@ -5,7 +5,6 @@ from numbers import Integral, Real
 
 import numpy as np
 from sklearn.base import ClassifierMixin
-from sklearn.covariance import ledoit_wolf
 from sklearn.utils import check_random_state, gen_batches
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.multiclass import check_classification_targets
@@ -427,6 +426,8 @@ def _class_statistics(X, codes):
     left, n_free = X - means[codes], len(X) - len(counts)
     if (left**2).sum() <= ROUNDING * (X**2).sum():  # single rows, or copies
         return means, None
+    from sklearn.covariance import ledoit_wolf  # slow to import
+
     covariance, _ = ledoit_wolf(left, assume_centered=True)
     covariance *= len(X) / n_free
     constant = ~X.any(axis=0)  # nothing is known of such a column: as a standard one

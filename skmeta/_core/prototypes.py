@@ -13,7 +13,6 @@ from typing import NamedTuple
 
 import numpy as np
 from scipy.optimize import minimize_scalar
-from sklearn.covariance import ledoit_wolf
 
 from skmeta._core import adam, network
 from skmeta._core.layout import ParamLayout
@@ -259,6 +258,8 @@ def _directions(means, sizes, task, n_shots):
     centre = np.zeros((n_tasks, d))
     np.add.at(centre, task, means)
     apart = means - (centre / counts[:, None])[task]
+    from sklearn.covariance import ledoit_wolf  # slow to import
+
     scatter, _ = ledoit_wolf(apart, assume_centered=True)
     variance, vectors = np.linalg.eigh(scatter * len(means) / n_free)
     variance -= np.mean(1 / sizes)  # of which the means' own error
