@@ -162,7 +162,9 @@ class BaseMetaLearner(BaseEstimator):
         return self
 
     def _fit_table(self, weight, codes, ids, order, again, data):
-        X, y, weight = data["X"][order], data["y"][order], weight[order]
+        X, y = data["X"], data["y"]
+        if len(order) < X.shape[0] or (np.diff(order) < 0).any():
+            X, y, weight = X[order], y[order], weight[order]
         present, codes = np.unique(codes[order], return_inverse=True)
         starts = np.concatenate([[0], np.cumsum(np.bincount(codes))])
         Y, n_classes = self._fit_targets(y, starts, again)
@@ -386,6 +388,7 @@ class BaseMetaLearner(BaseEstimator):
                 reset=reset,
                 accept_sparse="csr",
                 dtype=dtype,
+                order="C" if reset else None,  # the same sums, whatever the table was
                 y_numeric=not self._takes_labels,
             )
         return X, y if self._takes_labels else y.astype(np.float64, copy=False)

@@ -93,7 +93,11 @@ class Plan:
         self.network, self.theta, self.G, self.spare = network, theta, G, spare
         self._squeeze = len(theta) == 1
         sizes, self._n_rows = network.layout.sizes, n_rows
-        self._inputs = [self._array(width + 1, 1.0) for width in sizes[:-1]]
+        # inputs of the hidden layers, one after the other in one piece of memory
+        self._widths = [width + 1 for width in sizes[1:-1]]
+        n_numbers = len(theta) * n_rows * sum(self._widths)
+        self._hidden = np.ones(n_numbers, self.theta.dtype)
+        self._inputs = [self._array(sizes[0] + 1, 1.0), *self._split(self._hidden)]
         self._Z, self._Y, self._residual, self._D = (
             self._array(sizes[-1]) for _ in range(4)
         )
@@ -134,6 +138,14 @@ class Plan:
         for function, arguments in self._calls:
             function(*arguments)
         return self.G
+
+    def descend(self, n_steps):
+        """That many steps of gradient descent with rate 1, on the rows loaded."""
+        update = (np.subtract, (self.theta, self.G, self.theta))
+        calls = [*self._calls, update]
+        for _ in range(n_steps):
+            for function, arguments in calls:
+                function(*arguments)
 
     def outputs(self):
         """Raw outputs (T, n, o) at ``theta``, without offsets."""
@@ -206,40 +218,60 @@ class Plan:
                 ]
 
     def _backward_calls(self, blocks, slopes, input_gradient):
-        calls, D, one = [], self._D, np.ones((), self.theta.dtype)
-        few = self._n_rows <= FEW_ROWS
+        calls, D = self._slope_calls(), self._D
         for i in reversed(range(len(blocks))):
             A = self._inputs[i]
             calls.append((np.matmul, (A.swapaxes(-1, -2), D, slopes[i])))
             if i == 0 and not input_gradient:
                 break
-            full, slope = np.empty_like(A), np.empty_like(A)
-            if blocks[i].shape[-1] * blocks[i].shape[-2] >= LARGE and few:
-                # (W D')' is up to twice as fast as D W' where W is large and D is not
-                DT = np.empty_like(D.swapaxes(-1, -2), order="C")
-                full = np.empty_like(A.swapaxes(-1, -2), order="C")
-                calls.append((np.copyto, (DT, D.swapaxes(-1, -2))))
-                calls.append((np.matmul, (blocks[i], DT, full)))
-                full = full.swapaxes(-1, -2)
-            else:
-                calls.append((np.matmul, (D, blocks[i].swapaxes(-1, -2), full)))
+            product, below = self._times_transpose(D, blocks[i], A)
+            calls += product
             if i == 0:
-                self.D = full[None] if self._squeeze else full
+                self.D = below[None] if self._squeeze else below
                 break
-            if self.network.activation == "tanh":
-                calls.append((np.multiply, (A, A, slope)))
-                calls.append((np.subtract, (one, slope, slope)))
-            else:
-                calls.append((np.sign, (A, slope)))
-            calls.append((np.multiply, (full, slope, full)))
+            full = np.empty_like(A)
+            calls.append((np.multiply, (below, self._slopes[i - 1], full)))
             D = full[..., :-1]
         return calls
+
+    def _slope_calls(self):
+        """Derivatives of the activations, of all hidden layers at once."""
+        A, slope = self._hidden, np.empty_like(self._hidden)
+        self._slopes = self._split(slope)
+        if self.network.activation == "relu":
+            return [(np.sign, (A, slope))] if A.size else []
+        one = np.ones((), self.theta.dtype)
+        square = (np.multiply, (A, A, slope))
+        return [square, (np.subtract, (one, slope, slope))] if A.size else []
+
+    def _times_transpose(self, D, W, like):
+        """Calls that compute D W', and where it will be."""
+        result, WT = np.empty_like(like), W.swapaxes(-1, -2)
+        if D.shape[-1] == 1:  # an outer product, at which matmul is slow
+            return [(np.multiply, (D, WT, result))], result
+        if W.shape[-1] * W.shape[-2] < LARGE or self._n_rows > FEW_ROWS:
+            return [(np.matmul, (D, WT, result))], result
+        # (W D')' is up to twice as fast as D W' where W is large and D is not
+        DT = np.empty_like(D.swapaxes(-1, -2), order="C")
+        result = np.empty_like(like.swapaxes(-1, -2), order="C")
+        copied = (np.copyto, (DT, D.swapaxes(-1, -2)))
+        return [copied, (np.matmul, (W, DT, result))], result.swapaxes(-1, -2)
 
     # -- arrays -----------------------------------------------------------------------
 
     def _array(self, width, value=0.0):
         shape = (len(self.theta), self._n_rows, width)
         return self._view(np.full(shape, value, self.theta.dtype))
+
+    def _split(self, flat):
+        """The part (T, n, width) of each hidden layer."""
+        n_rows = len(self.theta) * self._n_rows
+        ends = np.cumsum([n_rows * width for width in self._widths])
+        parts = np.split(flat, ends[:-1]) if self._widths else []
+        return [
+            self._view(part.reshape(-1, self._n_rows, width))
+            for part, width in zip(parts, self._widths, strict=True)
+        ]
 
     def _view(self, stack):
         """Without the task axis if there is one task."""

@@ -65,7 +65,11 @@ def sgd(plan, problem, theta, n_steps):
     folded = rate.size == 1 and clip is None and problem.strength is None
     objective = Objective(plan, problem, rate.item() if folded else 1.0)
     plan.theta[...] = theta
-    for step in range(n_steps):
+    first = 0
+    if folded and problem.minibatches is None:
+        first = n_steps - 1  # nothing happens between gradient and step
+        plan.descend(first)
+    for step in range(first, n_steps):
         G = objective.gradient(step)
         if step == n_steps - 1:
             value = objective.value()

@@ -4,7 +4,10 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy import sparse
+from sklearn.utils import gen_batches
 from sklearn.utils.sparsefuncs import inplace_column_scale, mean_variance_axis
+
+BLOCK_CELLS = 2**18  # numbers converted to double precision at a time
 
 
 @dataclass(frozen=True)
@@ -24,7 +27,9 @@ class Scaling:
             X = X.copy()
             inplace_column_scale(X, (1.0 / self.x_scale).astype(X.dtype))
             return X
-        return (X - self.x_mean.astype(X.dtype)) / self.x_scale.astype(X.dtype)
+        X = X - self.x_mean.astype(X.dtype)
+        X /= self.x_scale.astype(X.dtype)
+        return X
 
     def transform_y(self, y):
         return (y - self.y_mean) / self.y_scale
@@ -67,11 +72,20 @@ def _column_moments(X, weight):
         mean, variance = mean_variance_axis(X, axis=0, weights=weight.astype(X.dtype))
         mean, variance = mean.astype(np.float64), variance.astype(np.float64)
         return np.zeros_like(mean), _scale(mean, variance, X.shape[0], X.dtype)
-    mean = np.average(X, axis=0, weights=weight).astype(np.float64)
+    mean = _weighted_mean(lambda part: part, X, weight)
     # Two passes: X - mean is formed first, since the difference of large squares
     # loses small spreads about a large mean.
-    variance = np.average((X - mean) ** 2, axis=0, weights=weight)
+    variance = _weighted_mean(lambda part: (part - mean) ** 2, X, weight)
     return mean, _scale(mean, variance, X.shape[0], X.dtype)
+
+
+def _weighted_mean(function, X, weight):
+    """Mean over rows of a function of them, in double precision, a block at a time."""
+    n_rows, n_features = X.shape
+    total = np.zeros(n_features)
+    for block in gen_batches(n_rows, max(1, BLOCK_CELLS // max(1, n_features))):
+        total += weight[block] @ function(X[block].astype(np.float64))
+    return total / weight.sum()
 
 
 def _mean_and_deviation(y, weight):

@@ -75,16 +75,16 @@ def stack(table, tasks, rows, present):
     """
     index = table.starts[tasks][:, None] + rows
     if present.all():
-        weight = table.weight[index]
+        index = _as_slice(index)
     else:
         index = np.where(present, index, 0)
-        weight = np.where(present, table.weight[index], 0.0)
+    weight = np.where(present, table.weight[index].reshape(present.shape), 0.0)
     n_rows = weight.sum(axis=1)
-    X = table.X[index.ravel()]
+    X = table.X[index if isinstance(index, slice) else index.ravel()]
     X = X.toarray() if sparse.issparse(X) else X
     return Batch(
-        X=X.reshape(*index.shape, -1),
-        Y=table.Y[index],
+        X=X.reshape(*present.shape, -1),
+        Y=table.Y[index].reshape(*present.shape, -1),
         # a stack without a single row has weight 0 and so neither loss nor gradient
         weight=(weight / np.maximum(n_rows, np.finfo(float).tiny)[:, None]).astype(
             table.Y.dtype
@@ -94,11 +94,19 @@ def stack(table, tasks, rows, present):
     )
 
 
+def _as_slice(index):
+    """The rows as a slice, which copies nothing, if they follow one another."""
+    first, last = index.flat[0], index.flat[-1]
+    follow = last - first + 1 == index.size and (np.diff(index.ravel()) == 1).all()
+    return slice(first, last + 1) if follow else index
+
+
 def _offset(table, tasks, index, present):
     """Offset of each row (T, n, o), or of all rows of a task (T, 1, o), or None."""
     offset = None
     if table.offset is not None:
-        offset = np.where(present[..., None], table.offset[index], 0.0)
+        offset = table.offset[index].reshape(*present.shape, -1)
+        offset = np.where(present[..., None], offset, 0.0)
     if table.n_classes is not None:
         absent = np.arange(table.Y.shape[1]) >= table.n_classes[tasks][:, None]
         absent = np.where(absent, ABSENT, 0.0)[:, None, :].astype(table.Y.dtype)
