@@ -41,11 +41,11 @@ def problem(net, state, batch, settings, minibatches=None):
     """The `Problem` of adapting the tasks of a batch."""
     factor = state.rate_factor(settings.groups)
     rate = settings.learning_rate * factor
-    has_rows = batch.n_rows > 0  # without rows a task stays at the start
-    pull = np.where(has_rows, settings.alpha / np.where(has_rows, batch.n_rows, 1), 0)
-    pull = pull[:, None]
-    strength, clip = None, None
+    pull, strength, clip = 0.0, None, None
     if settings.alpha > 0.0:
+        has_rows = batch.n_rows[:, None] > 0  # without rows a task stays at the start
+        n_rows = np.where(has_rows, batch.n_rows[:, None], 1.0)
+        pull = np.where(has_rows, settings.alpha / n_rows, 0.0)
         strength = (pull / factor).astype(factor.dtype)
     if settings.safe and settings.solver == "sgd":
         clip = descent.CLIP_NORM

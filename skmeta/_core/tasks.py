@@ -10,6 +10,7 @@ from skmeta._core.network import Batch
 
 ABSENT = -1e30  # logit of a class that a task does not have
 MAX_SIZES = 4  # of padded stacks that ragged tasks are sorted into
+MANY_ROWS = 256  # to look whether they follow one another
 MIN_CHUNK = 8  # tasks: fewer are not worth a stack of their own
 
 
@@ -75,10 +76,11 @@ def stack(table, tasks, rows, present):
     """
     index = table.starts[tasks][:, None] + rows
     if present.all():
-        index = _as_slice(index)
+        index = _as_slice(index) if index.size >= MANY_ROWS else index
+        weight = table.weight[index].reshape(present.shape)
     else:
         index = np.where(present, index, 0)
-    weight = np.where(present, table.weight[index].reshape(present.shape), 0.0)
+        weight = np.where(present, table.weight[index], 0.0)
     n_rows = weight.sum(axis=1)
     X = table.X[index if isinstance(index, slice) else index.ravel()]
     X = X.toarray() if sparse.issparse(X) else X
@@ -125,6 +127,8 @@ def draw_tasks(rng, table, n):
     """Numbers of n different tasks; all of them, in order, if there are no more."""
     if n >= table.n_tasks:
         return np.arange(table.n_tasks)
+    if n == 1:  # five times as fast
+        return rng.integers(table.n_tasks, size=1)
     return rng.choice(table.n_tasks, n, replace=False)
 
 
@@ -176,7 +180,8 @@ def draw_rows(rng, sizes, n_support, *, max_query=50, keep_one=False):
         None if no task has a row left.
     """
     if n_support is None:
-        index = np.broadcast_to(np.arange(sizes.max()), (len(sizes), sizes.max()))
+        index = np.empty((len(sizes), sizes.max()), dtype=np.intp)
+        index[...] = np.arange(index.shape[1])
         return Rows(index, sizes), None
     rows = shuffled_rows(rng, sizes)
     taken = np.minimum(n_support, np.maximum(sizes - keep_one, 1))
