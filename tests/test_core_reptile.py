@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
-from skmeta._core import descent
+from skmeta._core import descent, inner, plan
+from skmeta._core import reptile as core
 from skmeta._core.descent import AdamState
 from skmeta._core.inner import last
 from skmeta._core.layout import ParamLayout
@@ -115,6 +116,57 @@ def test_a_meta_batch_larger_than_the_table_takes_every_task_once():
     expected = algorithm_2(network, table, np.zeros(3), settings, [range(5)] * 6)
     for state, phi in zip(states, expected, strict=True):
         assert_allclose(state.start, phi, rtol=1e-10)
+
+
+@pytest.mark.parametrize("options", [{}, {"alpha": 2.0}, {"safe": True}])
+def test_all_rows_of_all_tasks_train_by_one_map_as_by_the_loop(options, monkeypatch):
+    network, table = make_network(), make_table()
+    settings = replace(PAPER, meta_batch_size=5, max_iter=12, **options)
+    by_map = run(network, table, settings)
+    monkeypatch.setattr(core, "FEW_ITERATIONS", 100)
+    monkeypatch.setattr(inner, "affine_map", None)  # is not called
+    for state, expected in zip(by_map, run(network, table, settings), strict=True):
+        assert_allclose(state.start, expected.start, rtol=1e-9, atol=1e-12)
+        assert_allclose(state.loss, expected.loss, rtol=1e-9)
+
+
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+def test_a_map_that_diverges_names_the_tasks_as_the_loop_does():
+    table = make_table()
+    table.X[table.starts[3] : table.starts[4]] *= 1e160
+    with pytest.raises(NonFiniteTask) as error:
+        run(make_network(), table, replace(PAPER, meta_batch_size=5, max_iter=20))
+    assert_array_equal(error.value.args[0], [3])
+
+
+@pytest.mark.parametrize("solver", ["sgd", "adam"])
+@pytest.mark.parametrize("ragged", [False, True])
+def test_tasks_in_chunks_are_the_tasks_together(ragged, solver, monkeypatch):
+    sizes = (4, 7, 2, 5, 3) * 8 if ragged else (5,) * 40
+    network, table = make_network((4,)), make_table(sizes=sizes)
+    settings = replace(
+        PAPER,
+        solver=solver,
+        support_size=3,
+        meta_batch_size=40,
+        groups=None if solver == "adam" else network.layout.groups(),
+    )
+    rates = None if solver == "adam" else initial_rates(4)
+    start = network.layout.init(np.random.default_rng(1))
+    state = State(start, rates, AdamState(np.zeros_like(start)))
+    together = run(network, table, settings, state)[-1]
+    monkeypatch.setattr(plan, "CHUNK_BYTES", 8 * network.layout.n_params * 7)
+    in_chunks = run(network, table, settings, state)[-1]
+    threaded = run(network, table, replace(settings, n_jobs=2), state)[-1]
+    assert_allclose(in_chunks.start, together.start, rtol=1e-9, atol=1e-12)
+    assert_allclose(in_chunks.loss, together.loss, rtol=1e-9)
+    assert_array_equal(threaded.start, in_chunks.start)
+    if solver == "adam":
+        assert_allclose(
+            in_chunks.adam.second_moment, together.adam.second_moment, rtol=1e-9
+        )
+    else:
+        assert_allclose(in_chunks.rates.log_factor, together.rates.log_factor)
 
 
 def test_the_meta_step_falls_linearly_to_zero():

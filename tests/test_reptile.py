@@ -9,8 +9,10 @@ from scipy import sparse
 from scipy.special import expit, softmax
 from sklearn.exceptions import NotFittedError
 from sklearn.linear_model import LinearRegression, LogisticRegression
+from threadpoolctl import threadpool_info, threadpool_limits
 
 from skmeta import ReptileClassifier, ReptileRegressor
+from skmeta._core import inner
 from skmeta.datasets import make_linear_tasks, make_sinusoid_tasks, split_tasks
 from skmeta.exceptions import ZeroShotWarning
 
@@ -1168,3 +1170,42 @@ def test_early_stopping_validates_with_the_steps_that_adaptation_takes(linear_ta
         for n in (1, 50)
     ]
     assert not np.allclose(*scores)
+
+
+# -- threads --------------------------------------------------------------------------
+
+
+def test_the_result_does_not_depend_on_the_number_of_threads(linear_tasks):
+    def fitted(n_jobs):
+        model = ReptileRegressor(
+            (64, 64), meta_batch_size=90, max_iter=3, n_jobs=n_jobs, random_state=0
+        )
+        return model.meta_fit(linear_tasks)
+
+    one, two = fitted(None), fitted(2)
+    for a, b in zip(one.prior_coefs_, two.prior_coefs_, strict=True):
+        assert_array_equal(a, b)
+
+
+def test_blas_has_one_thread_while_a_model_trains_and_its_own_number_after(
+    linear_tasks, monkeypatch
+):
+    def n_threads():
+        return {
+            pool["num_threads"]
+            for pool in threadpool_info()
+            if pool["user_api"] == "blas"
+        }
+
+    seen, train = [], inner.train
+
+    def spy(*args):
+        seen.append(n_threads())
+        return train(*args)
+
+    monkeypatch.setattr(inner, "train", spy)
+    with threadpool_limits(2):
+        before = n_threads()
+        ReptileRegressor((4,), max_iter=2, random_state=0).meta_fit(linear_tasks)
+        assert n_threads() == before
+    assert seen == [{1}, {1}]
