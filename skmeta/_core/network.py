@@ -30,6 +30,10 @@ class Batch(NamedTuple):
     n_rows: np.ndarray  # (T,) sum of the sample weights before normalising
     offset: np.ndarray | None = None  # broadcast to (T, n, o)
 
+    def of(self, tasks):
+        """The part of some of the tasks: a slice, or their numbers."""
+        return Batch(*(None if part is None else part[tasks] for part in self))
+
 
 @dataclass(frozen=True)
 class Network:

@@ -1,9 +1,11 @@
 """Query loss of held-out tasks along the adaptation path."""
 
 import numpy as np
+from sklearn.utils import gen_batches
 
 from skmeta._core import inner
 from skmeta._core.network import losses
+from skmeta._core.plan import tasks_side_by_side
 from skmeta._core.tasks import split_rows
 
 SUPPORT_SIZES = (1, 2, 5, 10, 20)
@@ -34,11 +36,15 @@ def draw_episodes(rng, table, n_repeats=5):
 
 def query_losses(network, state, episodes, settings, n_steps, rng):
     """Mean query loss after 0, 1, ..., n_steps adaptation steps: (n_steps + 1,)."""
+    limit = tasks_side_by_side(network, state.start.dtype)
     total = np.zeros(n_steps + 1)
     for support, query in episodes:
-        start = np.broadcast_to(state.start, (len(support.X), len(state.start)))
-        path = inner.path(network, state, start, support, settings, n_steps, rng)
-        total += [losses(network, theta, query).mean() for theta in path]
+        n_tasks = len(support.X)
+        for part in gen_batches(n_tasks, limit):
+            known, new = support.of(part), query.of(part)
+            start = np.broadcast_to(state.start, (len(known.X), len(state.start)))
+            path = inner.path(network, state, start, known, settings, n_steps, rng)
+            total += [losses(network, theta, new).sum() / n_tasks for theta in path]
     return total / len(episodes)
 
 
