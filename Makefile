@@ -38,6 +38,12 @@ lint: $(VENV)/.has-dev  ## style, layout and spelling
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/codespell
+	$(BIN)/python benchmarks/report.py --check
+
+# Ratios to plain NumPy in one run, with floors that only a real slowdown meets.
+.PHONY: speed-guard
+speed-guard: $(VENV)/.has-test  ## fail if meta-training or adapting has become slow
+	$(BIN)/python benchmarks/speed.py --guard --rounds 3
 
 .PHONY: test
 test: $(VENV)/.has-test  ## all tests, and the examples in docstrings

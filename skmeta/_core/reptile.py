@@ -3,7 +3,7 @@
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cached_property, partial
+from functools import cached_property, partial, reduce
 from typing import NamedTuple
 
 import numpy as np
@@ -182,7 +182,11 @@ def adapt_in_chunks(network, table, settings, each, state, episode):
     limit = inner.n_side_by_side(network, settings, state.start.dtype, counts.max())
     adapt = partial(adapt_chunk, network, table, settings, state)
     parts = each(adapt, [episode.of(which) for which in chunks(counts, limit)])
-    return _mean(list(parts), len(counts), state, settings)
+    return _mean(reduce(_added, parts), len(counts), state, settings)
+
+
+def _added(sums, more):
+    return tuple(None if a is None else a + b for a, b in zip(sums, more, strict=True))
 
 
 def _always_the_same(network, table, state, settings, in_chunks):
@@ -213,7 +217,8 @@ def adapt_chunk(network, table, settings, state, episode):
     total = theta.sum()
     if not np.isfinite(total).all():
         diverged = ~np.isfinite(theta.each()).all(axis=1)
-        raise NonFiniteTask(episode.tasks[diverged])
+        if diverged.any():
+            raise NonFiniteTask(episode.tasks[diverged])
     slope = None
     if episode.query is not None:
         theta = theta.each()
@@ -230,12 +235,8 @@ def _gather(table, episode, rows):
     return batch if episode.places is None else relabel(batch, episode.places)
 
 
-def _mean(parts, n_tasks, state, settings):
-    theta, loss, moment, slope = (
-        None if some[0] is None else sum(some[1:], some[0])
-        for some in zip(*parts, strict=True)
-    )
-    adam = None
+def _mean(sums, n_tasks, state, settings):
+    (theta, loss, moment, slope), adam = sums, None
     if moment is not None:
         n_steps = state.adam.n_steps + settings.inner_steps
         adam = AdamState(moment / n_tasks, n_steps)
