@@ -156,6 +156,7 @@ def test_tasks_in_chunks_are_the_tasks_together(ragged, solver, monkeypatch):
     state = State(start, rates, AdamState(np.zeros_like(start)))
     together = run(network, table, settings, state)[-1]
     monkeypatch.setattr(plan, "CHUNK_BYTES", 8 * network.layout.n_params * 7)
+    assert inner.n_side_by_side(network, settings, np.float64, 3) == 7
     in_chunks = run(network, table, settings, state)[-1]
     threaded = run(network, table, replace(settings, n_jobs=2), state)[-1]
     assert_allclose(in_chunks.start, together.start, rtol=1e-9, atol=1e-12)

@@ -40,6 +40,7 @@ def make_problem(
     offset=False,
     dtype=np.float64,
     seed=0,
+    layer_norm=False,
 ):
     """A network, and ragged tasks of weighted rows."""
     rng = np.random.default_rng(seed)
@@ -62,8 +63,8 @@ def make_problem(
         n_rows=total,
         offset=rng.normal(size=Y.shape).astype(dtype) if offset else None,
     )
-    network = Network(ParamLayout((n_features, *hidden, n_outputs)), activation, loss)
-    return network, batch
+    layout = ParamLayout((n_features, *hidden, n_outputs), layer_norm)
+    return Network(layout, activation, loss), batch
 
 
 def make_state(network, sharing=None, dtype=np.float64):
@@ -104,14 +105,22 @@ def assert_same(plain, fast, rtol=1e-9):
 # -- the planned gradient -------------------------------------------------------------
 
 
+@pytest.mark.parametrize("layer_norm", [False, True])
 @pytest.mark.parametrize("offset", [False, True])
 @pytest.mark.parametrize("counts", [(5,), (5, 3, 1)])
 @pytest.mark.parametrize("hidden", [(), (6,), (6, 5)])
 @pytest.mark.parametrize("activation", ACTIVATIONS)
 @pytest.mark.parametrize("loss", LOSSES)
-def test_a_planned_gradient_is_the_plain_one(loss, activation, hidden, counts, offset):
+def test_a_planned_gradient_is_the_plain_one(
+    loss, activation, hidden, counts, offset, layer_norm
+):
     network, batch = make_problem(
-        loss, hidden, activation, counts=counts, offset=offset
+        loss,
+        hidden,
+        activation,
+        counts=counts,
+        offset=offset,
+        layer_norm=layer_norm,
     )
     theta = np.random.default_rng(3).normal(size=(len(counts), network.layout.n_params))
     plan = workspace(network, np.float64).plan(*batch.weight.shape)
@@ -161,10 +170,14 @@ def test_a_workspace_that_grows_keeps_its_plans_right():
 @pytest.mark.parametrize("size", [None, 2])
 @pytest.mark.parametrize("sharing", [None, "layer", "parameter"])
 @pytest.mark.parametrize("options", [PLAIN, GUARDED])
-@pytest.mark.parametrize("hidden", [(), (6, 5)])
+@pytest.mark.parametrize(
+    ("hidden", "layer_norm"), [((), False), ((6, 5), False), ((6, 5), True)]
+)
 @pytest.mark.parametrize("loss", LOSSES)
-def test_planned_sgd_is_sgd(loss, hidden, options, sharing, size):
-    network, batch = make_problem(loss, hidden, counts=(5, 3, 4), offset=True)
+def test_planned_sgd_is_sgd(loss, hidden, layer_norm, options, sharing, size):
+    network, batch = make_problem(
+        loss, hidden, counts=(5, 3, 4), offset=True, layer_norm=layer_norm
+    )
     state, groups = make_state(network, sharing)
     settings = replace(SETTINGS, groups=groups, **options)
     rows = None if size is None else minibatch_rows(batch, size, 7)

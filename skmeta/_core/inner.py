@@ -1,9 +1,9 @@
 """The inner loop: what tasks minimise, and which of the ways to compute it is taken.
 
 `descent.py` has the loops to read. The others take the same steps faster: `planned.py`
-any network without layer normalisation, `dual.py` networks whose rows are wide, and
-`linear.py` all of a meta-iteration at once where that is linear. Which one it is
-depends on the shape of the problem only, and is decided in this file.
+any network, `dual.py` networks whose rows are wide, and `linear.py` all of a
+meta-iteration at once where that is linear. Which one it is depends on the shape of
+the problem only, and is decided in this file.
 """
 
 from collections import deque
@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from skmeta._core import descent, dual, linear, network, planned
+from skmeta._core import descent, dual, linear, planned
 from skmeta._core.network import Batch
 from skmeta._core.plan import CHUNK_BYTES, tasks_side_by_side, workspace
 from skmeta._core.tasks import chunks, draw_minibatches, draw_rows, gather
@@ -88,9 +88,6 @@ def train(net, state, batch, settings, minibatches=None):
     """
     n_steps = settings.inner_steps
     given = problem(net, state, batch, settings, minibatches)
-    if net.layout.layer_norm:
-        theta, *rest = plain(net, state, given, settings)
-        return Stacked(theta), *rest
     if _takes_dual(net, settings, batch.X.shape[1]):
         return *dual.sgd(net, given, n_steps), None
     plan = workspace(net, state.start.dtype).plan(*_shape(batch, minibatches))
@@ -162,8 +159,6 @@ def _shape(batch, minibatches=None):
 
 def query_slope(net, theta, batch):
     """Gradient (T, P) of the mean loss of rows that adapting has not seen."""
-    if net.layout.layer_norm:
-        return network.loss_and_gradient(net, theta, batch)[1]
     plan = workspace(net, theta.dtype).plan(*_shape(batch))
     plan.theta[...] = theta
     plan.load(batch.X, batch.Y, batch.weight, batch.offset)
@@ -180,7 +175,7 @@ def path(net, state, theta, batch, settings, n_steps, rng):
     What is yielded is good until the next step.
     """
     given = _adaptation(net, state, batch, settings, n_steps, rng)
-    if net.layout.layer_norm or not settings.backtracks:
+    if not settings.backtracks:
         return plain_path(net, state, theta, given, settings, n_steps)
     plan = workspace(net, theta.dtype).plan(*_shape(batch))
     return planned.backtracking(plan, given, theta, n_steps)
@@ -188,7 +183,7 @@ def path(net, state, theta, batch, settings, n_steps, rng):
 
 def adapt(net, state, theta, batch, settings, n_steps, rng):
     """The last of `path`: the adapted parameters (T, P)."""
-    if net.layout.layer_norm or settings.backtracks or n_steps == 0:
+    if settings.backtracks or n_steps == 0:
         return last(path(net, state, theta, batch, settings, n_steps, rng))
     given = _adaptation(net, state, batch, settings, n_steps, rng)
     plan = workspace(net, theta.dtype).plan(*_shape(batch, given.minibatches))
@@ -217,8 +212,6 @@ def adapt_in_chunks(net, state, table, settings, steps_for, rng):
 
 def predict(net, theta, X):
     """Raw outputs (T, n, o) of T networks (T, P) on their rows (T, n, d)."""
-    if net.layout.layer_norm:
-        return network.predict(net, theta, X)
     plan = workspace(net, theta.dtype).plan(*X.shape[:2])
     plan.theta[...] = theta
     plan.rows[...] = X

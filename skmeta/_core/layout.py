@@ -74,10 +74,12 @@ class ParamLayout:
     def blocks(self, theta):
         """Views into ``theta`` (..., P): weights and bias of each layer in one.
 
-        Shape (..., fan_in + 1, fan_out); for layers without normalisation.
+        Shape (..., fan_in + 1, fan_out).
         """
         return [
-            theta[..., span].reshape(*theta.shape[:-1], fan_in + 1, fan_out)
+            theta[..., span].reshape(*theta.shape[:-1], -1, fan_out)[
+                ..., : fan_in + 1, :
+            ]
             for span, fan_in, fan_out, _ in self._blocks
         ]
 

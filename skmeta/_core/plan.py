@@ -19,9 +19,10 @@ from functools import partial
 
 import numpy as np
 
-from skmeta._core.network import HUBER_DELTA, LOSSES
+from skmeta._core.network import HUBER_DELTA, LAYER_NORM_EPS, LOSSES
 
 CHUNK_BYTES = 2**19  # of the tasks side by side: they stay in the L2 cache
+LEAST = 5  # tasks side by side: no cache is worth calling more often
 LARGE, FEW_ROWS = 2**13, 32  # a layer's parameters, and rows: see `_backward_calls`
 MAX_PLANS = 64
 MAX_WORKSPACES = 4
@@ -31,7 +32,7 @@ ONE = {"tanh": 20.0, "relu": 1.0}  # what the activation turns into exactly 1
 def tasks_side_by_side(network, dtype, n_rows=0):
     """How many tasks to run side by side: by their parameters, or by their rows."""
     numbers = max(network.layout.n_params, n_rows * (network.layout.sizes[0] + 1))
-    return max(1, CHUNK_BYTES // (numbers * np.dtype(dtype).itemsize))
+    return max(LEAST, CHUNK_BYTES // (numbers * np.dtype(dtype).itemsize))
 
 
 class Workspace:
@@ -105,6 +106,7 @@ class Plan:
         self._offset = None
         blocks = [self._view(block) for block in network.layout.blocks(theta)]
         slopes = [self._view(block) for block in network.layout.blocks(G)]
+        self._norms = [Norm(self, i) for i in range(len(self._widths))]
         self._forward = self._forward_calls(blocks)
         self._loss = self._loss_calls()
         self._backward = self._backward_calls(blocks, slopes, input_gradient)
@@ -169,6 +171,8 @@ class Plan:
         for i, following in enumerate(self._inputs[1:]):
             Z = np.full_like(following, ONE[self.network.activation])
             calls.append((np.matmul, (self._inputs[i], blocks[i], Z[..., :-1])))
+            if self.network.layout.layer_norm:
+                calls += self._norms[i].forward(Z[..., :-1])
             if self.network.activation == "tanh":
                 calls.append((np.tanh, (Z, following)))
             else:  # maximum with an array of zeros is three times as fast as with 0
@@ -221,6 +225,9 @@ class Plan:
         calls, D = self._slope_calls(), self._D
         for i in reversed(range(len(blocks))):
             A = self._inputs[i]
+            if self.network.layout.layer_norm and i < len(self._norms):
+                more, D = self._norms[i].backward(D)
+                calls += more
             calls.append((np.matmul, (A.swapaxes(-1, -2), D, slopes[i])))
             if i == 0 and not input_gradient:
                 break
@@ -276,3 +283,55 @@ class Plan:
     def _view(self, stack):
         """Without the task axis if there is one task."""
         return stack[0] if self._squeeze else stack
+
+
+class Norm:
+    """The calls that normalise a hidden layer over its units (Ba et al., 2016)."""
+
+    def __init__(self, plan, i):
+        if not plan.network.layout.layer_norm:
+            return
+        layer, slope = (plan.network.layout.layers(v)[i] for v in (plan.theta, plan.G))
+        self._gain, self._shift, self._gain_slope, self._shift_slope = (
+            plan._view(part[:, None])
+            for part in (layer.gain, layer.shift, slope.gain, slope.shift)
+        )
+        width = layer.gain.shape[-1]
+        self._standard, self._product, self._D = (plan._array(width) for _ in range(3))
+        self._mean, self._deviation = plan._array(1), plan._array(1)
+        # sums as products, which are faster
+        self._to_mean = np.full((width, 1), 1.0 / width, plan.theta.dtype)
+        self._to_sum = np.ones((1, plan._n_rows), plan.theta.dtype)
+        self._eps = np.full((), LAYER_NORM_EPS, plan.theta.dtype)
+
+    def forward(self, Z):
+        """Calls that put gain * z-hat + shift in the place of Z."""
+        z, product, deviation = self._standard, self._product, self._deviation
+        return [
+            (np.matmul, (Z, self._to_mean, self._mean)),
+            (np.subtract, (Z, self._mean, z)),
+            (np.multiply, (z, z, product)),
+            (np.matmul, (product, self._to_mean, deviation)),
+            (np.add, (deviation, self._eps, deviation)),
+            (np.sqrt, (deviation, deviation)),
+            (np.divide, (z, deviation, z)),
+            (np.multiply, (z, self._gain, Z)),
+            (np.add, (Z, self._shift, Z)),
+        ]
+
+    def backward(self, D):
+        """Calls that make, of the derivative D in the output, that in the input."""
+        z, product, result = self._standard, self._product, self._D
+        return [
+            (np.multiply, (D, z, product)),
+            (np.matmul, (self._to_sum, product, self._gain_slope)),
+            (np.matmul, (self._to_sum, D, self._shift_slope)),
+            (np.multiply, (D, self._gain, result)),
+            (np.matmul, (result, self._to_mean, self._mean)),
+            (np.subtract, (result, self._mean, result)),
+            (np.multiply, (result, z, product)),
+            (np.matmul, (product, self._to_mean, self._mean)),
+            (np.multiply, (z, self._mean, product)),
+            (np.subtract, (result, product, result)),
+            (np.divide, (result, self._deviation, result)),
+        ], result
