@@ -1,5 +1,7 @@
 """Many tasks at once equal one task after the other."""
 
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
@@ -205,3 +207,17 @@ def test_models_adapted_together_are_those_adapted_alone(model, rows):
             adapted.predict(rows["X_new"]), alone.predict(rows["X_new"]), rtol=1e-9
         )
         assert vars(adapted).keys() == vars(alone).keys()
+
+
+def test_threads_may_adapt_the_same_model_at_the_same_time():
+    tasks = make_linear_tasks(40, 12, 5, random_state=0)
+    model = ReptileRegressor((16,), max_iter=20, random_state=0).meta_fit(tasks)
+
+    def predict(t):
+        X, y = tasks[t % 40]
+        return model.adapt(X[:6], y[:6]).predict(X[6:])
+
+    expected = [predict(t) for t in range(40)]
+    with ThreadPoolExecutor(4) as pool:
+        for t, result in enumerate(pool.map(predict, range(400))):
+            assert_array_equal(result, expected[t % 40])
