@@ -35,6 +35,7 @@ from skmeta._guards import (
     read_tasks,
     restored_on_error,
 )
+from skmeta._repr import LearnedRepr
 from skmeta.exceptions import InconsistentVersionWarning, ZeroShotWarning
 
 DTYPES = [np.float64, np.float32]
@@ -84,7 +85,7 @@ class FewShotScoreMixin:
         return mean_score(scores)
 
 
-class BaseMetaLearner(BaseEstimator):
+class BaseMetaLearner(LearnedRepr, BaseEstimator):
     """Base of the meta-learners: how tasks come in and adapted models go out.
 
     A subclass implements `_meta_train`, `_adapt_to`, `_forget` and `_raw_outputs`.

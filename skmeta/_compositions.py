@@ -212,6 +212,15 @@ def has_own_classes(estimator):
     return inner is not None and inner._n_way is not None
 
 
+def transformed_rows(estimator, X):
+    """X as it reaches the fitted meta-learner inside a composition."""
+    while not isinstance(estimator, BaseMetaLearner):
+        if isinstance(estimator, Pipeline):
+            X = _transformed(estimator, X)
+        estimator = _inside(estimator)
+    return X
+
+
 def _transformed(pipeline, X):
     """X after the fitted steps in front of the last."""
     return pipeline[:-1].transform(X) if len(pipeline.steps) > 1 else X

@@ -36,6 +36,7 @@ from skmeta._core.prior import (
 from skmeta._core.queries import greedy_queries
 from skmeta._core.structures import NONE, Beside, Diagonal, groups
 from skmeta._guards import check_hidden_layer_sizes, check_range
+from skmeta._repr import prior_table
 
 STRUCTURES = ("intercept", "isotropic", "diagonal", "low_rank", "full")
 ONE_TASK_TOL = 1e-12  # one number is searched for: exact costs nothing
@@ -438,6 +439,26 @@ class BaseEmpiricalBayes(SharedNetwork, BaseMetaLearner):
         A = self._fitted()._to_users_units()
         half = A @ self._present()[1]
         return half @ half.T
+
+    def _prior_summary(self):
+        """Slopes and their deviations between tasks, scales of X, and output names.
+
+        Both are (n_outputs, n_features) in the user's units.
+        """
+        n_features, n_outputs, _ = self._shape
+        slopes = self._slopes_and_intercept(self._fitted()._prior_mean)[0]
+        deviation = np.sqrt(np.maximum(np.diag(self.prior_covariance_), 0.0))
+        deviation = deviation.reshape(n_outputs, -1)[:, :n_features]
+        outputs = ["y"]
+        if self._takes_labels:
+            outputs = list(self.classes_[-n_outputs:])
+        return slopes, deviation, self._scaling.x_scale, outputs
+
+    def _learned_html(self):
+        html = super()._learned_html()
+        if self._has_features:
+            return html
+        return f"{html}<p>Prior: {self.prior_structure_}.</p>{prior_table(self)}"
 
     def _fitted(self):
         if not self.__sklearn_is_fitted__():

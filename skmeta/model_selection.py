@@ -1,11 +1,14 @@
-"""Scoring and tuning by how well models adapt."""
+"""Scoring, tuning and comparing by how well models adapt."""
 
 import warnings
 from functools import partial
 from numbers import Integral
 
+from sklearn.base import BaseEstimator
 from sklearn.metrics import check_scoring, get_scorer_names, log_loss
+from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import (
+    HasMethods,
     Interval,
     StrOptions,
     validate_params,
@@ -13,11 +16,17 @@ from sklearn.utils._param_validation import (
 from sklearn.utils.metadata_routing import MetadataRequest
 
 from skmeta import _evaluation
+from skmeta._comparison import BaselineComparison
 from skmeta._compositions import has_own_classes
 from skmeta.adaptation import adapt_each
 from skmeta.exceptions import ZeroShotWarning
 
-__all__ = ["few_shot_scores", "make_few_shot_scorer"]
+__all__ = [
+    "BaselineComparison",
+    "compare_baselines",
+    "few_shot_scores",
+    "make_few_shot_scorer",
+]
 
 
 _OPTIONS = {
@@ -241,3 +250,194 @@ def make_few_shot_scorer(
     {'adapt_steps': 10}
     """
     return FewShotScorer(scoring, n_support, n_repeats, stratify, random_state)
+
+
+# -- does meta-learning pay? ----------------------------------------------------------
+
+
+@validate_params(
+    {
+        "estimator": [BaseEstimator, dict, list],
+        "n_support": ["array-like", Integral],
+        "scoring": _OPTIONS["scoring"],
+        "cv": [Interval(Integral, 2, None, closed="left"), HasMethods("split"), None],
+        "n_repeats": _OPTIONS["n_repeats"],
+        "baselines": ["array-like", None],
+        "pooled": [HasMethods(["fit", "predict"]), list, None],
+        "shuffle": ["boolean"],
+        "stratify": _OPTIONS["stratify"],
+        "random_state": _OPTIONS["random_state"],
+        "n_jobs": [Integral, None],
+    },
+    prefer_skip_nested_validation=False,
+)
+def compare_baselines(
+    estimator,
+    X,
+    y,
+    *,
+    task,
+    n_support=(0, 1, 2, 5, 10),
+    scoring=None,
+    cv=None,
+    n_repeats=3,
+    baselines=None,
+    pooled=None,
+    shuffle=True,
+    stratify=None,
+    random_state=0,
+    n_jobs=None,
+):
+    """Compare meta-learners with what one would do without them.
+
+    Whole tasks are held out. Of each of them some rows are given, all models adapt to
+    these, and all predict the same other rows. The result is a table, paired
+    differences with intervals, a figure, and a verdict in words: whether adapting pays
+    on these data, from how many rows on, and what it takes.
+
+    Parameters
+    ----------
+    estimator : estimator, dict {name: estimator} or list of estimators
+        Meta-learners, or compositions that :func:`skmeta.adapt` takes, unfitted.
+        They are cloned and fitted with metadata routing switched on.
+    X : {array-like, sparse matrix, dataframe} of shape (n_samples, n_features)
+        Rows of all tasks.
+    y : array-like of shape (n_samples,)
+        Their targets.
+    task : array-like of shape (n_samples,)
+        Task of each row.
+    n_support : int or sequence of int, default=(0, 1, 2, 5, 10)
+        Numbers of rows given. A task takes part where it has more rows. The rows given
+        for a small number are among those for a larger one, and the rows to predict are
+        the same for all numbers.
+    scoring : str, callable or None, default=None
+        A scorer of scikit-learn. None is ``"neg_root_mean_squared_error"`` for
+        regressors, ``"neg_log_loss"`` for classifiers, and ``"accuracy"`` where each
+        task has its own classes. A name that starts with ``neg_`` is shown as an error,
+        and differences in per cent of it.
+    cv : int, splitter or None, default=None
+        Splitter of whole tasks, whose ``split(X, y, groups)`` gets ``task`` as groups,
+        and which tests a task at most once. A number is that of the folds of
+        :class:`~sklearn.model_selection.GroupKFold`; None is 5, or the number of tasks
+        if there are fewer.
+    n_repeats : int, default=3
+        Draws of given rows per task.
+    baselines : sequence of str, default=None
+        Which of ``"support mean"``, ``"pooled model"``, ``"pooled + offset"``, ``"own
+        model"``, ``"neighbours"`` and ``"fine-tuned network"``; see Notes. None is all,
+        or those without a pool where each task has its own classes.
+    pooled : estimator or list of estimators, default=None
+        The pooled model; of several, the one that predicts left-out training tasks
+        best. None is a linear model and histogram gradient boosting, and on sparse X
+        the linear model alone.
+    shuffle : bool, default=True
+        Whether given rows are drawn at random. False gives the first rows of a task as
+        they stand, and asks for the later ones, once: for rows in order of time.
+    stratify : bool, default=None
+        Whether given rows take the task's classes in turn. None is True where each task
+        has its own classes and False otherwise.
+    random_state : int, RandomState instance or None, default=0
+        Seed of the draws and the baselines.
+    n_jobs : int, default=None
+        Number of jobs to run in parallel, over folds.
+
+    Returns
+    -------
+    comparison : BaselineComparison
+        Print it, or see its ``verdict``, ``to_frame()`` and ``plot()``.
+
+    Raises
+    ------
+    ValueError
+        If the splitter cuts tasks apart, no task has enough rows, or the estimators are
+        not of one kind.
+
+    See Also
+    --------
+    few_shot_scores : Scores of a fitted meta-learner, task by task.
+
+    Notes
+    -----
+    The baselines see the features that the first estimator's meta-learner sees, behind
+    the steps in front of it, standardised. What they need to know about how far to move
+    is learned on training tasks, for each number of rows:
+
+    * *support mean*: the mean of the given rows, shrunken towards that of all tasks by
+      the variances within and between tasks; class frequencies, shrunken as well.
+    * *pooled model*: one model for all tasks, which does not adapt.
+    * *pooled + offset*: the pooled model and an offset for the task, shrunken.
+    * *own model*: ridge or logistic regression of the given rows alone.
+    * *neighbours*: the mean of the given rows weighted by nearness, mixed with that of
+      all tasks. In classification that is a smooth form of nearest prototypes.
+    * *fine-tuned network*: :class:`~sklearn.neural_network.MLPRegressor` or
+      :class:`~sklearn.neural_network.MLPClassifier` trained on all tasks, and some
+      passes over the given rows.
+
+    That adapting pays "from k rows on" is tested from the largest number of rows
+    downwards, each time at the 2.5 % level, until a test fails; so the chance that it
+    is said in error is 2.5 % for all numbers together. The best baseline is picked on
+    the results, which favours the baselines.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skmeta import EmpiricalBayesRegressor
+    >>> from skmeta.datasets import make_linear_tasks
+    >>> from skmeta.model_selection import compare_baselines
+    >>> tasks = make_linear_tasks(40, n_samples=15, random_state=0)
+    >>> X, y = (np.concatenate(part) for part in zip(*tasks))
+    >>> comparison = compare_baselines(
+    ...     EmpiricalBayesRegressor(random_state=0),
+    ...     X,
+    ...     y,
+    ...     task=np.repeat(np.arange(40), 15),
+    ...     baselines=["pooled model", "pooled + offset", "own model"],
+    ...     n_repeats=1,
+    ... )
+    >>> comparison.advice
+    {'EmpiricalBayesRegressor': 'meta-learn'}
+    """
+    # here, since it takes longer to import than skmeta itself
+    from skmeta import _folds
+
+    estimators = _folds.named(estimator)
+    classification, own_classes = _folds.kind_of(estimators)
+    data = _folds.checked_data(X, y, task, classification)
+    sizes = _folds.checked_sizes(n_support, data, own_classes)
+    names = _folds.checked_baselines(baselines, own_classes)
+    folds, tested = _folds.checked_folds(data, cv, classification, own_classes)
+    if scoring is None:
+        scoring = _folds.default_scoring(classification, own_classes)
+    draws = _folds.draw_rows(
+        data,
+        sizes,
+        n_repeats if shuffle else 1,
+        shuffle=shuffle,
+        stratify=own_classes if stratify is None else stratify,
+        seed=random_state,
+    )
+    scores = _folds.run(
+        estimators,
+        data,
+        folds,
+        draws,
+        sizes,
+        {
+            name: partial(_score, _scorer(model, scoring))
+            for name, model in estimators.items()
+        },
+        {
+            "names": names,
+            "classes": _folds.labels(data, classification, own_classes),
+            "candidates": [pooled] if hasattr(pooled, "fit") else pooled,
+            "seed": check_random_state(random_state).randint(2**31 - 1),
+        },
+        n_jobs,
+    )
+    return BaselineComparison(
+        {name: table[tested] for name, table in scores.items()},
+        list(estimators),
+        sizes,
+        data.ids[tested],
+        scoring if isinstance(scoring, str) else getattr(scoring, "__name__", "score"),
+    )

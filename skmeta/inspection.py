@@ -1,0 +1,555 @@
+"""Figures of how models adapt, and of what they have learned."""
+
+import numpy as np
+from sklearn.utils import check_array, column_or_1d
+from sklearn.utils.validation import check_is_fitted
+
+from skmeta._compositions import meta_learner, transformed_rows
+from skmeta.adaptation import adapt
+
+__all__ = ["AdaptationDisplay", "FewShotCurveDisplay", "PriorDisplay"]
+
+ROWS_GIVEN = "rows of a new task"
+
+
+def _axes(ax, verb):
+    """Axes to draw on, and their figure."""
+    try:
+        import matplotlib.pyplot as plt
+    except ImportError as error:
+        raise ImportError(
+            f"{verb} needs matplotlib: pip install skmeta[plot]."
+        ) from error
+    if ax is None:
+        _, ax = plt.subplots(layout="constrained")
+    return ax, ax.figure
+
+
+# -- score against rows given ---------------------------------------------------------
+
+
+class FewShotCurveDisplay:
+    """Score on new tasks against the number of rows given, with baselines.
+
+    Made by :meth:`from_estimator` or :meth:`from_comparison`.
+
+    Parameters
+    ----------
+    comparison : BaselineComparison
+        Result of :func:`~skmeta.model_selection.compare_baselines`.
+
+    Attributes
+    ----------
+    ax_ : matplotlib Axes
+        The axes.
+    figure_ : matplotlib Figure
+        The figure.
+    lines_ : dict of str to matplotlib Line2D
+        The curve of each model.
+    bands_ : dict of str to matplotlib PolyCollection
+        95 % interval of the mean over tasks, of each meta-learner.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skmeta import EmpiricalBayesRegressor
+    >>> from skmeta.datasets import make_linear_tasks
+    >>> from skmeta.inspection import FewShotCurveDisplay
+    >>> tasks = make_linear_tasks(30, n_samples=12, random_state=0)
+    >>> X, y = (np.concatenate(part) for part in zip(*tasks))
+    >>> display = FewShotCurveDisplay.from_estimator(
+    ...     EmpiricalBayesRegressor(random_state=0),
+    ...     X,
+    ...     y,
+    ...     task=np.repeat(np.arange(30), 12),
+    ...     n_support=(0, 1, 5),
+    ...     baselines=["pooled model", "own model"],
+    ... )
+    >>> list(display.lines_)
+    ['EmpiricalBayesRegressor', 'pooled model', 'own model']
+    """
+
+    def __init__(self, comparison):
+        self.comparison = comparison
+
+    @classmethod
+    def from_estimator(cls, estimator, X, y, *, task, ax=None, **options):
+        """Compare with baselines and plot.
+
+        Parameters
+        ----------
+        estimator : estimator, dict {name: estimator} or list of estimators
+            Unfitted meta-learners, as for
+            :func:`~skmeta.model_selection.compare_baselines`.
+        X : {array-like, sparse matrix, dataframe} of shape (n_samples, n_features)
+            Rows of all tasks.
+        y : array-like of shape (n_samples,)
+            Their targets.
+        task : array-like of shape (n_samples,)
+            Task of each row.
+        ax : matplotlib Axes, default=None
+            Axes to draw on; None makes a figure.
+        **options : dict
+            Further parameters of :func:`~skmeta.model_selection.compare_baselines`.
+
+        Returns
+        -------
+        display : FewShotCurveDisplay
+            The display, plotted.
+        """
+        from skmeta.model_selection import compare_baselines
+
+        comparison = compare_baselines(estimator, X, y, task=task, **options)
+        return cls.from_comparison(comparison, ax=ax)
+
+    @classmethod
+    def from_comparison(cls, comparison, *, ax=None):
+        """Plot a comparison that has been made.
+
+        Parameters
+        ----------
+        comparison : BaselineComparison
+            Result of :func:`~skmeta.model_selection.compare_baselines`.
+        ax : matplotlib Axes, default=None
+            Axes to draw on; None makes a figure.
+
+        Returns
+        -------
+        display : FewShotCurveDisplay
+            The display, plotted.
+        """
+        return cls(comparison).plot(ax=ax)
+
+    def plot(self, ax=None):
+        """Plot the curves.
+
+        Parameters
+        ----------
+        ax : matplotlib Axes, default=None
+            Axes to draw on; None makes a figure.
+
+        Returns
+        -------
+        display : FewShotCurveDisplay
+            The display itself.
+        """
+        self.ax_, self.figure_ = _axes(ax, "FewShotCurveDisplay")
+        found = self.comparison
+        sign = -1 if found.is_error else 1
+        place = np.arange(len(found.n_support))  # 0 has no place on a logarithmic axis
+        self.lines_, self.bands_ = {}, {}
+        styles = ("o-", "o--", "o-.")
+        for name in found.scores:
+            mean = sign * found.mean(name)
+            ours = name in found.meta_learners
+            style = styles[len(self.bands_) % 3] if ours else "s:"
+            look = {"lw": 2.4, "zorder": 3} if ours else {"lw": 1.3, "ms": 4}
+            (line,) = self.ax_.plot(place, mean, style, label=name, **look)
+            self.lines_[name] = line
+            if ours:
+                half = found.half_width(name)
+                self.bands_[name] = self.ax_.fill_between(
+                    place, mean - half, mean + half, color=line.get_color(), alpha=0.15
+                )
+        self.ax_.set_xticks(place, found.n_support)
+        self.ax_.set(xlabel=ROWS_GIVEN, ylabel=f"{found.metric}, mean over tasks")
+        self.ax_.legend()
+        return self
+
+
+# -- one task before and after --------------------------------------------------------
+
+
+class AdaptationDisplay:
+    """Prediction for one task before and after it gives some rows, along one feature.
+
+    Made by :meth:`from_estimator`.
+
+    Parameters
+    ----------
+    grid : ndarray of shape (n_points,)
+        Values of the feature.
+    before, after : ndarray of shape (n_points,)
+        Predictions at these values, of the learned start and after adapting.
+    X_given, y_given : ndarray of shape (n_given,)
+        The feature and the targets of the rows given.
+    X_other, y_other : ndarray of shape (n_other,)
+        Those of the task's other rows.
+    interval : ndarray of shape (n_points, 2) or None
+        Lower and upper ends of the prediction interval after adapting.
+    feature_name : str
+        Label of the axis.
+    target_name : str
+        Label of the other axis.
+
+    Attributes
+    ----------
+    ax_ : matplotlib Axes
+        The axes.
+    figure_ : matplotlib Figure
+        The figure.
+    lines_ : list of matplotlib Line2D
+        The curves before and after.
+    band_ : matplotlib PolyCollection or None
+        The interval.
+
+    Examples
+    --------
+    >>> from skmeta import EmpiricalBayesRegressor
+    >>> from skmeta.datasets import make_linear_tasks
+    >>> from skmeta.inspection import AdaptationDisplay
+    >>> *tasks, (X, y) = make_linear_tasks(30, n_features=1, random_state=0)
+    >>> model = EmpiricalBayesRegressor(random_state=0).meta_fit(tasks)
+    >>> display = AdaptationDisplay.from_estimator(model, X, y, n_support=5)
+    >>> display.X_given.shape, display.X_other.shape
+    ((5,), (15,))
+    """
+
+    def __init__(
+        self,
+        *,
+        grid,
+        before,
+        after,
+        X_given,
+        y_given,
+        X_other,
+        y_other,
+        interval=None,
+        feature_name="feature 0",
+        target_name="prediction",
+    ):
+        self.grid = grid
+        self.before, self.after = before, after
+        self.X_given, self.y_given = X_given, y_given
+        self.X_other, self.y_other = X_other, y_other
+        self.interval = interval
+        self.feature_name = feature_name
+        self.target_name = target_name
+
+    @classmethod
+    def from_estimator(
+        cls,
+        estimator,
+        X,
+        y,
+        *,
+        feature=0,
+        n_support=None,
+        coverage=0.9,
+        grid_resolution=100,
+        x_range=None,
+        ax=None,
+    ):
+        """Adapt to rows of a task and plot.
+
+        Parameters
+        ----------
+        estimator : estimator
+            Meta-trained meta-learner, or a composition that :func:`skmeta.adapt` takes.
+        X : {array-like, dataframe} of shape (n_samples, n_features)
+            Rows of one task, numbers only.
+        y : array-like of shape (n_samples,)
+            Their targets; of a classifier, labels of two classes.
+        feature : int or str, default=0
+            Number or name of the feature to draw along. The others stay at their
+            medians over X.
+        n_support : int, default=None
+            Number of rows to adapt to, from the first; None is all. The others are
+            drawn as hollow points.
+        coverage : float or None, default=0.9
+            Coverage of the interval, where the model gives intervals; None draws none.
+        grid_resolution : int, default=100
+            Number of points along the feature.
+        x_range : tuple (low, high), default=None
+            Range of the feature; None is that of X.
+        ax : matplotlib Axes, default=None
+            Axes to draw on; None makes a figure.
+
+        Returns
+        -------
+        display : AdaptationDisplay
+            The display, plotted.
+        """
+        names = getattr(X, "columns", None)
+        table = check_array(X, dtype=float)
+        column, name = _find_feature(feature, names, table.shape[1])
+        n = len(table) if n_support is None else n_support
+        if not 1 <= n <= len(table):
+            raise ValueError(
+                f"n_support={n_support!r}, but the task has {len(table)} rows: give a "
+                f"number from 1 to {len(table)}, or None for all of them."
+            )
+        low, high = x_range or (table[:, column].min(), table[:, column].max())
+        grid = np.linspace(low, high, grid_resolution)
+        rows = np.tile(np.median(table, axis=0), (grid_resolution, 1))
+        rows[:, column] = grid
+        if names is not None:
+            rows = type(X)(dict(zip(names, rows.T, strict=True)))
+        y = column_or_1d(y)
+        adapted = adapt(estimator, X[:n], y[:n])
+        values, label = _response(adapted)
+        interval = None
+        if coverage is not None and hasattr(adapted, "predict_interval"):
+            interval = adapted.predict_interval(rows, coverage=coverage)
+        elif coverage is not None and _gives_intervals(adapted):
+            inner = meta_learner(adapted, "AdaptationDisplay")
+            interval = inner.predict_interval(
+                transformed_rows(adapted, rows), coverage=coverage
+            )
+        y = _numbers(adapted, y)
+        display = cls(
+            grid=grid,
+            before=values(estimator, rows),
+            after=values(adapted, rows),
+            X_given=table[:n, column],
+            y_given=y[:n],
+            X_other=table[n:, column],
+            y_other=y[n:],
+            interval=interval,
+            feature_name=name,
+            target_name=label,
+        )
+        return display.plot(ax=ax)
+
+    def plot(self, ax=None):
+        """Plot the curves and the task's rows.
+
+        Parameters
+        ----------
+        ax : matplotlib Axes, default=None
+            Axes to draw on; None makes a figure.
+
+        Returns
+        -------
+        display : AdaptationDisplay
+            The display itself.
+        """
+        self.ax_, self.figure_ = _axes(ax, "AdaptationDisplay")
+        n = len(self.X_given)
+        (before,) = self.ax_.plot(
+            self.grid, self.before, "--", color="0.55", label="before"
+        )
+        rows = "1 row" if n == 1 else f"{n} rows"
+        (after,) = self.ax_.plot(
+            self.grid, self.after, color="C0", lw=2, label=f"after {rows}"
+        )
+        self.lines_, self.band_ = [before, after], None
+        if self.interval is not None:
+            self.band_ = self.ax_.fill_between(
+                self.grid, *self.interval.T, color="C0", alpha=0.15, label="interval"
+            )
+        self.ax_.plot(
+            self.X_other, self.y_other, "o", mfc="none", mec="0.4", ms=4, label="others"
+        )
+        self.ax_.plot(self.X_given, self.y_given, "o", color="C3", label="given")
+        self.ax_.set(xlabel=self.feature_name, ylabel=self.target_name)
+        self.ax_.legend()
+        return self
+
+
+def _find_feature(feature, names, n_features):
+    """Number and label of a feature."""
+    if isinstance(feature, str):
+        if names is None or feature not in list(names):
+            known = "X has no column names" if names is None else f"X has {list(names)}"
+            raise ValueError(f"feature={feature!r}, but {known}.")
+        return list(names).index(feature), feature
+    if not 0 <= feature < n_features:
+        raise ValueError(
+            f"feature={feature!r}, but X has {n_features} features: give a number from "
+            f"0 to {n_features - 1}, or a column's name."
+        )
+    return feature, f"feature {feature}" if names is None else str(names[feature])
+
+
+def _response(adapted):
+    """Function (model, X) of what to draw, and its label."""
+    if not hasattr(adapted, "predict_proba"):
+        return lambda model, X: np.asarray(model.predict(X)).ravel(), "prediction"
+    if len(adapted.classes_) != 2:
+        raise ValueError(
+            f"AdaptationDisplay draws the probability of one of two classes; there are "
+            f"{len(adapted.classes_)}."
+        )
+    label = f"probability of {adapted.classes_[1]}"
+    return lambda model, X: model.predict_proba(X)[:, 1], label
+
+
+def _gives_intervals(adapted):
+    """Whether a composition ends in a model with intervals, in the same units of y."""
+    from sklearn.pipeline import Pipeline
+
+    return isinstance(adapted, Pipeline) and hasattr(adapted[-1], "predict_interval")
+
+
+def _numbers(adapted, y):
+    """Targets, or 1 for labels of the second class."""
+    if hasattr(adapted, "classes_"):
+        return (y == adapted.classes_[1]).astype(float)
+    return y.astype(float)
+
+
+# -- what was learned -----------------------------------------------------------------
+
+
+class PriorDisplay:
+    """The learned prior: coefficients of a new task, and how far they may differ.
+
+    Made by :meth:`from_estimator`.
+
+    Parameters
+    ----------
+    coefficients : ndarray of shape (n_outputs, n_features)
+        Expected coefficients, with ``scaled`` per standard deviation of the feature.
+    spread : ndarray of shape (n_outputs, n_features)
+        Standard deviation between tasks, of each.
+    feature_names : list of str
+        Names of the features.
+    output_names : list of str
+        Names of the outputs: of classes, or of y.
+    scaled : bool
+        Whether coefficients are per standard deviation of the feature.
+
+    Attributes
+    ----------
+    ax_ : matplotlib Axes
+        The axes.
+    figure_ : matplotlib Figure
+        The figure.
+    errorbars_ : list of matplotlib ErrorbarContainer
+        The points and bars of each output.
+
+    Examples
+    --------
+    >>> from skmeta import EmpiricalBayesRegressor
+    >>> from skmeta.datasets import make_linear_tasks
+    >>> from skmeta.inspection import PriorDisplay
+    >>> tasks = make_linear_tasks(200, spread=[0, 0, 1, 1, 2], random_state=0)
+    >>> model = EmpiricalBayesRegressor(random_state=0).meta_fit(tasks)
+    >>> PriorDisplay.from_estimator(model, scaled=False).spread.round()
+    array([[0., 0., 1., 1., 2.]])
+    """
+
+    def __init__(
+        self, *, coefficients, spread, feature_names, output_names, scaled=True
+    ):
+        self.coefficients, self.spread = coefficients, spread
+        self.feature_names, self.output_names = feature_names, output_names
+        self.scaled = scaled
+
+    @classmethod
+    def from_estimator(cls, estimator, *, scaled=True, feature_names=None, ax=None):
+        """Plot the prior of a meta-trained empirical Bayes model.
+
+        Parameters
+        ----------
+        estimator : estimator
+            :class:`~skmeta.EmpiricalBayesRegressor`,
+            :class:`~skmeta.EmpiricalBayesClassifier`, or a composition that holds one.
+        scaled : bool, default=True
+            Whether to show coefficients per standard deviation of a feature, so that
+            they can be compared; False shows them in your units.
+        feature_names : sequence of str, default=None
+            Names; None takes those seen in meta-training.
+        ax : matplotlib Axes, default=None
+            Axes to draw on; None makes a figure.
+
+        Returns
+        -------
+        display : PriorDisplay
+            The display, plotted.
+
+        Raises
+        ------
+        TypeError
+            If the model has learned no prior distribution of linear coefficients.
+        """
+        model = meta_learner(estimator, "PriorDisplay")
+        coefficients, spread, unit, outputs = _learned_prior(model)
+        if scaled:
+            coefficients, spread = coefficients * unit, spread * unit
+        if feature_names is None:
+            feature_names = _feature_names(estimator, model)
+        if len(feature_names) != coefficients.shape[1]:
+            raise ValueError(
+                f"feature_names has {len(feature_names)} names, but the model has "
+                f"{coefficients.shape[1]} features."
+            )
+        return cls(
+            coefficients=coefficients,
+            spread=spread,
+            feature_names=list(feature_names),
+            output_names=outputs,
+            scaled=scaled,
+        ).plot(ax=ax)
+
+    def plot(self, ax=None):
+        """Plot coefficients as points, and the spread between tasks as bars.
+
+        Parameters
+        ----------
+        ax : matplotlib Axes, default=None
+            Axes to draw on; None makes a figure.
+
+        Returns
+        -------
+        display : PriorDisplay
+            The display itself.
+        """
+        self.ax_, self.figure_ = _axes(ax, "PriorDisplay")
+        n_outputs, n_features = self.coefficients.shape
+        shift = 0.6 / n_outputs * (np.arange(n_outputs) - (n_outputs - 1) / 2)
+        self.errorbars_ = []
+        for output, name in enumerate(self.output_names):
+            # 1.64 deviations on either side hold 90 % of the tasks
+            bars = self.ax_.errorbar(
+                self.coefficients[output],
+                np.arange(n_features) + shift[output],
+                xerr=1.645 * self.spread[output],
+                fmt="o",
+                lw=5 / np.sqrt(n_outputs),
+                ecolor=f"C{output}",
+                color=f"C{output}",
+                mec="white",
+                label=name,
+                alpha=0.9,
+            )
+            self.errorbars_.append(bars)
+        self.ax_.axvline(0, color="0.7", lw=1, zorder=0)
+        self.ax_.set_yticks(np.arange(n_features), self.feature_names)
+        self.ax_.set_ylim(n_features - 0.5, -0.5)
+        unit = " per standard deviation" if self.scaled else ""
+        self.ax_.set(
+            xlabel=f"coefficient{unit}: a new task's expectation, and 90 % of tasks"
+        )
+        if n_outputs > 1:
+            self.ax_.legend()
+        return self
+
+
+def _learned_prior(model):
+    """Slopes, deviations between tasks, scales of X, and names of the outputs."""
+    if not hasattr(model, "_prior_summary"):
+        raise TypeError(
+            f"{type(model).__name__} learns where a task starts, but no distribution "
+            "of its coefficients. PriorDisplay takes an EmpiricalBayesRegressor or "
+            "EmpiricalBayesClassifier."
+        )
+    check_is_fitted(model)
+    return model._prior_summary()
+
+
+def _feature_names(estimator, model):
+    """Names of the meta-learner's features, as far as they are known."""
+    n = model.n_features_in_
+    if hasattr(model, "feature_names_in_"):
+        return list(model.feature_names_in_)
+    if hasattr(estimator, "steps") and len(estimator.steps) > 1:
+        try:
+            names = list(estimator[:-1].get_feature_names_out())
+        except (AttributeError, ValueError):  # a step that gives no names
+            names = []
+        if len(names) == n:
+            return names
+    return [f"x{i}" for i in range(n)]

@@ -1,0 +1,354 @@
+"""compare_baselines: the same rows for all, baselines as defined, verdicts as found."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import sparse
+from scipy.stats import ttest_rel
+from sklearn.base import clone
+from sklearn.linear_model import LinearRegression, LogisticRegression, Ridge
+from sklearn.model_selection import GroupKFold, PredefinedSplit
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import OneHotEncoder, StandardScaler
+
+from skmeta import (
+    EmpiricalBayesClassifier,
+    EmpiricalBayesRegressor,
+    PrototypicalClassifier,
+    adapt,
+)
+from skmeta._baselines import logit_offset, variance_ratio
+from skmeta._comparison import BaselineComparison
+from skmeta.datasets import make_episodes, make_linear_tasks
+from skmeta.model_selection import compare_baselines
+
+MODEL = EmpiricalBayesRegressor(random_state=0)
+QUICK = ["support mean", "pooled model", "pooled + offset", "own model", "neighbours"]
+
+
+def flat(tasks):
+    X, y = (np.concatenate(part) for part in zip(*tasks, strict=True))
+    return X, y, np.repeat(np.arange(len(tasks)), [len(y) for _, y in tasks])
+
+
+def offset_tasks(n_tasks=40, n_rows=16, spread=2.0, seed=0):
+    """Tasks that differ by an offset only."""
+    rng = np.random.default_rng(seed)
+    tasks = []
+    for _ in range(n_tasks):
+        X = rng.normal(size=(n_rows, 3))
+        y = X @ [1.0, -1.0, 0.5] + spread * rng.normal() + rng.normal(size=n_rows)
+        tasks.append((X, y))
+    return flat(tasks)
+
+
+def compare(data, model=MODEL, **options):
+    X, y, task = data
+    options = {"baselines": QUICK, "n_repeats": 1} | options
+    return compare_baselines(model, X, y, task=task, **options)
+
+
+# -- verdicts -------------------------------------------------------------------------
+
+
+def test_meta_learning_is_advised_where_slopes_differ():
+    found = compare(flat(make_linear_tasks(40, 16, spread=1.0, random_state=0)))
+    assert found.advice == {"EmpiricalBayesRegressor": "meta-learn"}
+    assert "adapting pays from 1 row on" in found.verdict
+
+
+def test_an_offset_is_advised_where_tasks_differ_by_an_offset():
+    found = compare(offset_tasks())
+    assert found.advice == {"EmpiricalBayesRegressor": "offset"}
+
+
+def test_a_pooled_model_is_advised_where_tasks_do_not_differ():
+    found = compare(offset_tasks(spread=0.0))
+    assert found.advice == {"EmpiricalBayesRegressor": "pooled"}
+    assert "Do not meta-learn here" in found.verdict
+
+
+def test_another_baseline_is_advised_where_it_is_better():
+    rng = np.random.default_rng(0)
+    scores = {
+        "ours": rng.normal(1.0, 0.1, size=(30, 2)),
+        "pooled model": rng.normal(0.0, 0.1, size=(30, 2)),
+        "pooled + offset": rng.normal(0.1, 0.1, size=(30, 2)),
+        "own model": rng.normal(2.0, 0.1, size=(30, 2)),
+    }
+    found = BaselineComparison(scores, ["ours"], [1, 5], np.arange(30), "r2")
+    assert found.advice == {"ours": "baseline"}
+    assert "own model is better still" in found.verdict
+
+
+def test_a_gain_that_does_not_last_is_no_gain():
+    """Pays "from k rows on" means at all larger numbers as well."""
+    rng = np.random.default_rng(0)
+    noise = rng.normal(size=(30, 3))
+    scores = {"ours": noise + [1.0, 1.0, -1.0], "pooled model": noise * 0.9}
+    found = BaselineComparison(scores, ["ours"], [1, 2, 5], np.arange(30), "r2")
+    assert found.advice == {"ours": "pooled"}
+
+
+def test_few_tasks_are_too_few_to_tell():
+    found = compare(flat(make_linear_tasks(4, 16, random_state=0)))
+    assert found.advice == {"EmpiricalBayesRegressor": "unclear"}
+
+
+def test_false_advice_is_rare_where_nothing_differs():
+    """At the 2.5 % level, 40 sets of noise seldom get more than four false claims."""
+    rng = np.random.default_rng(0)
+    wrong = 0
+    for _ in range(40):
+        scores = {"ours": rng.normal(size=(30, 4)), "pooled model": np.zeros((30, 4))}
+        found = BaselineComparison(scores, ["ours"], [1, 2, 5, 9], np.arange(30), "r2")
+        wrong += found.advice["ours"] != "pooled"
+    assert wrong <= 4
+
+
+# -- scores against a plain loop ------------------------------------------------------
+
+
+def test_scores_are_those_of_a_plain_loop_over_folds_tasks_and_sizes():
+    X, y, task = data = flat(make_linear_tasks(9, 8, random_state=0))
+    sizes = (0, 2, 5)
+    found = compare(data, n_support=sizes, cv=3, shuffle=False)
+    expected = np.zeros((9, 3))
+    for train, test in GroupKFold(3).split(X, y, task):
+        model = clone(MODEL).fit(X[train], y[train], task=task[train])
+        for t in np.unique(task[test]):
+            rows = np.flatnonzero(task == t)
+            for column, k in enumerate(sizes):
+                given, asked = rows[:k], rows[5:]
+                one = model.adapt(X[given], y[given]) if k else model
+                error = y[asked] - one.predict(X[asked])
+                expected[t, column] = -np.sqrt(np.mean(error**2))
+    assert found.scores["EmpiricalBayesRegressor"] == pytest.approx(expected)
+
+
+def test_a_given_pooled_model_is_scikit_learns_own():
+    X, y, task = data = flat(make_linear_tasks(9, 8, random_state=0))
+    found = compare(
+        data, n_support=(0, 4), cv=3, shuffle=False, pooled=LinearRegression()
+    )
+    for train, test in GroupKFold(3).split(X, y, task):
+        model = LinearRegression().fit(X[train], y[train])
+        for t in np.unique(task[test]):
+            asked = np.flatnonzero(task == t)[4:]
+            error = y[asked] - model.predict(X[asked])
+            expected = -np.sqrt(np.mean(error**2))
+            assert found.scores["pooled model"][t] == pytest.approx(expected)
+
+
+def test_with_all_rows_of_one_task_the_own_model_is_ridge():
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(30, 30, 2))
+    y = X @ [1.0, 2.0] + 0.01 * rng.normal(size=(30, 30))
+    data = flat(list(zip(X, y, strict=True)))
+    found = compare(data, n_support=20, baselines=["own model"])
+    own = found.scores["own model"]
+    assert own.shape == (30, 1)
+    assert np.abs(own).max() < 0.05
+
+
+def test_variance_ratio_is_that_of_the_model_it_estimates():
+    rng = np.random.default_rng(0)
+    errors = [rng.normal() * 2 + 3 * rng.normal(size=50) for _ in range(2000)]
+    assert variance_ratio(errors) == pytest.approx(9 / 4, rel=0.1)
+
+
+def test_logit_offset_is_a_penalised_logistic_intercept():
+    rng = np.random.default_rng(0)
+    margin = rng.normal(size=60)
+    y = (rng.random(60) < 0.8).astype(int)
+    raw = np.column_stack([np.zeros(60), margin])
+    offset = logit_offset(raw, np.eye(2)[y], penalty=0.5)
+    # two offsets with penalty c each are one of their difference with penalty c / 2
+    grid = np.linspace(-3, 3, 60001)
+    p = 1 / (1 + np.exp(-(margin[:, None] + grid)))
+    loss = -np.log(np.where(y[:, None] == 1, p, 1 - p)).sum(axis=0) + grid**2 / 8
+    assert offset[1] - offset[0] == pytest.approx(grid[loss.argmin()], abs=2e-4)
+
+
+def test_differences_are_paired_and_their_intervals_are_those_of_a_t_test():
+    found = compare(flat(make_linear_tasks(20, 14, random_state=0)))
+    mean, half = found.difference("EmpiricalBayesRegressor", "pooled model")
+    a, b = found.scores["EmpiricalBayesRegressor"], found.scores["pooled model"]
+    for column in range(1, len(found.n_support)):
+        test = ttest_rel(a[:, column], b[:, column]).confidence_interval(0.95)
+        assert mean[column] - half[column] == pytest.approx(test.low)
+        assert mean[column] + half[column] == pytest.approx(test.high)
+
+
+def test_a_task_takes_part_for_the_numbers_of_rows_that_it_can_give():
+    X, y, task = flat(make_linear_tasks(12, 12, random_state=0))
+    keep = (task > 0) | (np.arange(len(y)) < 4)  # the first task has four rows
+    found = compare((X[keep], y[keep], task[keep]))
+    missing = np.isnan(found.scores["EmpiricalBayesRegressor"])
+    assert missing[0].tolist() == [False, False, False, True, True]
+    assert not missing[1:].any()
+
+
+def test_the_result_does_not_depend_on_jobs():
+    data = flat(make_linear_tasks(10, 12, random_state=0))
+    one, two = (compare(data, n_jobs=n, n_repeats=2) for n in (None, 2))
+    for name, scores in one.scores.items():
+        np.testing.assert_array_equal(scores, two.scores[name])
+
+
+# -- kinds of data and models ---------------------------------------------------------
+
+
+def test_all_baselines_run_on_classification_and_know_the_classes():
+    data = flat(make_linear_tasks(20, 14, kind="classification", random_state=0))
+    labels = np.array(["no", "yes"])[data[1]]
+    found = compare_baselines(
+        EmpiricalBayesClassifier(random_state=0),
+        data[0],
+        labels,
+        task=data[2],
+        n_support=(0, 1, 5),
+        n_repeats=1,
+    )
+    assert found.scoring == "neg_log_loss"
+    assert found.baselines == [*QUICK, "fine-tuned network"]
+    for scores in found.scores.values():
+        assert np.isfinite(scores).all()
+    # of tasks that differ this much, no baseline gets worse by being given rows
+    assert found.mean("pooled + offset")[-1] > found.mean("pooled + offset")[0] - 0.05
+
+
+def test_three_classes_and_sparse_features():
+    rng = np.random.default_rng(0)
+    X = sparse.random(240, 30, density=0.2, random_state=0, format="csr")
+    y = rng.integers(0, 3, size=240)
+    task = np.repeat(np.arange(20), 12)
+    found = compare_baselines(
+        EmpiricalBayesClassifier(prior="intercept", random_state=0),
+        X,
+        y,
+        task=task,
+        n_support=(0, 4),
+        n_repeats=1,
+        pooled=LogisticRegression(),
+    )
+    assert all(np.isfinite(scores).all() for scores in found.scores.values())
+
+
+def test_tasks_with_classes_of_their_own():
+    rng = np.random.default_rng(0)
+    centres = 3 * rng.normal(size=(30, 5))
+    y = np.repeat(np.arange(30), 20)
+    X = centres[y] + rng.normal(size=(600, 5))
+    data = flat(make_episodes(X, y, 30, n_way=3, n_shots=1, n_queries=7))
+    model = PrototypicalClassifier(max_iter=20, random_state=0)
+    found = compare(data, model, n_support=(3, 9), baselines=None)
+    assert found.scoring == "accuracy"
+    assert found.baselines == ["support mean", "own model", "neighbours"]
+    assert found.mean("own model")[1] > 0.6 > found.mean("support mean")[1]
+    with pytest.raises(ValueError, match="each must be given a row"):
+        compare(data, model, n_support=(1, 3), baselines=None)
+
+
+def test_pipelines_on_frames_share_their_preprocessing_with_the_baselines():
+    rng = np.random.default_rng(0)
+    frame = pd.DataFrame({"kind": rng.choice(list("abc"), size=200)})
+    effect = frame["kind"].map({"a": 0.0, "b": 5.0, "c": 10.0})
+    y = effect + 0.1 * rng.normal(size=200)
+    pipe = make_pipeline(OneHotEncoder(sparse_output=False), MODEL)
+    found = compare((frame, y, np.repeat(np.arange(10), 20)), pipe)
+    assert next(iter(found.scores)) == "EmpiricalBayesRegressor"
+    assert found.mean("pooled model")[0] > -0.5
+
+
+def test_several_estimators_each_get_a_verdict():
+    data = flat(make_linear_tasks(12, 14, random_state=0))
+    intercept = clone(MODEL).set_params(prior="intercept")
+    found = compare(data, {"full": MODEL, "intercept": intercept})
+    assert found.meta_learners == list(found.advice) == ["full", "intercept"]
+    again = compare(data, [MODEL, make_pipeline(StandardScaler(), intercept)])
+    assert again.meta_learners == [
+        "EmpiricalBayesRegressor",
+        "EmpiricalBayesRegressor 2",
+    ]
+
+
+def test_the_estimator_is_left_unfitted():
+    model = clone(MODEL)
+    compare(flat(make_linear_tasks(10, 12, random_state=0)), model)
+    assert not hasattr(model, "n_tasks_")
+    with pytest.raises(ValueError, match="not fitted"):
+        adapt(model, np.ones((2, 5)), np.ones(2))
+
+
+# -- ways to see it -------------------------------------------------------------------
+
+
+def test_table_frame_and_html_show_the_same_numbers():
+    found = compare(flat(make_linear_tasks(10, 12, random_state=0)))
+    text, html, frame = str(found), found._repr_html_(), found.to_frame()
+    assert len(frame) == len(found.scores) * len(found.n_support)
+    own = frame[(frame["model"] == "own model") & (frame["n_support"] == 5)].iloc[0]
+    assert own["n_tasks"] == 10
+    assert own["score"] == found.mean("own model")[3]
+    assert own["lower"] < own["difference"] < own["upper"]
+    shown = f"{-own['score']:.4g}"
+    assert shown in text
+    assert shown in html
+    assert found.verdict in text
+    assert "Root mean squared error on 10 tasks" in html
+    assert "print it" in repr(found)
+
+
+def test_names_are_escaped_in_html():
+    data = flat(make_linear_tasks(10, 12, random_state=0))
+    assert "<b>" not in compare(data, {"<b>": MODEL})._repr_html_()
+
+
+def test_scores_that_are_no_errors_are_shown_as_they_are():
+    found = compare(flat(make_linear_tasks(10, 12, random_state=0)), scoring="r2")
+    assert "R2 on 10 tasks (more is better)" in str(found)
+
+
+# -- held wrong -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "options, message",
+    [
+        (
+            {"cv": PredefinedSplit(np.arange(120) % 3)},
+            "puts rows of task 0 into training and test",
+        ),
+        ({"n_support": (12, 20)}, "No task has more than 12 rows"),
+        ({"n_support": (0.5,)}, "whole numbers"),
+        ({"baselines": ["magic"]}, "'magic' is not one of 'support mean'"),
+    ],
+)
+def test_errors_name_the_value_and_the_remedy(options, message):
+    with pytest.raises(ValueError, match=message):
+        compare(flat(make_linear_tasks(10, 12, random_state=0)), **options)
+
+
+def test_one_task_cannot_be_compared():
+    X, y, task = flat(make_linear_tasks(1, 30, random_state=0))
+    with pytest.raises(ValueError, match="There is one task"):
+        compare((X, y, task))
+
+
+def test_something_without_a_meta_learner_is_refused():
+    with pytest.raises(TypeError, match="no meta-learner in Ridge"):
+        compare(flat(make_linear_tasks(10, 12, random_state=0)), Ridge())
+
+
+def test_a_regressor_and_a_classifier_are_not_compared():
+    models = {"a": MODEL, "b": EmpiricalBayesClassifier()}
+    with pytest.raises(ValueError, match="of one kind"):
+        compare(flat(make_linear_tasks(10, 12, random_state=0)), models)
+
+
+def test_a_class_that_only_test_tasks_have_is_refused():
+    X, y, task = flat(make_linear_tasks(10, 12, kind="classification", random_state=0))
+    y[task == 3] = 2
+    with pytest.raises(ValueError, match="Class 2 is in the test tasks of fold"):
+        compare((X, y, task), EmpiricalBayesClassifier())
