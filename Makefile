@@ -5,6 +5,7 @@ PYTHON ?= python3
 VENV ?= .venv
 VENV_OLDEST ?= .venv-oldest
 DIST ?= dist
+HTML ?= docs/_build/html
 PYTEST_ARGS ?=
 
 BIN = $(VENV)/bin
@@ -85,6 +86,16 @@ test-wheel: dist  ## all tests on the built wheel, in an environment of its own
 	OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 "$$tmp/venv/bin/python" -m pytest \
 	    $(ALL_CORES) -p no:cacheprovider $(PYTEST_ARGS) tests "$$package"
 
+## Documentation
+
+# Runs every example. The doctests of the pages are tests: `make test` runs them, and so
+# does this, so that no block of code goes unrun.
+.PHONY: docs
+docs: $(VENV)/.has-docs $(VENV)/.has-test  ## build the site in docs/_build/html, and check it
+	OMP_NUM_THREADS=1 $(BIN)/sphinx-build -W --keep-going -q docs $(HTML)
+	$(BIN)/python docs/check_links.py $(HTML)
+	$(PYTEST) $(ALL_CORES) -q docs
+
 ## Other
 
 .PHONY: format
@@ -106,6 +117,7 @@ manifest: $(VENV)/.has-dev  ## compare the sdist with the files that git tracks
 .PHONY: clean
 clean:  ## remove environments, builds and caches
 	rm -rf $(VENV) $(VENV_OLDEST) $(DIST) build skmeta.egg-info
+	rm -rf docs/_build docs/auto_examples docs/generated
 	rm -rf .pytest_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -prune -exec rm -rf {} +
 

@@ -1,8 +1,9 @@
-"""Write the page of speed, `docs/speed.rst`, from the results of the benchmarks.
+"""Write the results of benchmarks into the documentation.
 
     python benchmarks/report.py [--check]
 
-``--check`` writes nothing, and fails if the page is not what the results say.
+The page `docs/speed.rst`, and the table of verdicts in `docs/does_it_pay.rst`.
+``--check`` writes nothing, and fails if a page is not what the results say.
 """
 
 import argparse
@@ -11,7 +12,9 @@ import sys
 from pathlib import Path
 
 HERE = Path(__file__).parent
-PAGE = HERE.parent / "docs" / "speed.rst"
+DOCS = HERE.parent / "docs"
+BEGIN = ".. Written by benchmarks/report.py:"
+END = ".. End of what benchmarks/report.py writes."
 OTHERS = {
     "PyTorch loop": "PyTorch loop",
     "torch.func.vmap": "``torch.func.vmap``",
@@ -191,7 +194,7 @@ def growth_table(growth):
     return table(header, rows)
 
 
-def page():
+def speed_page():
     speed = json.loads((HERE / "results" / "speed.json").read_text())
     scaling = json.loads((HERE / "results" / "scaling.json").read_text())
     machine, results = dict(speed["machine"]), speed["results"]
@@ -209,13 +212,35 @@ def page():
     )
 
 
+def verdict_table():
+    results = json.loads((HERE / "results" / "does_it_pay.json").read_text())
+    rows = []
+    for name, result in results.items():
+        model, _, verdict = result["verdict"].partition(": ")
+        rows.append(
+            [f"``{name}``", result["n_tasks"], f"``{result['advice']}``: {verdict}"]
+        )
+    return table(["set", "tasks", "verdict"], rows)
+
+
+def does_it_pay_page():
+    """The page as it stands, with the table between its marks made afresh."""
+    page = (DOCS / "does_it_pay.rst").read_text()
+    before, _, rest = page.partition(BEGIN)
+    _, _, after = rest.partition(END)
+    return f"{before}{BEGIN}\n\n{verdict_table()}\n\n{END}{after}"
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--check", action="store_true", help="only compare")
-    if not parser.parse_args().check:
-        PAGE.write_text(page())
-    elif PAGE.read_text() != page():
-        sys.exit("docs/speed.rst is not up to date: python benchmarks/report.py")
+    only_check = parser.parse_args().check
+    pages = {"speed.rst": speed_page(), "does_it_pay.rst": does_it_pay_page()}
+    for name, text in pages.items():
+        if not only_check:
+            (DOCS / name).write_text(text)
+        elif (DOCS / name).read_text() != text:
+            sys.exit(f"docs/{name} is not up to date: python benchmarks/report.py")
 
 
 if __name__ == "__main__":

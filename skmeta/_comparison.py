@@ -402,9 +402,10 @@ class _Verdict:
         place = self.last
         mean, half = self.comparison.difference(better, worse)
         reference = self.comparison.mean(worse)[place]
-        amount = self.comparison._amount(mean[place], half[place], reference)
+        amount = self.comparison._amount(abs(mean[place]), half[place], reference)
+        word = "better" if mean[place] >= 0 else "worse"
         k = _rows(self.comparison.n_support[place])
-        return f"after {k} better by {amount} than {_THE.get(worse, worse)}"
+        return f"after {k} {word} by {amount} than {_THE.get(worse, worse)}"
 
     def _share_of_offset(self):
         """Part of the gain over the pooled model that an offset per task has too."""

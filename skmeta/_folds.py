@@ -176,7 +176,7 @@ def checked_folds(data, cv, classification, own_classes):
                 raise ValueError(
                     f"Class {show(missing[0])} is in the test tasks of fold {number} "
                     "and in no training task, so no model can know it. Use fewer "
-                    "folds, or merge rare classes; if each task has classes of its own, "
+                    "folds, or merge rare classes. If tasks have classes of their own, "
                     "set task_classes='own'."
                 )
         tested[np.unique(data.codes[test])] += 1

@@ -503,8 +503,7 @@ class EmpiricalBayesRegressor(
 
     Parameters
     ----------
-    prior : {"auto", "intercept", "isotropic", "diagonal", "low_rank", "full"}, \
-            default="auto"
+    prior : {"auto", "intercept", "isotropic", "diagonal", "low_rank", "full"}, default="auto"
         What differs between tasks, as the structure of the prior's covariance.
         "intercept": only the offset; the slopes are pooled. "isotropic": all slopes
         equally, and the offset. "diagonal": each coefficient by an amount of its own.
@@ -608,7 +607,7 @@ class EmpiricalBayesRegressor(
         Rows that the model is adapted to.
     n_features_in_ : int
         Number of features.
-    feature_names_in_ : ndarray of shape (n_features_in_,)
+    feature_names_in_ : ndarray of shape (``n_features_in_``,)
         Names of the features, where fit has seen names.
 
     See Also
@@ -677,7 +676,7 @@ class EmpiricalBayesRegressor(
     >>> mean, deviation = adapted.predict(X[5:], return_std=True)
     >>> low, high = adapted.predict_interval(X[5:], coverage=0.9).T
     >>> rows = model.suggest_queries(X, 3)  # which three to ask about first
-    """
+    """  # noqa: E501 (a type takes one line)
 
     __metadata_request__predict = {"return_std": True}
 
@@ -891,8 +890,7 @@ class EmpiricalBayesClassifier(
 
     Parameters
     ----------
-    prior : {"auto", "intercept", "isotropic", "diagonal", "low_rank", "full"}, \
-            default="auto"
+    prior : {"auto", "intercept", "isotropic", "diagonal", "low_rank", "full"}, default="auto"
         What differs between tasks, as the structure of the prior's covariance.
         "intercept": only the offsets, of each class by an amount of its own; the slopes
         are pooled. "isotropic": all slopes equally, and the offsets. "diagonal": the
@@ -995,7 +993,7 @@ class EmpiricalBayesClassifier(
         Rows that the model is adapted to.
     n_features_in_ : int
         Number of features.
-    feature_names_in_ : ndarray of shape (n_features_in_,)
+    feature_names_in_ : ndarray of shape (``n_features_in_``,)
         Names of the features, where fit has seen names.
 
     See Also
@@ -1058,7 +1056,7 @@ class EmpiricalBayesClassifier(
     >>> adapted = model.adapt(X[:10], y[:10])
     >>> adapted.predict_proba(X[10:]).shape
     (10, 2)
-    """
+    """  # noqa: E501 (a type takes one line)
 
     task_classes = "shared"
 

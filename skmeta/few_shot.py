@@ -165,7 +165,7 @@ class FewShotRegressor(RegressorMixin, BaseFewShot):
         The adapted copy.
     n_features_in_ : int
         Number of features.
-    feature_names_in_ : ndarray of shape (n_features_in_,)
+    feature_names_in_ : ndarray of shape (``n_features_in_``,)
         Names of the features, where `fit` has seen names.
 
     See Also
@@ -218,7 +218,7 @@ class FewShotClassifier(ClassifierMixin, BaseFewShot):
         The labels.
     n_features_in_ : int
         Number of features.
-    feature_names_in_ : ndarray of shape (n_features_in_,)
+    feature_names_in_ : ndarray of shape (``n_features_in_``,)
         Names of the features, where `fit` has seen names.
 
     See Also

@@ -96,7 +96,7 @@ class PrototypicalClassifier(
         Rows that the model is adapted to.
     n_features_in_ : int
         Number of features.
-    feature_names_in_ : ndarray of shape (n_features_in_,)
+    feature_names_in_ : ndarray of shape (``n_features_in_``,)
         Names of the features, where fit has seen names.
 
     See Also

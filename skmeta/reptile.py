@@ -648,7 +648,7 @@ class ReptileRegressor(
         With ``adapt_steps="auto"``: numbers of rows, and the steps to take for them.
     n_features_in_ : int
         Number of features.
-    feature_names_in_ : ndarray of shape (n_features_in_,)
+    feature_names_in_ : ndarray of shape (``n_features_in_``,)
         Names of the features, where fit has seen names.
 
     See Also
@@ -905,7 +905,7 @@ class ReptileClassifier(
         With ``adapt_steps="auto"``: numbers of rows, and the steps to take for them.
     n_features_in_ : int
         Number of features.
-    feature_names_in_ : ndarray of shape (n_features_in_,)
+    feature_names_in_ : ndarray of shape (``n_features_in_``,)
         Names of the features, where fit has seen names.
 
     See Also
