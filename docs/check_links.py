@@ -40,12 +40,15 @@ def broken_links(root):
             parts = urlsplit(address)
             if parts.scheme or parts.netloc:
                 continue
-            target = (path.parent / unquote(parts.path)).resolve() if parts.path else path
+            target = (path.parent / unquote(parts.path or path.name)).resolve()
             if target.is_dir():
                 target /= "index.html"
+            anchors = (
+                pages[target].anchors if target in pages else {unquote(parts.fragment)}
+            )
             if not target.is_file():
                 yield f"{path.relative_to(root)}: {address}: no such file"
-            elif target in pages and unquote(parts.fragment) not in pages[target].anchors:
+            elif unquote(parts.fragment) not in anchors:
                 yield f"{path.relative_to(root)}: {address}: no such anchor"
 
 
