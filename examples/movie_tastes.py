@@ -61,9 +61,8 @@ X["seen by others"] = np.log1p(totals[:, 1])
 
 model = EmpiricalBayesRegressor("full", random_state=SEED)
 model.fit(X.iloc[known], y[known], task=viewer.iloc[known])
-print(
-    f"{X.shape[1]} features; noise of one answer: {model.noise_variance_**0.5:.2f} stars"
-)
+noise = np.sqrt(model.noise_variance_)
+print(f"{X.shape[1]} features; deviation of one answer: {noise:.2f} stars")
 
 # %%
 # New viewers
@@ -103,7 +102,7 @@ scores = pd.DataFrame(rows, columns=["way", "answers", "viewer", "error"])
 scores = scores.pivot_table("error", index=["answers", "viewer"], columns="way")[
     [*ways]
 ]
-table = scores.groupby("answers").mean()
+table = scores.groupby("answers").mean()[[*ways]]
 print(f"RMSE in stars on other films, mean over {len(scores.loc[1])} new viewers")
 print(table.round(3).to_string())
 
@@ -119,16 +118,16 @@ for n in (1, 3, 5, 12):
     print(f"after {n:2} answers, suggested is better by {' and '.join(text)}")
 
 # %%
-# The films that everybody has seen are what sign-up pages show, and everybody likes them
-# alike: their answers say the least, which is more than chance for the first answer or
-# two. Films drawn at random are hard to beat here, since a viewer's films are much of a
-# kind: we cannot show that the suggested ones are better.
+# The films that everybody has seen are what sign-up pages show. Everybody likes them
+# alike, so that their answers say the least; for the first answers this is more than
+# chance. Films drawn at random from those that a viewer has seen are hard to beat: we
+# cannot show that the suggested ones are better.
 #
 # The figure
 # ----------
-# Left, what a few answers bring. Right, what was learned of tastes: the bars are how far
-# viewers differ in what they give for each trait of a film. What they agree on needs no
-# question.
+# Left, what a few answers bring. Right, what was learned of tastes: the bars are how
+# far viewers differ in what they give for each trait of a film. What they agree on needs
+# no question.
 
 figure, (left, right) = plt.subplots(
     1, 2, figsize=(11, 4.6), layout="constrained", width_ratios=(1, 1.1)

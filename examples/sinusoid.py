@@ -2,10 +2,10 @@
 A curve from five points
 ========================
 
-Every task is a sine wave with a height and a shift of its own: the toy problem on which
-meta-learning was first shown. Two points say almost nothing about a wave, unless one has
-seen many waves before. A learned prior over *learned features* has; it draws the whole
-curve, and it says how sure it is where nothing was asked yet.
+Every task is a sine wave with a height and a shift of its own: the toy problem on
+which meta-learning was first shown. Two points say almost nothing about a wave, unless
+one has seen many waves before. A learned prior over *learned features* has; it draws
+the whole curve, and it says how sure it is where nothing was asked yet.
 """
 
 # %%

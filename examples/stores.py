@@ -7,8 +7,8 @@ at which price, and at which price across the border. Every state is a market of
 own. How well can one speak about a state of which only a few years are known?
 
 That depends on the question. Filling *gaps* between known years is one; *forecasting*
-the years after them is another, and harder. The same call answers both, next to what one
-would do without meta-learning.
+the years after them is another, and harder. The same call answers both, next to what
+one would do without meta-learning.
 """
 
 # %%

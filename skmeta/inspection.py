@@ -521,7 +521,7 @@ class PriorDisplay:
         self.ax_.set_ylim(n_features - 0.5, -0.5)
         unit = " per standard deviation" if self.scaled else ""
         self.ax_.set(
-            xlabel=f"coefficient{unit}: a new task's expectation, and 90 % of tasks"
+            xlabel=f"coefficient{unit}\n(a new task's expectation, and 90 % of tasks)"
         )
         if n_outputs > 1:
             self.ax_.legend()
