@@ -126,8 +126,8 @@ for n in (1, 3, 5, 12):
 # The figure
 # ----------
 # Left, what a few answers bring. Right, what was learned of tastes: the bars are how
-# far viewers differ in what they give for each trait of a film. What they agree on needs
-# no question.
+# far viewers differ in what they give for each trait of a film. What they agree on
+# needs no question.
 
 figure, (left, right) = plt.subplots(
     1, 2, figsize=(11, 4.6), layout="constrained", width_ratios=(1, 1.1)
