@@ -15,7 +15,8 @@ BASELINES = (SUPPORT_MEAN, POOLED, OFFSET, OWN, NEIGHBOURS, FINE_TUNED)
 WITHOUT_POOL = (SUPPORT_MEAN, OWN, NEIGHBOURS)  # where each task has its own classes
 
 MIN_TASKS = 5  # to say anything about
-ALL_OF_IT = 0.9  # of the gain: an offset that brings so much is enough
+# An offset is enough if it brings nearly all of the gain, and leaves little to gain.
+ALL_OF_IT, LITTLE = 0.9, 0.05  # parts of the gain, and of the offset's own error
 CORNER = "rows given"
 FOOTNOTE = "± 95 % interval over tasks, paired; * if it does not hold 0"
 
@@ -335,6 +336,12 @@ class _Verdict:
         mean, half = self._overall(better, worse)
         return mean > half
 
+    def _lead(self, rival):
+        """How much better the meta-learner is, as a part of the rival's own score."""
+        mean, _ = self._overall(self.name, rival)
+        level = abs(self.comparison.mean(rival)[self.places].mean())
+        return mean / level if level else np.inf
+
     # -- sentences
 
     def _pooled(self):
@@ -347,7 +354,9 @@ class _Verdict:
         if OFFSET in self.rivals:
             share = self._share_of_offset()
             text += f"; an offset per task alone brings {_percent(share)} of the gain"
-            enough = share >= ALL_OF_IT or not self._ahead(self.name, OFFSET)
+            enough = not self._ahead(self.name, OFFSET) or (
+                share >= ALL_OF_IT and self._lead(OFFSET) <= LITTLE
+            )
             if enough and not (rival != OFFSET and self._ahead(rival, OFFSET)):
                 return "offset", (
                     f"{text}. That is enough: take the pooled model and an offset per "

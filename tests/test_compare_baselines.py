@@ -62,6 +62,18 @@ def test_an_offset_is_advised_where_tasks_differ_by_an_offset():
     assert found.advice == {"EmpiricalBayesRegressor": "offset"}
 
 
+@pytest.mark.parametrize("left, advice", [(0.02, "offset"), (0.5, "meta-learn")])
+def test_an_offset_is_not_enough_if_it_leaves_much_to_gain(left, advice):
+    """An offset that brings 95 % of a huge gain may still leave twice the error."""
+    rng = np.random.default_rng(0)
+    shape = (30, 2)
+    error = {"pooled model": 11, "pooled + offset": 1, "ours": 1 - left}
+    scores = {name: rng.normal(-e, 0.01, size=shape) for name, e in error.items()}
+    found = BaselineComparison(scores, ["ours"], [1, 5], np.arange(30), "error")
+    assert found.advice == {"ours": advice}
+    assert "brings 9" in found.verdict or "brings 100" in found.verdict
+
+
 def test_a_pooled_model_is_advised_where_tasks_do_not_differ():
     found = compare(offset_tasks(spread=0.0))
     assert found.advice == {"EmpiricalBayesRegressor": "pooled"}
