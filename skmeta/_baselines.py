@@ -370,20 +370,22 @@ def fit_baselines(names, rows, candidates=None):
 
 
 def pooled_candidates(rows):
-    """A linear model, and boosting where it can be used."""
+    """Linear models, and boosting where it can be used."""
     if rows.classes is None:
-        linear, kind = RidgeCV(np.logspace(-2, 3, 6)), HistGradientBoostingRegressor
+        linear = [RidgeCV(np.logspace(-2, 3, 6))]
+        kind = HistGradientBoostingRegressor
     else:
-        linear, kind = LogisticRegression(max_iter=1000), HistGradientBoostingClassifier
+        linear = [LogisticRegression(C=C, max_iter=1000) for C in (1.0, 0.1, 0.01)]
+        kind = HistGradientBoostingClassifier
     if not _is_dense(rows.X):
-        return [linear]
+        return linear
     boosting = kind(
         learning_rate=0.05,
         max_leaf_nodes=15,
         early_stopping=False,
         random_state=rows.seed,
     )
-    return [linear, boosting]
+    return [*linear, boosting]
 
 
 # -- from a user's rows, and back -----------------------------------------------------

@@ -302,19 +302,35 @@ class _Verdict:
 
     # -- tests
 
-    def _pays_from(self, better, worse):
-        """Fewest rows from which on one is ahead, at every number of rows; or None.
+    def _ahead_from(self, *differences):
+        """Fewest rows from which on all differences are clear; or None.
 
         Tested from the largest number downwards until one fails, which keeps the chance
         of a false claim at that of a single test.
         """
-        mean, half = self.comparison.difference(better, worse)
         first = None
         for place in self.places[::-1]:
-            if not mean[place] > half[place]:
+            if not all(mean[place] > half[place] for mean, half in differences):
                 break
             first = self.comparison.n_support[place]
         return first
+
+    def _pays_from(self, name):
+        """Fewest rows from which on adapting pays; or None.
+
+        A model that has adapted is to be better than the pooled model, and better than
+        it was itself before any row was given, where that is known.
+        """
+        tests = [self.comparison.difference(name, POOLED)]
+        if 0 in self.comparison.n_support:
+            tests.append(self._gain_by_rows(name))
+        return self._ahead_from(*tests)
+
+    def _gain_by_rows(self, name):
+        """How much better a model is than the same with no row given."""
+        scores = self.comparison.scores[name]
+        (before,) = np.flatnonzero(self.comparison.n_support == 0)
+        return _mean_and_half_width(scores - scores[:, [before]])
 
     def _overall(self, better, worse):
         """Difference averaged over the numbers of rows, and its half width."""
@@ -347,7 +363,7 @@ class _Verdict:
     def _pooled(self):
         """Advice and sentence where there is a pooled model."""
         rival = self._best(self.rivals)
-        start = self._pays_from(self.name, POOLED)
+        start = self._pays_from(self.name)
         if start is None:
             return self._no_gain()
         text = f"adapting pays from {_rows(start)} on ({self._gain(self.name, POOLED)})"
@@ -378,9 +394,16 @@ class _Verdict:
         )
 
     def _no_gain(self):
-        """Advice and sentence if the meta-learner is not ahead of the pooled model."""
-        starts = {rival: self._pays_from(rival, POOLED) for rival in self.rivals}
+        """Advice and sentence if adapting the meta-learner does not pay."""
+        starts = {rival: self._pays_from(rival) for rival in self.rivals}
         rival = self._best([rival for rival, k in starts.items() if k is not None])
+        difference = self.comparison.difference(self.name, POOLED)
+        ahead = self._ahead_from(difference) is not None
+        if ahead and not (rival and self._ahead(rival, self.name)):
+            return "pooled", (
+                f"adapting does not pay: {self._gain(self.name, POOLED)}, but no better "
+                "than before any row was given. Use it as one model for all tasks."
+            )
         if rival is None:
             return "pooled", (
                 f"adapting does not pay ({self._gain(self.name, POOLED)}), by this or "
@@ -397,7 +420,7 @@ class _Verdict:
         rival = self._best(self.rivals)
         if rival is None:
             return "unclear", "there is no baseline to compare with."
-        start = self._pays_from(self.name, rival)
+        start = self._ahead_from(self.comparison.difference(self.name, rival))
         if start is None:
             gain = self._gain(self.name, rival)
             return "baseline", f"no better than {rival} ({gain}). Use that."

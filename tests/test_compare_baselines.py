@@ -54,7 +54,7 @@ def compare(data, model=MODEL, **options):
 def test_meta_learning_is_advised_where_slopes_differ():
     found = compare(flat(make_linear_tasks(40, 16, spread=1.0, random_state=0)))
     assert found.advice == {"EmpiricalBayesRegressor": "meta-learn"}
-    assert "adapting pays from 1 row on" in found.verdict
+    assert "adapting pays from 2 rows on" in found.verdict
 
 
 def test_an_offset_is_advised_where_tasks_differ_by_an_offset():
@@ -100,6 +100,21 @@ def test_a_gain_that_does_not_last_is_no_gain():
     scores = {"ours": noise + [1.0, 1.0, -1.0], "pooled model": noise * 0.9}
     found = BaselineComparison(scores, ["ours"], [1, 2, 5], np.arange(30), "r2")
     assert found.advice == {"ours": "pooled"}
+
+
+def test_a_better_start_is_no_reason_to_adapt():
+    """A meta-learner that never moves may be ahead of a poor pooled model."""
+    rng = np.random.default_rng(0)
+    noise = rng.normal(size=(30, 3))
+    scores = {"ours": noise + 1.0, "pooled model": noise * 0.9}
+    found = BaselineComparison(scores, ["ours"], [0, 2, 5], np.arange(30), "r2")
+    assert found.advice == {"ours": "pooled"}
+    assert "no better than before any row was given" in found.verdict
+    # two rows are worth it, and none would be worth less
+    scores["ours"] = scores["ours"] + [0.0, 1.0, 1.0]
+    found = BaselineComparison(scores, ["ours"], [0, 2, 5], np.arange(30), "r2")
+    assert found.advice == {"ours": "meta-learn"}
+    assert "from 2 rows on" in found.verdict
 
 
 def test_few_tasks_are_too_few_to_tell():
