@@ -39,6 +39,7 @@ suppress_warnings = [
 
 autosummary_generate = True
 autodoc_typehints = "none"
+toc_object_entries_show_parents = "hide"
 numpydoc_show_class_members = False
 numpydoc_class_members_toctree = False
 
@@ -50,17 +51,44 @@ def reset_scikit_learn(gallery_conf, fname):
     sklearn.set_config(enable_metadata_routing=False, display="diagram")
 
 
+class InOrderOfStories:
+    """The gallery begins with the guide; what is not named here comes last."""
+
+    names = (
+        "shopping_guide",
+        "when_it_does_not_pay",
+        "sinusoid",
+        "stores",
+        "movie_tastes",
+        "patients",
+        "authors",
+        "digits_never_seen",
+        "base_model_in_a_grid",
+        "structure_of_the_prior",
+    )
+
+    def __init__(self, folder):
+        pass
+
+    def __call__(self, filename):
+        name = filename.removesuffix(".py")
+        place = self.names.index(name) if name in self.names else len(self.names)
+        return place, name
+
+
 sphinx_gallery_conf = {
     "examples_dirs": "../examples",
     "gallery_dirs": "auto_examples",
     "filename_pattern": r"\.py$",
-    "within_subsection_order": "ExampleTitleSortKey",
+    "within_subsection_order": InOrderOfStories,
     "reset_modules": ("matplotlib", reset_scikit_learn),
     "abort_on_example_error": True,
     "show_memory": False,
     "image_srcset": ["2x"],
     "backreferences_dir": "generated/backreferences",
     "doc_module": ("skmeta",),
+    "reference_url": {"skmeta": None},
+    "thumbnail_size": (640, 270),
     "inspect_global_variables": False,
     "write_computation_times": False,
     "download_all_examples": False,
@@ -76,7 +104,8 @@ html_static_path = ["_static"]
 html_css_files = ["skmeta.css"]
 html_theme_options = {
     "logo": {"text": "skmeta"},
-    "header_links_before_dropdown": 6,
+    "header_links_before_dropdown": 7,
+    "navbar_persistent": ["search-button"],
     "navbar_end": ["theme-switcher"],
     "show_prev_next": False,
     "secondary_sidebar_items": ["page-toc"],
