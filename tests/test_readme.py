@@ -1,0 +1,67 @@
+"""The code of the README, run as a reader would run it."""
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import sklearn
+
+README = Path(__file__).parent.parent / "README.md"
+
+
+def shops(names, n_rows, rng):
+    """Weeks of shops as a DataFrame of one's own might look."""
+    parts = []
+    for name in names:
+        price, promo = rng.uniform(1, 5, n_rows), rng.integers(0, 2, n_rows)
+        slope = rng.normal(-10, 4)
+        sales = (
+            rng.normal(100, 20) + slope * price + 12 * promo + rng.normal(size=n_rows)
+        )
+        parts.append(
+            pd.DataFrame({"shop": name, "price": price, "promo": promo, "sales": sales})
+        )
+    return pd.concat(parts, ignore_index=True)
+
+
+@pytest.fixture
+def reader(tmp_path, monkeypatch):
+    """The names that a reader has, in a folder that may be written to."""
+    monkeypatch.chdir(tmp_path)
+    rng = np.random.default_rng(0)
+    new = shops(["new"], 25, rng)
+    with sklearn.config_context():
+        yield {
+            "df": shops([f"S{i:02d}" for i in range(30)], 12, rng),
+            "rows": new[:5],
+            "plan": new[5:],
+        }
+
+
+def test_code_of_the_readme_runs(reader, tmp_path):
+    blocks = re.findall(r"```python\n(.*?)```", README.read_text(), flags=re.DOTALL)
+    assert len(blocks) == 3
+    for block in blocks:
+        exec(block, reader)
+    assert reader["found"].advice == {"EmpiricalBayesRegressor": "meta-learn"}
+    assert (tmp_path / "shop.joblib").exists()
+    plan, features = reader["plan"], reader["features"]
+    error = reader["shop"].predict(plan[features]) - plan["sales"]
+    pooled = reader["model"].predict(plan[features]) - plan["sales"]
+    assert np.mean(error**2) < 0.2 * np.mean(pooled**2)
+
+
+def test_own_data_take_fewer_than_ten_lines():
+    text = README.read_text()
+    first = re.search(r"```python\n(.*?)```", text, flags=re.DOTALL).group(1)
+    lines = [line for line in first.splitlines() if line.strip()]
+    assert len(lines) < 10
+
+
+def test_links_of_the_readme_lead_somewhere():
+    links = re.findall(r"\]\(([^)#]+)", README.read_text())
+    assert links
+    for link in links:
+        assert link.startswith("https://") or (README.parent / link).exists(), link
