@@ -401,8 +401,9 @@ class _Verdict:
         ahead = self._ahead_from(difference) is not None
         if ahead and not (rival and self._ahead(rival, self.name)):
             return "pooled", (
-                f"adapting does not pay: {self._gain(self.name, POOLED)}, but no better "
-                "than before any row was given. Use it as one model for all tasks."
+                f"adapting does not pay: {self._gain(self.name, POOLED)}, but no "
+                "better than before any row was given. Use it as one model for all "
+                "tasks."
             )
         if rival is None:
             return "pooled", (
