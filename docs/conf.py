@@ -84,6 +84,7 @@ sphinx_gallery_conf = {
     "reset_modules": ("matplotlib", reset_scikit_learn),
     "abort_on_example_error": True,
     "show_memory": False,
+    "capture_repr": ("_repr_html_",),
     "image_srcset": ["2x"],
     "backreferences_dir": "generated/backreferences",
     "doc_module": ("skmeta",),

@@ -76,6 +76,11 @@ for world, spread in worlds.items():
     print(f"{world:16}{cells}  (chosen: {chosen})")
 
 # %%
+# In a notebook a fitted model shows what it has learned: here one of the third world.
+
+models["together"]["auto"]
+
+# %%
 # A structure that is too poor misses what differs; one that is too rich loses little,
 # with 150 tasks to learn it from. How many does it take? The world of directions again,
 # with fewer tasks:

@@ -18,6 +18,8 @@ Here are three textbook tables of groups, and three verdicts.
 # of its county? Soil uranium, which is known for each county, has told most of it
 # already.
 
+from textwrap import fill
+
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
@@ -40,7 +42,7 @@ X = radon[["basement", "uranium"]].astype(float)
 found["Radon, by county"] = compare_baselines(
     model, X, radon["log.radon"], task=radon["county"], **options
 )
-print(found["Radon, by county"].verdict)
+print(fill(found["Radon, by county"].verdict))
 
 # %%
 # (With more rows given there are fewer counties large enough, and they are others; so
@@ -59,7 +61,7 @@ X = pd.get_dummies(
 found["Exams, by school"] = compare_baselines(
     model, X, exam["normexam"], task=exam["school"], **options
 )
-print(found["Exams, by school"].verdict)
+print(fill(found["Exams, by school"].verdict))
 
 # %%
 # Chicks on four diets
@@ -72,7 +74,7 @@ X = pd.get_dummies(chicks[["Time", "Diet"]].astype({"Diet": str}), dtype=float)
 found["Weights, by chick"] = compare_baselines(
     model, X, chicks["weight"], task=chicks["Chick"], **options
 )
-print(found["Weights, by chick"].verdict)
+print(fill(found["Weights, by chick"].verdict))
 
 # %%
 # The whole table

@@ -1,6 +1,7 @@
 """Meta-learners beside baselines on the same tasks and rows, and what follows."""
 
 from html import escape
+from textwrap import fill
 
 import numpy as np
 from scipy.special import stdtrit
@@ -18,6 +19,7 @@ MIN_TASKS = 5  # to say anything about
 # An offset is enough if it brings nearly all of the gain, and leaves little to gain.
 ALL_OF_IT, LITTLE = 0.9, 0.05  # parts of the gain, and of the offset's own error
 CORNER = "rows given"
+WIDTH = 88  # of a verdict's lines, in text
 FOOTNOTE = "± 95 % interval over tasks, paired; * if it does not hold 0"
 
 
@@ -232,7 +234,8 @@ class BaselineComparison:
                 for name, cells in table
             ]
             lines += [""]
-        return "\n".join([*lines, FOOTNOTE, "", self.verdict])
+        verdict = (fill(line, WIDTH) for line in self.verdict.splitlines())
+        return "\n".join([*lines, FOOTNOTE, "", *verdict])
 
     def __repr__(self):
         return (
