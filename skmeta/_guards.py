@@ -253,6 +253,8 @@ def naming_the_task(task, *tables):
         message = (
             f"{error}\n\nThe first such row is row {row}, of task {show(ids[row])}."
         )
+        if "could not convert" in str(error):
+            message += " Encode text, for instance by OneHotEncoder in a Pipeline."
         raise type(error)(message) from None
 
 

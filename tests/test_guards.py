@@ -148,6 +148,10 @@ BAD_TABLES = {
     "fewer weights": ({"sample_weight": ones(19)}, "(?s)sample_weight.*19"),
     "no weight": ({"sample_weight": np.zeros(20)}, "zero"),
     "text in X": ({"X": np.full((20, 3), "x")}, "could not convert|'x'"),
+    "a column of text": (
+        {"X": np.array([[1.0, "a", 2.0]] * 20, dtype=object)},
+        "row 0, of task 'S0'. Encode text",
+    ),
     "two targets": ({"y": ones(20, 2)}, r"\(20, 2\)"),
 }
 
