@@ -88,13 +88,15 @@ test-wheel: dist  ## all tests on the built wheel, in an environment of its own
 
 ## Documentation
 
-# Runs every example. The doctests of the pages are tests: `make test` runs them, and so
-# does this, so that no block of code goes unrun.
+# The doctests of the pages are run by `make test` as well.
 .PHONY: docs
-docs: $(VENV)/.has-docs $(VENV)/.has-test  ## build the site in docs/_build/html, and check it
+docs: site $(VENV)/.has-test  ## the site in docs/_build/html, and all code in it run
+	$(PYTEST) $(ALL_CORES) -q docs
+
+.PHONY: site
+site: $(VENV)/.has-docs  ## the site alone: the examples run, links are followed
 	OMP_NUM_THREADS=1 $(BIN)/sphinx-build -W --keep-going -q docs $(HTML)
 	$(BIN)/python docs/check_links.py $(HTML)
-	$(PYTEST) $(ALL_CORES) -q docs
 
 ## Other
 
