@@ -20,6 +20,7 @@ from sklearn.gaussian_process.kernels import RBF, WhiteKernel
 
 from skmeta import EmpiricalBayesRegressor
 from skmeta.datasets import make_sinusoid_tasks
+from skmeta.inspection import AdaptationDisplay
 
 SEED = 0
 known = make_sinusoid_tasks(300, n_samples=20, noise=0.1, random_state=SEED)
@@ -80,19 +81,16 @@ for k in ROWS:
 # height, after five all of it; the band narrows first where points were given.
 
 X, y = new[8]
-grid = np.linspace(-5, 5, 200)[:, None]
 figure, axes = plt.subplots(
-    1, 3, figsize=(11, 3.6), sharey=True, sharex=True, layout="constrained"
+    1, 3, figsize=(11, 3.8), sharey=True, sharex=True, layout="constrained"
 )
 for ax, k in zip(axes, (1, 2, 5), strict=True):
-    wave = model.adapt(X[:k], y[:k])
-    low, high = wave.predict_interval(grid, coverage=0.9).T
-    ax.fill_between(grid[:, 0], low, high, color="C0", alpha=0.18, lw=0)
-    ax.plot(grid[:, 0], model.predict(grid), ":", color="grey", label="before")
-    ax.plot(grid[:, 0], wave.predict(grid), color="C0", lw=2, label="after")
-    ax.plot(X[10:, 0], y[10:], "o", color="grey", ms=3, alpha=0.6, label="not given")
-    ax.plot(X[:k, 0], y[:k], "o", color="C3", ms=9, mec="white", label="given")
+    AdaptationDisplay.from_estimator(
+        model, X, y, n_support=k, coverage=0.9, x_range=(-5, 5), ax=ax
+    )
     ax.set(title=f"{k} point{'s' if k > 1 else ''}", xlabel="x", ylim=(-5.5, 5.5))
-axes[0].set(ylabel="y")
-axes[0].legend(loc="lower left", ncols=2, fontsize="small")
+    ax.label_outer()
+    ax.get_legend().remove()
+axes[0].set_ylabel("y")
+axes[0].legend(loc="lower left", ncols=3, fontsize="small")
 figure.suptitle("A wave never seen before, with 90 % intervals")
