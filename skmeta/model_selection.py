@@ -309,7 +309,8 @@ def compare_baselines(
     n_support : int or sequence of int, default=(0, 1, 2, 5, 10)
         Numbers of rows given. A task takes part where it has more rows. The rows given
         for a small number are among those for a larger one, and the rows to predict are
-        the same for all numbers.
+        the same for all numbers. With 0 among them, a meta-learner must become better
+        by rows, and not only be better than the pooled model, to be said to pay.
     scoring : str, callable or None, default=None
         A scorer of scikit-learn. None is ``"neg_root_mean_squared_error"`` for
         regressors, ``"neg_log_loss"`` for classifiers, and ``"accuracy"`` where each
@@ -328,8 +329,8 @@ def compare_baselines(
         or those without a pool where each task has its own classes.
     pooled : estimator or list of estimators, default=None
         The pooled model; of several, the one that predicts left-out training tasks
-        best. None is a linear model and histogram gradient boosting, and on sparse X
-        the linear model alone.
+        best. None is a linear model, whose penalty is chosen as well, and histogram
+        gradient boosting; on sparse X the linear model alone.
     shuffle : bool, default=True
         Whether given rows are drawn at random. False gives the first rows of a task as
         they stand, and asks for the later ones, once: for rows in order of time.
@@ -373,10 +374,11 @@ def compare_baselines(
       :class:`~sklearn.neural_network.MLPClassifier` trained on all tasks, and some
       passes over the given rows.
 
-    That adapting pays "from k rows on" is tested from the largest number of rows
-    downwards, each time at the 2.5 % level, until a test fails; so the chance that it
-    is said in error is 2.5 % for all numbers together. The best baseline is picked on
-    the results, which favours the baselines.
+    Adapting pays if the meta-learner is ahead of the pooled model, and of itself before
+    any row was given. That it does so "from k rows on" is tested from the largest
+    number of rows downwards, each time at the 2.5 % level, until a test fails; so the
+    chance that it is said in error is at most 2.5 % for all numbers together. The best
+    baseline is picked on the results, which favours the baselines.
 
     Examples
     --------
