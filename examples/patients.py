@@ -112,14 +112,14 @@ print(held.map("{:.0%}".format).to_string())
 # %%
 # After one or two visits an average course at the child's level is as good; the third
 # visit shows the pace, and then the others are behind. The intervals are somewhat
-# narrow: normal distributions of straight courses, continued by up to eight years, are
-# too sure of themselves. Had rows been drawn at random we should not have noticed.
+# narrow. They were calibrated within the children that were learned from, on visits
+# drawn at random; forecasts of up to eight years are harder than that. Had we tested on
+# random visits, too, we should not have noticed.
 #
 # The figure
 # ----------
-# Three children, of whom one gained little, one the median and one much, after one
-# visit (grey) and after three (blue), in the scores as they
-# were given, with 80 % intervals.
+# Three children, whose last score is low, the median and high: what was foretold after
+# one visit (grey) and after three (blue), with 80 % intervals.
 
 final = visits.groupby("childid")["vsae"].last()[errors.loc[1].index]
 complete = final[visits.groupby("childid").size()[final.index] == 5].sort_values()

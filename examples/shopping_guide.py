@@ -11,8 +11,8 @@ A meta-learner sees the answers of many travellers and learns where a new one sh
 start and how far each taste may differ. Then five answers of somebody it has never met
 are enough to rank the whole shelf for that person.
 
-Run it with ``make demo``, or ``pip install skmeta[examples]`` and ``python
-shopping_guide.py``.
+Run it with ``make demo``, or ``pip install ".[examples]"`` and ``python
+examples/shopping_guide.py``.
 """
 
 # %%
@@ -251,9 +251,10 @@ print("\nSaved to traveller.joblib and loaded again: the same predictions.")
 # The figure
 # ----------
 # Look left at the gap between the guide and the dotted line, the model that treats all
-# travellers alike: it opens with the first answers and keeps growing, while a model of
-# the traveller's own answers needs many more of them. Look right at what that means for
-# one person: the same shelf before and after five answers.
+# travellers alike: with questions that the guide chose itself it opens with the first
+# answers, with random ones after the second, and it keeps growing. A model of the
+# traveller's own answers needs many more of them. Look right at what that means for one
+# person: the same shelf before and after five answers.
 
 figure, (left, right_side) = plt.subplots(1, 2, figsize=(11, 4.2), layout="constrained")
 curves = scores.groupby("answers")

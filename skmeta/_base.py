@@ -322,6 +322,7 @@ class BaseMetaLearner(LearnedRepr, BaseEstimator):
         parts = []
         for t in np.flatnonzero(np.diff(starts_new)):
             model, rows = self._unadapted_copy(), slice(starts[t], starts[t + 1])
+            vars(model).pop("feature_names_in_", None)  # they have been checked
             if rows.stop > rows.start:
                 model.partial_adapt(X[rows], y[rows], weight[rows])
             rows = order[starts_new[t] : starts_new[t + 1]]
@@ -411,6 +412,12 @@ class BaseMetaLearner(LearnedRepr, BaseEstimator):
     def _validate_weight(self, sample_weight, X):
         if sample_weight is None:
             return np.ones(X.shape[0])
+        given = np.asarray(sample_weight)
+        if given.dtype.kind in "OSU" and any(isinstance(w, str) for w in given.flat):
+            raise ValueError(
+                "sample_weight holds text. If these are the ids of tasks, pass them by "
+                "name: task=ids."
+            )
         weight = _check_sample_weight(
             sample_weight, X, dtype=np.float64, ensure_non_negative=True
         )

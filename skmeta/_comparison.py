@@ -20,6 +20,7 @@ MIN_TASKS = 5  # to say anything about
 ALL_OF_IT, LITTLE = 0.9, 0.05  # parts of the gain, and of the offset's own error
 CORNER = "rows given"
 WIDTH = 88  # of a verdict's lines, in text
+AVERAGE = "on average over the numbers of rows"
 FOOTNOTE = "± 95 % interval over tasks, paired; * if it does not hold 0"
 
 
@@ -355,6 +356,16 @@ class _Verdict:
         mean, half = self._overall(better, worse)
         return mean > half
 
+    def _overtakes(self, rival):
+        """Fewest rows from which on the meta-learner is well ahead of a rival; or None.
+
+        Well ahead is clearly so, and at the most rows by more than a little.
+        """
+        difference = self.comparison.difference(self.name, rival)
+        level = abs(self.comparison.mean(rival)[self.last])
+        much = difference[0][self.last] > LITTLE * level
+        return self._ahead_from(difference) if much else None
+
     def _lead(self, rival):
         """How much better the meta-learner is, as a part of the rival's own score."""
         mean, _ = self._overall(self.name, rival)
@@ -376,6 +387,10 @@ class _Verdict:
             enough = not self._ahead(self.name, OFFSET) or (
                 share >= ALL_OF_IT and self._lead(OFFSET) <= LITTLE
             )
+            later = self._overtakes(OFFSET)
+            if enough and later is not None:
+                text += f" and does as well with fewer than {_rows(later)}"
+                enough = False
             if enough and not (rival != OFFSET and self._ahead(rival, OFFSET)):
                 return "offset", (
                     f"{text}. That is enough: take the pooled model and an offset per "
@@ -389,11 +404,12 @@ class _Verdict:
         amount = self.comparison._amount(abs(mean), half, level)
         if mean < -half:
             return "baseline", (
-                f"{text}. But {rival} is better still, by {amount}: use that."
+                f"{text}. But {rival} is better still, by {amount} {AVERAGE}: use that."
             )
         behind = "is behind by" if mean > half else "is about as good, within"
         return "meta-learn", (
-            f"{text}. Meta-learn here. The best baseline, {rival}, {behind} {amount}."
+            f"{text}. Meta-learn here. The best baseline, {rival}, {behind} {amount} "
+            f"{AVERAGE}."
         )
 
     def _no_gain(self):

@@ -221,6 +221,19 @@ def transformed_rows(estimator, X):
     return X
 
 
+def transformed_names(estimator):
+    """Names of the features that reach the meta-learner inside, or None."""
+    while not isinstance(estimator, BaseMetaLearner):
+        if isinstance(estimator, Pipeline) and len(estimator.steps) > 1:
+            try:
+                return list(estimator[:-1].get_feature_names_out())
+            except (AttributeError, ValueError):  # a step that gives no names
+                return None
+        estimator = _inside(estimator)
+    names = getattr(estimator, "feature_names_in_", None)
+    return None if names is None else list(names)
+
+
 def _transformed(pipeline, X):
     """X after the fitted steps in front of the last."""
     return pipeline[:-1].transform(X) if len(pipeline.steps) > 1 else X

@@ -72,8 +72,15 @@ def encode_new_tasks(task, n_rows, task_new, n_new):
 def check_aligned(**tables):
     """Refuse pandas objects whose row labels differ: scikit-learn never aligns them.
 
-    Behind a scaler X has no labels any more, but y and the ids still do.
+    Behind a scaler X has no labels any more, but y and the ids still do. The name of a
+    column in place of the column is refused, too.
     """
+    for name, table in tables.items():
+        if isinstance(table, str) and not name.startswith("task"):
+            raise ValueError(
+                f"{name}={table!r} is a name; pass the column itself, one value per "
+                f"row: {name}=df[{table!r}]."
+            )
     labelled = {
         name: table.index
         for name, table in tables.items()
@@ -179,10 +186,16 @@ def _read_task(name, members):
     X, y, weight = (*members, None)[:3]
     X = X if hasattr(X, "shape") else np.asarray(X)
     if len(X.shape) != 2:
-        raise ValueError(
+        message = (
             f"Task {name!r}: X must have two dimensions, (rows, features); got shape "
             f"{tuple(X.shape)}."
         )
+        if hasattr(y, "columns"):  # (name, table)
+            message += (
+                " If these are the groups of a DataFrame, name the columns: {name: "
+                "(group[features], group[target]) for name, group in df.groupby(...)}."
+            )
+        raise ValueError(message)
     if X.shape[0] == 0:
         raise ValueError(
             f"Task {name!r} is empty: X has 0 rows. Leave the task out of tasks."
@@ -253,7 +266,9 @@ def naming_the_task(task, *tables):
         message = (
             f"{error}\n\nThe first such row is row {row}, of task {show(ids[row])}."
         )
-        if "could not convert" in str(error):
+        if _bad_row(tables[0]) is None:  # so it is in y
+            message += " Targets are to be numbers; labels want a classifier."
+        elif "could not convert" in str(error):
             message += " Encode text, for instance by OneHotEncoder in a Pipeline."
         raise type(error)(message) from None
 

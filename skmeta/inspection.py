@@ -4,7 +4,7 @@ import numpy as np
 from sklearn.utils import check_array, column_or_1d
 from sklearn.utils.validation import check_is_fitted
 
-from skmeta._compositions import meta_learner, transformed_rows
+from skmeta._compositions import meta_learner, transformed_names, transformed_rows
 from skmeta.adaptation import adapt
 
 __all__ = ["AdaptationDisplay", "FewShotCurveDisplay", "PriorDisplay"]
@@ -248,12 +248,12 @@ class AdaptationDisplay:
         estimator : estimator
             Meta-trained meta-learner, or a composition that :func:`skmeta.adapt` takes.
         X : {array-like, dataframe} of shape (n_samples, n_features)
-            Rows of one task, numbers only.
+            Rows of one task. Columns of a DataFrame may hold text.
         y : array-like of shape (n_samples,)
             Their targets; of a classifier, labels of two classes.
         feature : int or str, default=0
-            Number or name of the feature to draw along. The others stay at their
-            medians over X.
+            Number or name of the feature to draw along, which holds numbers. The others
+            stay at their medians over X, those of text at their commonest value.
         n_support : int, default=None
             Number of rows to adapt to, from the first; None is all. The others are
             drawn as hollow points.
@@ -272,23 +272,23 @@ class AdaptationDisplay:
             The display, plotted.
         """
         names = getattr(X, "columns", None)
-        table = check_array(X, dtype=float)
-        column, name = _find_feature(feature, names, table.shape[1])
-        n = len(table) if n_support is None else n_support
-        if not 1 <= n <= len(table):
+        if names is None:
+            X = check_array(X, dtype=float)
+        column, name = _find_feature(feature, names, X.shape[1])
+        n_rows = X.shape[0]
+        n = n_rows if n_support is None else n_support
+        if not 1 <= n <= n_rows:
             raise ValueError(
-                f"n_support={n_support!r}, but the task has {len(table)} rows: give a "
-                f"number from 1 to {len(table)}, or None for all of them."
+                f"n_support={n_support!r}, but the task has {n_rows} rows: give a "
+                f"number from 1 to {n_rows}, or None for all of them."
             )
-        low, high = x_range or (table[:, column].min(), table[:, column].max())
+        values = _numeric(X, column, name)
+        low, high = x_range or (values.min(), values.max())
         grid = np.linspace(low, high, grid_resolution)
-        rows = np.tile(np.median(table, axis=0), (grid_resolution, 1))
-        rows[:, column] = grid
-        if names is not None:
-            rows = type(X)(dict(zip(names, rows.T, strict=True)))
+        rows = _along(X, column, grid)
         y = column_or_1d(y)
         adapted = adapt(estimator, X[:n], y[:n])
-        values, label = _response(adapted)
+        response, label = _response(adapted)
         interval = None
         if coverage is not None and hasattr(adapted, "predict_interval"):
             interval = adapted.predict_interval(rows, coverage=coverage)
@@ -300,11 +300,11 @@ class AdaptationDisplay:
         y = _numbers(adapted, y)
         display = cls(
             grid=grid,
-            before=values(estimator, rows),
-            after=values(adapted, rows),
-            X_given=table[:n, column],
+            before=response(estimator, rows),
+            after=response(adapted, rows),
+            X_given=values[:n],
             y_given=y[:n],
-            X_other=table[n:, column],
+            X_other=values[n:],
             y_other=y[n:],
             interval=interval,
             feature_name=name,
@@ -361,6 +361,41 @@ def _find_feature(feature, names, n_features):
             f"0 to {n_features - 1}, or a column's name."
         )
     return feature, f"feature {feature}" if names is None else str(names[feature])
+
+
+def _numeric(X, column, name):
+    """A column as numbers."""
+    try:
+        return np.asarray(_column(X, column), dtype=float)
+    except (TypeError, ValueError):
+        raise ValueError(
+            f"{name!r} holds no numbers, and a curve is drawn along numbers. Name "
+            "another column: feature=..."
+        ) from None
+
+
+def _column(X, column):
+    return X[X.columns[column]] if hasattr(X, "columns") else X[:, column]
+
+
+def _along(X, column, grid):
+    """Rows like those of X that differ in one column only."""
+    columns = [
+        grid if j == column else np.repeat(_typical(_column(X, j)), len(grid))
+        for j in range(X.shape[1])
+    ]
+    if not hasattr(X, "columns"):
+        return np.column_stack(columns)
+    return type(X)(dict(zip(X.columns, columns, strict=True)))
+
+
+def _typical(values):
+    """The median of numbers, or the commonest value."""
+    values = np.asarray(values)
+    if values.dtype.kind in "iuf":
+        return np.median(values)
+    found, counts = np.unique(values.astype(str), return_counts=True)
+    return values[values.astype(str) == found[counts.argmax()]][0]
 
 
 def _response(adapted):
@@ -542,14 +577,7 @@ def _learned_prior(model):
 
 def _feature_names(estimator, model):
     """Names of the meta-learner's features, as far as they are known."""
-    n = model.n_features_in_
-    if hasattr(model, "feature_names_in_"):
-        return list(model.feature_names_in_)
-    if hasattr(estimator, "steps") and len(estimator.steps) > 1:
-        try:
-            names = list(estimator[:-1].get_feature_names_out())
-        except (AttributeError, ValueError):  # a step that gives no names
-            names = []
-        if len(names) == n:
-            return names
-    return [f"x{i}" for i in range(n)]
+    names, n = transformed_names(estimator), model.n_features_in_
+    if names is None or len(names) != n:
+        return [f"x{i}" for i in range(n)]
+    return names

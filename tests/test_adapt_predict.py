@@ -1,12 +1,14 @@
 """Many tasks at once equal one task after the other."""
 
+import warnings
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
+import pandas as pd
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy import sparse
-from sklearn.base import clone
+from sklearn.base import clone, is_regressor
 from sklearn.compose import TransformedTargetRegressor
 from sklearn.frozen import FrozenEstimator
 from sklearn.linear_model import LogisticRegression, Ridge
@@ -221,3 +223,32 @@ def test_threads_may_adapt_the_same_model_at_the_same_time():
     with ThreadPoolExecutor(4) as pool:
         for t, result in enumerate(pool.map(predict, range(400))):
             assert_array_equal(result, expected[t % 40])
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        EmpiricalBayesRegressor(),
+        EmpiricalBayesClassifier(),
+        PrototypicalClassifier(random_state=0),
+        ReptileRegressor(max_iter=20, random_state=0),
+        ReptileRegressor(base_estimator=Ridge(), max_iter=20, random_state=0),
+        ReptileClassifier(max_iter=20, random_state=0),
+    ],
+    ids=str,
+)
+def test_named_columns_give_no_warning(model):
+    """The rows of each task are plain arrays inside, whose names have been checked."""
+    kind = "regression" if is_regressor(model) else "classification"
+    tasks = make_linear_tasks(8, n_samples=12, kind=kind, random_state=0)
+    X, y = (np.concatenate(part) for part in zip(*tasks, strict=True))
+    X, ids = pd.DataFrame(X).add_prefix("x"), np.repeat(np.arange(8), 12)
+    known = np.tile(np.arange(12) < 6, 8)
+    model = clone(model).fit(X, y, task=ids)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", UserWarning)
+        y_new = model.adapt_predict(
+            X[known], y[known], X[~known], task=ids[known], task_new=ids[~known]
+        )
+    alone = model.adapt(X[known][:6], y[known][:6]).predict(X[~known][:6])
+    np.testing.assert_allclose(y_new[:6], alone)

@@ -74,6 +74,18 @@ def test_an_offset_is_not_enough_if_it_leaves_much_to_gain(left, advice):
     assert "brings 9" in found.verdict or "brings 100" in found.verdict
 
 
+def test_an_offset_that_is_overtaken_is_not_enough():
+    rng = np.random.default_rng(0)
+    error = {"pooled model": [4, 4, 4], "pooled + offset": [1, 1, 1]}
+    error["ours"] = [1.4, 1.0, 0.5]
+    scores = {
+        name: rng.normal(-np.array(e), 0.01, (30, 3)) for name, e in error.items()
+    }
+    found = BaselineComparison(scores, ["ours"], [1, 5, 15], np.arange(30), "error")
+    assert found.advice == {"ours": "meta-learn"}
+    assert "does as well with fewer than 15 rows" in found.verdict
+
+
 def test_a_pooled_model_is_advised_where_tasks_do_not_differ():
     found = compare(offset_tasks(spread=0.0))
     assert found.advice == {"EmpiricalBayesRegressor": "pooled"}

@@ -40,6 +40,10 @@ BAD_TASKS = {
     "fewer columns": ((ones(6, 2), ones(6)), "'S2' has 2 columns, but task 'S0' has 3"),
     "1-D X": ((ones(6), ones(6)), r"'S2': X must have two dim.*got shape \(6,\)"),
     "3-D X": ((ones(6, 3, 1), ones(6)), r"'S2': X must have two.*\(6, 3, 1\)"),
+    "a group": (
+        ("S2", pd.DataFrame(ones(6, 3))),
+        r"'S2'.*groups of a DataFrame, name the columns",
+    ),
     "a number": ((1.0, 1.0), r"'S2': X must have two dimensions.*got shape \(\)"),
     "no targets": ((ones(6, 3),), r"'S2' must be \(X, y\).*got tuple of 1"),
     "four members": ((ones(6, 3), *[ones(6)] * 3), r"'S2' must be.*got tuple of 4"),
@@ -152,6 +156,12 @@ BAD_TABLES = {
         {"X": np.array([[1.0, "a", 2.0]] * 20, dtype=object)},
         "row 0, of task 'S0'. Encode text",
     ),
+    "text in y": (
+        {"y": np.array([1.0] * 19 + ["a"], dtype=object)},
+        "Targets are to be numbers",
+    ),
+    "the name of y": ({"y": "sales"}, "y='sales' is a name; pass the column"),
+    "ids as weights": ({"sample_weight": ["S0"] * 20}, "pass them by name: task=ids"),
     "two targets": ({"y": ones(20, 2)}, r"\(20, 2\)"),
 }
 

@@ -5,8 +5,11 @@ import sys
 import numpy as np
 import pandas as pd
 import pytest
+from sklearn import config_context
+from sklearn.compose import make_column_transformer
+from sklearn.model_selection import GridSearchCV, GroupKFold
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import PolynomialFeatures, StandardScaler
+from sklearn.preprocessing import OneHotEncoder, PolynomialFeatures, StandardScaler
 
 from skmeta import (
     EmpiricalBayesClassifier,
@@ -16,7 +19,7 @@ from skmeta import (
 )
 from skmeta.datasets import make_linear_tasks
 from skmeta.inspection import AdaptationDisplay, FewShotCurveDisplay, PriorDisplay
-from skmeta.model_selection import compare_baselines
+from skmeta.model_selection import compare_baselines, make_few_shot_scorer
 
 pytest.importorskip("matplotlib").use("agg")
 import matplotlib.pyplot as plt  # noqa: E402
@@ -102,8 +105,6 @@ def test_adaptation_of_a_pipeline_on_a_frame_names_the_feature(tasks):
     frames = [(pd.DataFrame(X, columns=["price", "size"]), y) for X, y in tasks]
     X, y = (pd.concat([X for X, _ in frames]), np.concatenate([y for _, y in frames]))
     pipe = make_pipeline(PolynomialFeatures(2), EmpiricalBayesRegressor(random_state=0))
-    from sklearn import config_context
-
     with config_context(enable_metadata_routing=True):
         pipe.fit(X, y, task=np.repeat(np.arange(30), 12))
     display = AdaptationDisplay.from_estimator(pipe, *frames[0], feature="size")
@@ -123,6 +124,36 @@ def test_adaptation_of_a_classifier_shows_a_probability():
     assert display.ax_.get_ylabel() == "probability of 1"
     assert ((display.after >= 0) & (display.after <= 1)).all()
     assert display.interval is None
+
+
+@pytest.mark.parametrize("library", ["pandas", "polars"])
+def test_columns_of_text_stay_at_their_commonest_value(library):
+    frames = pytest.importorskip(library)
+    rng = np.random.default_rng(0)
+    kind = np.tile(["b", "a", "b", "b"], 20)
+    price, task = rng.uniform(1, 5, size=80), np.repeat(np.arange(10), 8)
+    y = price * (1 + task % 3) + 4 * (kind == "b")
+    X = frames.DataFrame({"kind": kind, "price": price})
+    encode = make_column_transformer(
+        (OneHotEncoder(sparse_output=False), ["kind"]), remainder="passthrough"
+    )
+    pipe = make_pipeline(encode, EmpiricalBayesRegressor(random_state=0))
+    with config_context(enable_metadata_routing=True):
+        search = GridSearchCV(
+            pipe,
+            {"empiricalbayesregressor__prior": ["diagonal"]},
+            cv=GroupKFold(2).set_split_request(groups="task"),
+            scoring=make_few_shot_scorer("neg_mean_absolute_error", n_support=3),
+            error_score="raise",
+        )
+        search.fit(X, y, task=task)
+    display = AdaptationDisplay.from_estimator(search, X[:8], y[:8], feature="price")
+    rows = frames.DataFrame({"kind": ["b"] * 100, "price": display.grid})
+    np.testing.assert_allclose(display.before, search.predict(rows))
+    with pytest.raises(ValueError, match="'kind' holds no numbers"):
+        AdaptationDisplay.from_estimator(search, X[:8], y[:8], feature="kind")
+    names = PriorDisplay.from_estimator(search).feature_names
+    assert names == list(search.best_estimator_[:-1].get_feature_names_out())
 
 
 @pytest.mark.parametrize(
