@@ -9,7 +9,12 @@ from sklearn import config_context
 from sklearn.compose import make_column_transformer
 from sklearn.model_selection import GridSearchCV, GroupKFold
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import OneHotEncoder, PolynomialFeatures, StandardScaler
+from sklearn.preprocessing import (
+    FunctionTransformer,
+    OneHotEncoder,
+    PolynomialFeatures,
+    StandardScaler,
+)
 
 from skmeta import (
     EmpiricalBayesClassifier,
@@ -126,17 +131,8 @@ def test_adaptation_of_a_classifier_shows_a_probability():
     assert display.interval is None
 
 
-@pytest.mark.parametrize("library", ["pandas", "polars"])
-def test_columns_of_text_stay_at_their_commonest_value(library):
-    frames = pytest.importorskip(library)
-    rng = np.random.default_rng(0)
-    kind = np.tile(["b", "a", "b", "b"], 20)
-    price, task = rng.uniform(1, 5, size=80), np.repeat(np.arange(10), 8)
-    y = price * (1 + task % 3) + 4 * (kind == "b")
-    X = frames.DataFrame({"kind": kind, "price": price})
-    encode = make_column_transformer(
-        (OneHotEncoder(sparse_output=False), ["kind"]), remainder="passthrough"
-    )
+def search_over(encode, X, y, task):
+    """A search over a Pipeline of an encoder and a learned prior, fitted."""
     pipe = make_pipeline(encode, EmpiricalBayesRegressor(random_state=0))
     with config_context(enable_metadata_routing=True):
         search = GridSearchCV(
@@ -146,14 +142,49 @@ def test_columns_of_text_stay_at_their_commonest_value(library):
             scoring=make_few_shot_scorer("neg_mean_absolute_error", n_support=3),
             error_score="raise",
         )
-        search.fit(X, y, task=task)
+        return search.fit(X, y, task=task)
+
+
+@pytest.fixture
+def kinds_and_prices():
+    rng = np.random.default_rng(0)
+    columns = {
+        "kind": np.tile(["b", "a", "b", "b"], 20),
+        "price": rng.uniform(1, 5, size=80),
+    }
+    task = np.repeat(np.arange(10), 8)
+    y = columns["price"] * (1 + task % 3) + 4 * (columns["kind"] == "b")
+    return columns, y, task
+
+
+def kind_as_number(table):
+    return np.column_stack([np.asarray(table["kind"]) == "b", table["price"]])
+
+
+@pytest.mark.parametrize("library", ["pandas", "polars"])
+def test_columns_of_text_stay_at_their_commonest_value(library, kinds_and_prices):
+    frames = pytest.importorskip(library)
+    columns, y, task = kinds_and_prices
+    X = frames.DataFrame(columns)
+    search = search_over(FunctionTransformer(kind_as_number), X, y, task)
     display = AdaptationDisplay.from_estimator(search, X[:8], y[:8], feature="price")
     rows = frames.DataFrame({"kind": ["b"] * 100, "price": display.grid})
     np.testing.assert_allclose(display.before, search.predict(rows))
     with pytest.raises(ValueError, match="'kind' holds no numbers"):
         AdaptationDisplay.from_estimator(search, X[:8], y[:8], feature="kind")
-    names = PriorDisplay.from_estimator(search).feature_names
-    assert names == list(search.best_estimator_[:-1].get_feature_names_out())
+
+
+def test_a_search_shows_the_names_of_the_columns_of_its_pipeline(kinds_and_prices):
+    columns, y, task = kinds_and_prices
+    encode = make_column_transformer(
+        (OneHotEncoder(sparse_output=False), ["kind"]), remainder="passthrough"
+    )
+    search = search_over(encode, pd.DataFrame(columns), y, task)
+    assert PriorDisplay.from_estimator(search).feature_names == [
+        "onehotencoder__kind_a",
+        "onehotencoder__kind_b",
+        "remainder__price",
+    ]
 
 
 @pytest.mark.parametrize(
