@@ -60,7 +60,7 @@ test-array-api: $(VENV)/.has-test  ## scikit-learn's estimator checks, array API
 test-oldest: BIN = $(VENV_OLDEST)/bin
 test-oldest: $(VENV_OLDEST)/.has-test  ## all tests on the oldest supported dependencies
 	@$(call show_versions,$(BIN)/python)
-	$(PYTEST) $(ALL_CORES) $(PYTEST_ARGS)
+	$(PYTEST) $(ALL_CORES) $(PYTEST_ARGS) tests skmeta
 
 # An editable install hides a module that the wheel forgot. So: the package from the
 # wheel, the tests from the sdist, and both in a place from which the sources cannot

@@ -34,7 +34,7 @@ def reader(tmp_path, monkeypatch):
     new = shops(["new"], 25, rng)
     with sklearn.config_context():
         yield {
-            "df": shops([f"S{i:02d}" for i in range(30)], 12, rng),
+            "df": shops([f"S{i:02d}" for i in range(20)], 10, rng),
             "rows": new[:5],
             "plan": new[5:],
         }
