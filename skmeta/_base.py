@@ -415,8 +415,8 @@ class BaseMetaLearner(LearnedRepr, BaseEstimator):
         given = np.asarray(sample_weight)
         if given.dtype.kind in "OSU" and any(isinstance(w, str) for w in given.flat):
             raise ValueError(
-                "sample_weight holds text. If these are the ids of tasks, pass them by "
-                "name: task=ids."
+                f"sample_weight holds text, such as {given.flat[0]!s}; weights are "
+                "numbers. If these are the ids of tasks, pass them by name: task=ids."
             )
         weight = _check_sample_weight(
             sample_weight, X, dtype=np.float64, ensure_non_negative=True

@@ -222,16 +222,16 @@ def transformed_rows(estimator, X):
 
 
 def transformed_names(estimator):
-    """Names of the features that reach the meta-learner inside, or None."""
+    """Names of the features that reach the fitted meta-learner inside, or None."""
+    names = None
     while not isinstance(estimator, BaseMetaLearner):
         if isinstance(estimator, Pipeline) and len(estimator.steps) > 1:
             try:
-                return list(estimator[:-1].get_feature_names_out())
+                names = estimator[:-1].get_feature_names_out(names)
             except (AttributeError, ValueError):  # a step that gives no names
-                return None
+                names = None
         estimator = _inside(estimator)
-    names = getattr(estimator, "feature_names_in_", None)
-    return None if names is None else list(names)
+    return getattr(estimator, "feature_names_in_", names)
 
 
 def _transformed(pipeline, X):

@@ -266,10 +266,12 @@ def naming_the_task(task, *tables):
         message = (
             f"{error}\n\nThe first such row is row {row}, of task {show(ids[row])}."
         )
-        if _bad_row(tables[0]) is None:  # so it is in y
-            message += " Targets are to be numbers; labels want a classifier."
-        elif "could not convert" in str(error):
-            message += " Encode text, for instance by OneHotEncoder in a Pipeline."
+        if "could not convert" in str(error):
+            message += (
+                " Targets are to be numbers; labels want a classifier."
+                if _bad_row(tables[0]) is None  # so it is in y
+                else " Encode text, for instance by OneHotEncoder in a Pipeline."
+            )
         raise type(error)(message) from None
 
 

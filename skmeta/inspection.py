@@ -580,4 +580,4 @@ def _feature_names(estimator, model):
     names, n = transformed_names(estimator), model.n_features_in_
     if names is None or len(names) != n:
         return [f"x{i}" for i in range(n)]
-    return names
+    return list(names)
