@@ -1,6 +1,5 @@
 """What all meta-learners share: the verbs, validation, tags, persistence."""
 
-import warnings
 from abc import abstractmethod
 from itertools import pairwise
 
@@ -36,6 +35,7 @@ from skmeta._guards import (
     restored_on_error,
 )
 from skmeta._repr import LearnedRepr
+from skmeta._warn import warn
 from skmeta.exceptions import InconsistentVersionWarning, ZeroShotWarning
 
 DTYPES = [np.float64, np.float32]
@@ -70,7 +70,7 @@ class FewShotScoreMixin:
         """
         if task is None:
             if self._is_zero_shot():
-                warnings.warn(_ZERO_SHOT.format(self), ZeroShotWarning, stacklevel=2)
+                warn(_ZERO_SHOT.format(self), ZeroShotWarning)
             return super().score(X, y, sample_weight)
         scores = few_shot_scores(
             self,
@@ -447,7 +447,7 @@ class BaseMetaLearner(LearnedRepr, BaseEstimator):
         """Rows to predict, validated."""
         check_is_fitted(self)
         if self._is_zero_shot() and called_by_scorer():
-            warnings.warn(_ZERO_SHOT.format(self), ZeroShotWarning, stacklevel=3)
+            warn(_ZERO_SHOT.format(self), ZeroShotWarning)
         if is_clean(self, X, self._dtype):
             return X
         return validate_data(
@@ -537,12 +537,11 @@ class BaseMetaLearner(LearnedRepr, BaseEstimator):
     def __setstate__(self, state):
         saved_by = state.pop("_skmeta_version", "an unknown version")
         if saved_by != __version__:
-            warnings.warn(
+            warn(
                 f"This {type(self).__name__} was saved by skmeta {saved_by} and is "
                 f"loaded by {__version__}: it may predict differently or fail. Fit it "
                 "again, or install the version that saved it.",
                 InconsistentVersionWarning,
-                stacklevel=2,
             )
         super().__setstate__(state)
 

@@ -1,6 +1,5 @@
 """Linear models, of X or of learned features, under a prior learned from the tasks."""
 
-import warnings
 from dataclasses import replace
 from functools import partial
 from itertools import pairwise
@@ -37,6 +36,7 @@ from skmeta._core.queries import greedy_queries
 from skmeta._core.structures import NONE, Beside, Diagonal, groups
 from skmeta._guards import check_hidden_layer_sizes, check_range
 from skmeta._repr import prior_table
+from skmeta._warn import warn
 
 STRUCTURES = ("intercept", "isotropic", "diagonal", "low_rank", "full")
 ONE_TASK_TOL = 1e-12  # one number is searched for: exact costs nothing
@@ -135,12 +135,10 @@ class BaseEmpiricalBayes(SharedNetwork, BaseMetaLearner):
             vars(self).pop(optional, None)
         hidden = check_hidden_layer_sizes(self.hidden_layer_sizes)
         if hidden and table.n_tasks < MIN_TASKS:
-            warnings.warn(
+            warn(
                 f"Learned features need {MIN_TASKS} tasks or more, some of them held "
                 f"out to tell whether they pay; got {table.n_tasks}. This is a linear "
                 "model. Set hidden_layer_sizes=(), or pass the rows' task ids.",
-                UserWarning,
-                stacklevel=6,
             )
             hidden = []
         if table.n_tasks == 1:
@@ -155,12 +153,10 @@ class BaseEmpiricalBayes(SharedNetwork, BaseMetaLearner):
     def _warn_of_few_rows(self, table):
         n_rows, n_columns = table.X.shape
         if n_rows < n_columns:
-            warnings.warn(
+            warn(
                 f"All tasks together have {n_rows} rows for {n_columns} columns: what "
                 "the tasks have in common cannot be learned well. Put PCA or "
                 "TruncatedSVD in front, or set base_estimator=Ridge().",
-                UserWarning,
-                stacklevel=7,
             )
 
     def _parts(self, table, design=None):
@@ -245,11 +241,10 @@ class BaseEmpiricalBayes(SharedNetwork, BaseMetaLearner):
         for optional in ("prior_rank_", "_levels"):
             vars(self).pop(optional, None)
         if prior.n_iter >= self.max_iter:
-            warnings.warn(
+            warn(
                 f"The search for the prior stopped at max_iter={self.max_iter} before "
                 f"tol={self.tol} was met. Raise max_iter, or set a simpler prior.",
                 ConvergenceWarning,
-                stacklevel=5,
             )
         self._prior_mean = prior.mean
         self._prior_factor = prior.factor
