@@ -2,7 +2,6 @@
 
 from dataclasses import replace
 from functools import partial
-from itertools import pairwise
 from numbers import Integral, Real
 from typing import NamedTuple
 
@@ -34,6 +33,7 @@ from skmeta._core.prior import (
 )
 from skmeta._core.queries import greedy_queries
 from skmeta._core.structures import NONE, Beside, Diagonal, groups
+from skmeta._core.tasks import Parts, sizes_of
 from skmeta._guards import check_hidden_layer_sizes, check_range
 from skmeta._repr import prior_table
 from skmeta._warn import warn
@@ -48,10 +48,10 @@ MANY_TASKS = 2000  # of which so few can be held out for good
 
 
 class Fold(NamedTuple):
-    """Tasks as lists of (X, Y, weight, offset), and what those kept say of a prior."""
+    """Rows of tasks kept and held out, and what those kept say of a prior."""
 
-    kept: list
-    held_out: list
+    kept: Parts
+    held_out: Parts
     prior: Prior | episodic.Belief
 
 
@@ -159,16 +159,12 @@ class BaseEmpiricalBayes(SharedNetwork, BaseMetaLearner):
                 "TruncatedSVD in front, or set base_estimator=Ridge().",
             )
 
-    def _parts(self, table, design=None):
+    def _parts(self, table):
         """Rows of each task: (X, Y, weight, offset)."""
-        design = design or self._design
-        offset = table.offset
-        if offset is None:
-            offset = np.zeros_like(table.Y)
-        return [
-            (design(table.X[a:b]), table.Y[a:b], table.weight[a:b], offset[a:b])
-            for a, b in pairwise(table.starts)
-        ]
+        if self._has_features:  # a network is faster on all rows at once
+            table, design = replace(table, X=self._design(table.X)), np.asarray
+            return Parts(table, design)
+        return Parts(table, self._design)
 
     def _design(self, scaled):
         """Columns of standardised rows: learned features, if any, X, and a 1."""
@@ -185,7 +181,7 @@ class BaseEmpiricalBayes(SharedNetwork, BaseMetaLearner):
         some = np.arange(len(parts))
         if len(parts) > MAX_TASKS:
             some = np.sort(rng.permutation(len(parts))[:MAX_TASKS])
-        few = [parts[task] for task in some]
+        few = parts.take(some)
         options = {"tol": self.tol, "max_iter": self.max_iter}
         search = Search(self._gather(few), self._shape, rng, **options)
         chosen = search.run(self.prior)
@@ -199,7 +195,7 @@ class BaseEmpiricalBayes(SharedNetwork, BaseMetaLearner):
         self._keep(chosen.prior, chosen.name)
         tasks, option = search.tasks, chosen.option
         folds = [
-            Fold([few[t] for t in f.kept], [few[t] for t in f.held_out], f.prior)
+            Fold(few.take(f.kept), few.take(f.held_out), f.prior)
             for f in chosen.folds
         ]
         if hidden:
@@ -311,9 +307,8 @@ class BaseEmpiricalBayes(SharedNetwork, BaseMetaLearner):
     def _parts_of(self, table, learner, theta):
         """Rows of each task in the columns of a learner."""
         theta = theta.astype(np.float64)
-        return self._parts(
-            table, lambda scaled: learner.design(theta, self._dense(scaled))[0]
-        )
+        X, _ = learner.design(theta, self._dense(table.X))
+        return Parts(replace(table, X=X), np.asarray)
 
     # -- adaptation -------------------------------------------------------------------
 
@@ -821,8 +816,8 @@ class EmpiricalBayesRegressor(
     # -- likelihood -------------------------------------------------------------------
 
     def _gather(self, parts):
-        parts = [(X, Y[:, 0], weight) for X, Y, weight, _ in parts]
-        return gaussian_prior.gather(parts, self._shape[2])
+        rows = ((X, Y[:, 0], weight) for X, Y, weight, _ in parts)
+        return gaussian_prior.gather(rows, self._shape[2], sizes_of(parts))
 
     def _condition(self, mean, factor, part):
         X, Y, weight, _ = part
@@ -856,7 +851,7 @@ class EmpiricalBayesRegressor(
         folds = []
         for fold, (learner, state) in zip(found.folds, found.of_folds(), strict=True):
             parts = self._parts_of(table, learner, state.theta)
-            kept, held_out = ([parts[t] for t in some] for some in fold[:2])
+            kept, held_out = (parts.take(some) for some in fold[:2])
             folds.append(Fold(kept, held_out, learner.belief(state).of_one_output()))
         learner, state = found.of_all(self._feature_head(table, chosen.prior))
         self._set_network(learner.network, state.theta)
@@ -1175,10 +1170,10 @@ class EmpiricalBayesClassifier(
         for fold, (learner, state) in zip(found.folds, found.of_folds(), strict=True):
             theta = learner.with_unit_scales(state)
             parts = self._parts_of(table, learner, theta)
-            held_out = [parts[t] for t in fold.held_out]
+            held_out = parts.take(fold.held_out)
             rng = np.random.default_rng(search.seed)
             some = np.sort(rng.permutation(fold.kept)[:MAX_TASKS])
-            kept = [parts[t] for t in some]
+            kept = parts.take(some)
             prior = self._prior_beside(chosen.prior, kept, FEW_ITER)
             folds.append(Fold(kept, held_out, prior))
             score = self._gather(held_out).held_out_score(prior, search.seed)

@@ -97,8 +97,8 @@ def test_the_precision_of_the_mean_is_that_of_generalised_least_squares():
 def test_of_any_number_of_rows_as_many_as_coefficients_are_kept():
     parts = rows_of([5000, 2, 700])
     tasks = gather(parts, True)
-    assert tasks.R.shape == (3, P, P)
-    assert tasks.z.shape == (3, P)
+    (block,) = tasks.blocks
+    assert block.rows.shape == (3, P, P + 1)
     L = factor()
     (X, y, _), (mean, noise) = parts[0], (np.zeros(P), 0.3)
     # log det(I + Z Z') = log det(I + Z'Z), and likewise for the inverse

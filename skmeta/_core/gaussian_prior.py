@@ -10,9 +10,12 @@ whitened residual, both closed forms, so only L is searched for (Bates & DebRoy,
 """
 
 from dataclasses import dataclass, replace
+from itertools import chain
 from typing import NamedTuple
 
 import numpy as np
+
+from skmeta._core.tasks import padded_blocks
 
 RIDGE = 1e-9  # relative: of several means that fit equally well, the smallest
 RIDGE_OF_FEW = 0.1  # relative, where there are ...
@@ -33,17 +36,28 @@ class Evidence(NamedTuple):
     state: None = None
 
 
+class Block(NamedTuple):
+    """Some tasks of about the same number of rows [X y], padded with zeros."""
+
+    tasks: np.ndarray  # (T,) their numbers
+    rows: np.ndarray  # (T, K, P + 1)
+
+    def errors(self, theta):
+        """What coefficients leave over of the targets: (T, K)."""
+        return self.rows[..., -1] - self.rows[..., :-1] @ theta
+
+
 @dataclass(frozen=True)
 class GaussianTasks:
     """What the evidence needs of the tasks: at most P rows of each, by QR.
 
     Rotating a task's rows changes neither the noise nor the evidence, and rotated into
     a triangle all but the first P rows are zero; of their targets only the sum of
-    squares is kept. So no cost depends on the number of rows.
+    squares is kept. So no cost depends on the number of rows. Tasks of like size form
+    blocks, so that a long one costs the others no padding.
     """
 
-    R: np.ndarray  # (T, K, P), padded with zeros
-    z: np.ndarray  # (T, K)
+    blocks: list  # of Block; each task is in one
     n_rows: np.ndarray  # (T,) sums of sample weights
     residual: np.ndarray  # (T,) sum of squares of the rows left out
     fit_intercept: bool = True  # whether the last column of R is the intercept's
@@ -51,17 +65,20 @@ class GaussianTasks:
 
     @property
     def n_tasks(self):
-        return len(self.R)
+        return len(self.n_rows)
 
     @property
     def n_coefficients(self):
-        return self.R.shape[-1]
+        return self.blocks[0].rows.shape[-1] - 1
 
     def subset(self, tasks):
+        number = np.full(self.n_tasks, -1)
+        number[tasks] = np.arange(len(tasks))
+        parts = ((number[block.tasks], block.rows) for block in self.blocks)
+        kept = ((numbers, rows, numbers >= 0) for numbers, rows in parts)
         return replace(
             self,
-            R=self.R[tasks],
-            z=self.z[tasks],
+            blocks=[Block(n[some], rows[some]) for n, rows, some in kept if some.any()],
             n_rows=self.n_rows[tasks],
             residual=self.residual[tasks],
         )
@@ -82,19 +99,22 @@ class GaussianTasks:
 
     def evidence(self, L, mean=None, state=None):
         """Log evidence of all tasks together, maximised over mean and noise."""
-        rows, log_det = _whiten(self, L)
-        moments = _products(rows)
+        whitened, log_det = _whiten(self, L)
+        moments = sum(_products(block.rows) for block in whitened)
         precision = self._held(moments[:-1, :-1])
         mean = np.linalg.solve(precision, moments[:-1, -1])
-        error = rows[..., -1] - rows[..., :-1] @ mean
-        squares = (error**2).sum() + self.residual.sum()
+        errors = [block.errors(mean) for block in whitened]
+        squares = sum((error**2).sum() for error in errors) + self.residual.sum()
         n = self.n_rows.sum()
         noise = max(squares / n, NOISE_FLOOR)
-        h = np.einsum("tkp,tk->tp", rows[..., :-1], error)
+        slopes = [
+            np.einsum("tkp,tk->tp", block.rows[..., :-1], error)
+            for block, error in zip(whitened, errors, strict=True)
+        ]
         return Evidence(
             value=-0.5
             * (n * np.log(2 * np.pi * noise) + squares / noise + log_det.sum()),
-            D=h.T @ h / noise - moments[:-1, :-1],
+            D=sum(h.T @ h for h in slopes) / noise - moments[:-1, :-1],
             mean=mean,
             mean_slope=np.zeros(len(L)),
             noise=noise,
@@ -103,15 +123,14 @@ class GaussianTasks:
 
     def held_out_score(self, prior, seed):
         """Log evidence of each task under a given prior, shape (1, T)."""
-        rows, log_det = _whiten(self, prior.factor / np.sqrt(prior.noise))
-        error = rows[..., -1] - rows[..., :-1] @ prior.mean
-        squares = (error**2).sum(axis=-1) + self.residual
+        whitened, log_det = _whiten(self, prior.factor / np.sqrt(prior.noise))
+        squares = self._squares(whitened, prior.mean)
         noise = self.n_rows * np.log(2 * np.pi * prior.noise)
         return -0.5 * (noise + squares / prior.noise + log_det)[None]
 
     def pooled(self):
         """Least squares of all rows as one task."""
-        moments = _products(np.concatenate([self.R, self.z[..., None]], axis=-1))
+        moments = sum(_products(block.rows) for block in self.blocks)
         return np.linalg.solve(self._held(moments[:-1, :-1]), moments[:-1, -1])
 
     def constant(self):
@@ -124,27 +143,45 @@ class GaussianTasks:
 
     def loss(self, theta):
         """Root mean squared error of each task under fixed coefficients, (T,)."""
-        squares = ((self.z - self.R @ theta) ** 2).sum(axis=-1) + self.residual
-        return np.sqrt(squares / self.n_rows)
+        return np.sqrt(self._squares(self.blocks, theta) / self.n_rows)
+
+    def _squares(self, blocks, theta):
+        """Sum of squared errors of each task, (T,), from rows in blocks."""
+        squares = self.residual.copy()
+        for block in blocks:
+            squares[block.tasks] += (block.errors(theta) ** 2).sum(axis=-1)
+        return squares
 
     def prior_loss(self, prior):
         return self.loss(prior.mean)
 
 
-def gather(parts, fit_intercept):
-    """`GaussianTasks` of a list of (X, y, weight), one task each."""
-    compressed = [_compress(*part) for part in parts]
-    longest = max(len(rows) for rows, _ in compressed)
-    padded = np.zeros((len(parts), longest, compressed[0][0].shape[1]))
-    for task, (rows, _) in enumerate(compressed):
-        padded[task, : len(rows)] = rows
-    return GaussianTasks(
-        R=padded[..., :-1],
-        z=padded[..., -1],
-        n_rows=np.array([weight.sum() for _, _, weight in parts]),
-        residual=np.array([left for _, left in compressed]),
-        fit_intercept=fit_intercept,
-    )
+def gather(parts, fit_intercept, sizes=None):
+    """`GaussianTasks` of (X, y, weight), one task each.
+
+    With ``sizes``, the numbers of rows, ``parts`` may be an iterator: no more than one
+    of them is held at a time.
+    """
+    if sizes is None:
+        sizes = [len(y) for _, y, _ in parts]
+    parts = iter(parts)
+    first = next(parts)
+    n_coefficients = first[0].shape[1]
+    kept = np.minimum(sizes, n_coefficients)
+    blocks = [
+        Block(tasks, np.zeros((len(tasks), kept[tasks].max(), n_coefficients + 1)))
+        for tasks in padded_blocks(kept, n_coefficients + 1)
+    ]
+    place = np.empty(len(kept), dtype=np.intp), np.empty(len(kept), dtype=np.intp)
+    for number, block in enumerate(blocks):
+        place[0][block.tasks] = number
+        place[1][block.tasks] = np.arange(len(block.tasks))
+    n_rows, residual = np.empty((2, len(kept)))
+    for task, part in enumerate(chain([first], parts)):
+        rows, residual[task] = _compress(*part)
+        blocks[place[0][task]].rows[place[1][task], : len(rows)] = rows
+        n_rows[task] = part[2].sum()
+    return GaussianTasks(blocks, n_rows, residual, fit_intercept)
 
 
 def _compress(X, y, weight):
@@ -164,13 +201,17 @@ def _products(rows):
 
 
 def _whiten(tasks, L):
-    """Rows [R z] (T, K, P + 1) of unit covariance, and log det(I + Z Z') (T,)."""
-    Z = tasks.R @ L
-    covariance = Z @ Z.swapaxes(-1, -2)
-    covariance += np.eye(covariance.shape[-1])
-    C = np.linalg.cholesky(covariance)
-    rows = np.linalg.solve(C, np.concatenate([tasks.R, tasks.z[..., None]], axis=-1))
-    return rows, 2 * np.log(np.diagonal(C, axis1=-2, axis2=-1)).sum(axis=-1)
+    """The blocks with rows of unit covariance, and log det(I + Z Z') of tasks (T,)."""
+    whitened, log_det = [], np.empty(tasks.n_tasks)
+    for block in tasks.blocks:
+        Z = block.rows[..., :-1] @ L
+        covariance = Z @ Z.swapaxes(-1, -2)
+        covariance += np.eye(covariance.shape[-1])
+        C = np.linalg.cholesky(covariance)
+        whitened.append(block._replace(rows=np.linalg.solve(C, block.rows)))
+        diagonal = np.diagonal(C, axis1=-2, axis2=-1)
+        log_det[block.tasks] = 2 * np.log(diagonal).sum(axis=-1)
+    return whitened, log_det
 
 
 def condition(mean, factor, noise, X, y, weight):

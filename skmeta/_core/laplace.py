@@ -24,6 +24,7 @@ from scipy.stats import norm
 from scipy.stats.qmc import Sobol
 
 from skmeta._core.network import LOSSES
+from skmeta._core.tasks import Parts, sizes_of, take_parts
 
 LOGIT_DEVIATION = 5.0  # a priori, of the mean's slopes together, however many they are
 MEAN_DEVIATION = (
@@ -53,7 +54,7 @@ class Stack(NamedTuple):
 class LogisticTasks:
     """Tasks in stacks of about equal size, and where each stood in the user's order."""
 
-    parts: list  # of (X, Y, weight, offset)
+    parts: list | Parts  # of (X, Y, weight, offset)
     stacks: list
     order: list  # of index arrays, one per stack
     fit_intercept: bool  # whether the last column of X is the intercept's
@@ -66,7 +67,10 @@ class LogisticTasks:
     @property
     def n_rows(self):
         """Sums of sample weights, (T,)."""
-        return np.array([weight.sum() for _, _, weight, _ in self.parts])
+        n_rows = np.empty(self.n_tasks)
+        for stack, order in zip(self.stacks, self.order, strict=True):
+            n_rows[order] = stack.weight.sum(axis=1)
+        return n_rows
 
     @property
     def n_coefficients(self):
@@ -74,7 +78,7 @@ class LogisticTasks:
         return stack.X.shape[-1] * stack.Y.shape[-1]
 
     def subset(self, tasks):
-        subset = gather([self.parts[task] for task in tasks], self.fit_intercept)
+        subset = gather(take_parts(self.parts, tasks), self.fit_intercept)
         return replace(subset, pin_slopes=self.pin_slopes)
 
     def with_pinned_slopes(self):
@@ -214,8 +218,8 @@ def gather(parts, fit_intercept):
     A stack holds tasks of similar size and a bounded number of them: neither padding
     nor the Hessians of all tasks at once may fill the memory.
     """
-    sizes = np.array([len(X) for X, *_ in parts])
-    n_coefficients = parts[0][0].shape[1] * parts[0][1].shape[1]
+    sizes, (X, Y, *_) = sizes_of(parts), parts[0]
+    n_coefficients = X.shape[1] * Y.shape[1]
     stacks, orders = [], []
     for bucket in np.unique(_bucket(sizes)):
         tasks = np.flatnonzero(_bucket(sizes) == bucket)

@@ -10,6 +10,8 @@ from skmeta._core.network import Batch
 
 ABSENT = -1e30  # logit of a class that a task does not have
 MAX_SIZES = 4  # of padded stacks that ragged tasks are sorted into
+LITTLE_CELLS = 2**16  # of padding: not worth stacks of their own
+BLOCK_CELLS = 2**18  # numbers of a block: as many as a cache holds
 MANY_ROWS = 256  # to look whether they follow one another
 MIN_CHUNK = 8  # tasks: fewer are not worth a stack of their own
 
@@ -60,6 +62,54 @@ class TaskTable:
             n_classes=None if self.n_classes is None else self.n_classes[tasks],
             offset=None if self.offset is None else self.offset[rows],
         )
+
+
+class Parts:
+    """The rows of each task as (X, Y, weight, offset), made when they are asked for.
+
+    What is made of all tasks at once then need not stand beside a second copy of their
+    rows. ``design`` makes the columns of a model of the rows of a task.
+    """
+
+    def __init__(self, table, design, tasks=None):
+        self._table, self._design = table, design
+        self._tasks = np.arange(table.n_tasks) if tasks is None else tasks
+
+    def __len__(self):
+        return len(self._tasks)
+
+    def __getitem__(self, number):
+        table, task = self._table, self._tasks[number]
+        rows = slice(table.starts[task], table.starts[task + 1])
+        Y = table.Y[rows]
+        offset = np.zeros_like(Y) if table.offset is None else table.offset[rows]
+        return self._design(table.X[rows]), Y, table.weight[rows], offset
+
+    def __iter__(self):
+        return (self[number] for number in range(len(self)))
+
+    @property
+    def sizes(self):
+        """Numbers of rows, (T,)."""
+        return self._table.sizes[self._tasks]
+
+    def take(self, numbers):
+        """Those of some of the tasks."""
+        return Parts(self._table, self._design, self._tasks[numbers])
+
+
+def take_parts(parts, numbers):
+    """Some of the `Parts`, or of a list of such rows."""
+    if isinstance(parts, Parts):
+        return parts.take(numbers)
+    return [parts[number] for number in numbers]
+
+
+def sizes_of(parts):
+    """Numbers of rows (T,) of `Parts`, or of a list of such rows."""
+    if isinstance(parts, Parts):
+        return parts.sizes
+    return np.array([len(part[1]) for part in parts])
 
 
 def stack(table, tasks, rows, present):
@@ -226,6 +276,27 @@ def chunks(counts, limit):
         return [np.arange(n_tasks)]
     order = np.argsort(counts, kind="stable") if ragged else np.arange(n_tasks)
     return np.array_split(order, n_chunks)
+
+
+def padded_blocks(sizes, width):
+    """Which tasks to pad to a common number of rows of a width: index arrays.
+
+    A block's longest task has at most a quarter more rows than its shortest, unless all
+    blocks together are small, and a block has a bounded number of cells, unless it is
+    one task.
+    """
+    sizes = np.asarray(sizes)
+    order = np.argsort(sizes, kind="stable")
+    if len(sizes) * sizes.max() * width <= LITTLE_CELLS:
+        return [np.arange(len(sizes))]
+    blocks, first = [], 0
+    while first < len(order):
+        longest = sizes[order[first]] * 5 // 4
+        last = np.searchsorted(sizes, longest, side="right", sorter=order)
+        most = max(1, BLOCK_CELLS // max(1, int(longest) * width))
+        blocks += [np.sort(order[i : min(i + most, last)]) for i in range(first, last, most)]
+        first = last
+    return blocks
 
 
 def draw_places(rng, n_tasks, n_way):
