@@ -33,6 +33,7 @@ from skmeta._guards import (
     naming_the_task,
     read_tasks,
     restored_on_error,
+    scored_on_purpose,
 )
 from skmeta._repr import LearnedRepr
 from skmeta._warn import warn
@@ -69,8 +70,8 @@ class FewShotScoreMixin:
             Mean :math:`R^2` of a regressor, mean accuracy of a classifier.
         """
         if task is None:
-            if self._is_zero_shot():
-                warn(_ZERO_SHOT.format(self), ZeroShotWarning)
+            if self._is_zero_shot() and not scored_on_purpose():
+                warn(_ZERO_SHOT["score"].format(self), ZeroShotWarning)
             return super().score(X, y, sample_weight)
         scores = few_shot_scores(
             self,
@@ -446,8 +447,8 @@ class BaseMetaLearner(LearnedRepr, BaseEstimator):
     def _validate_new(self, X):
         """Rows to predict, validated."""
         check_is_fitted(self)
-        if self._is_zero_shot() and called_by_scorer():
-            warn(_ZERO_SHOT.format(self), ZeroShotWarning)
+        if self._is_zero_shot() and (use := called_by_scorer()):
+            warn(_ZERO_SHOT[use].format(self), ZeroShotWarning)
         if is_clean(self, X, self._dtype):
             return X
         return validate_data(
@@ -546,11 +547,19 @@ class BaseMetaLearner(LearnedRepr, BaseEstimator):
         super().__setstate__(state)
 
 
-_ZERO_SHOT = (
-    "{0.__class__.__name__} was meta-trained on {0.n_tasks_} tasks and is adapted to "
-    "none: this scores its learned start (zero-shot). For a few-shot score pass task "
-    "ids to score, or use scoring=make_few_shot_scorer(...)."
-)
+_ZERO_SHOT = {
+    "score": (
+        "{0.__class__.__name__} was meta-trained on {0.n_tasks_} tasks and is adapted "
+        "to none: this scores its learned start (zero-shot). For a few-shot score pass "
+        "task ids to score, or use scoring=make_few_shot_scorer(...)."
+    ),
+    "predict": (
+        "{0.__class__.__name__} was meta-trained on {0.n_tasks_} tasks and is adapted "
+        "to none: cross_val_predict gives the predictions of its learned start "
+        "(zero-shot), those for a task without a row. For tasks with known rows give "
+        "these to adapt_predict(model, X, y, X_new, task=..., task_new=...)."
+    ),
+}
 
 
 class RegressionTargets:

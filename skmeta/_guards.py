@@ -350,20 +350,74 @@ def _is_clean_target(y, n_rows):
 # -- zero-shot scoring ----------------------------------------------------------------
 
 
-def called_by_scorer(depth=12):
-    """Whether a scikit-learn scorer is among the callers of `predict`.
+# Frames of these modules ask for a zero-shot score on purpose.
+_OWN_SCORING = ("skmeta._evaluation", "skmeta._folds", "skmeta.model_selection")
+_DEPTH = 40  # frames between `predict` and a scorer, through compositions and joblib
 
-    A scorer offers no hook that says who calls, and an ordinary one would silently
-    score the start that was learned instead of the adapted model.
+
+def scored_on_purpose():
+    """Whether this package's own scoring, which may be zero-shot, is a caller."""
+    return any(module in _OWN_SCORING for module, _ in _package_callers())
+
+
+def called_by_scorer():
+    """What scikit-learn wants with `predict`: "score", "predict", or None.
+
+    "score" is a scorer's or search's call, "predict" that of `cross_val_predict`. None
+    of them offers a hook that says who calls, and all would silently take the start
+    that was learned for the adapted model.
     """
-    frame = sys._getframe(2)
-    for _ in range(depth):
-        if frame is None:
-            return False
-        if frame.f_globals.get("__name__") == "sklearn.metrics._scorer":
-            return True
+    found = None
+    for module, frame in _package_callers():
+        name = frame.f_code.co_name
+        if module in _OWN_SCORING or (module == "skmeta._base" and name == "score"):
+            return None  # the latter has warned already
+        if found is None:
+            found = _use_of(module, name)
+        elif found == "predict" and name == "cross_val_predict":
+            return None if _is_part_of_an_estimator(frame) else found
+    return found
+
+
+def _use_of(module, name):
+    if module.startswith("sklearn.metrics."):
+        return "score"  # scorers and displays
+    if module == "sklearn.model_selection._validation":
+        return _USES.get(name)
+    if module == "sklearn.inspection._permutation_importance":
+        return "score"
+    return None
+
+
+_USES = {
+    "_score": "score",
+    "_permutation_test_score": "score",
+    "_fit_and_predict": "predict",
+}
+
+
+def _is_part_of_an_estimator(frame):
+    """Whether `cross_val_predict` serves another estimator, such as a stack of models.
+
+    That learns from predictions for new tasks, and will be given such predictions.
+    """
+    module = "sklearn.utils._param_validation"  # stands around every function
+    while module == "sklearn.utils._param_validation":
         frame = frame.f_back
-    return False
+        module = "" if frame is None else frame.f_globals.get("__name__", "")
+    return module.startswith("sklearn.")
+
+
+def _package_callers():
+    """Module and frame of the callers in scikit-learn and skmeta, the nearest first."""
+    frame = sys._getframe(2)
+    for _ in range(_DEPTH):
+        if frame is None:
+            return
+        module = frame.f_globals.get("__name__", "")
+        if module.startswith(("sklearn.", "skmeta.")):
+            yield module, frame
+        frame = frame.f_back
 
 
 def show(task_id):
