@@ -206,10 +206,36 @@ def meta_learner(estimator, verb):
     return inner
 
 
+def with_parameters(estimator, params, verb):
+    """A composition whose meta-learner has other parameters; all else is shared.
+
+    Only what leads to the meta-learner is copied: a base model or a vocabulary in front
+    can be large.
+    """
+    if isinstance(estimator, BaseMetaLearner):
+        return copy(estimator).set_params(**params)
+    meta_learner(estimator, verb)
+    if isinstance(estimator, BaseSearchCV):
+        return with_parameters(_best(estimator), params, verb)
+    inner = with_parameters(_inside(estimator), params, verb)
+    if isinstance(estimator, FrozenEstimator):
+        return FrozenEstimator(inner)
+    copied = copy(estimator)
+    if isinstance(estimator, Pipeline):
+        copied.steps = [*estimator.steps[:-1], (estimator.steps[-1][0], inner)]
+    else:
+        copied.regressor_ = inner
+    return copied
+
+
 def has_own_classes(estimator):
     """Whether each task brings its own classes to the meta-learner inside."""
-    inner = _find_meta_learner(estimator)
-    return inner is not None and inner._n_way is not None
+    return most_classes(estimator) is not None
+
+
+def most_classes(estimator):
+    """The most classes that a task may bring, or None where all tasks share them."""
+    return getattr(_find_meta_learner(estimator), "_n_way", None)
 
 
 def transformed_rows(estimator, X):

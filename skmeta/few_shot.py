@@ -1,6 +1,5 @@
 """Ordinary estimators whose `fit` is the adaptation of a frozen meta-learner."""
 
-from copy import deepcopy
 from numbers import Integral, Real
 
 from sklearn.base import (
@@ -89,10 +88,9 @@ class BaseFewShot(MetaEstimatorMixin, BaseEstimator):
         except NotFittedError:
             raise NotFittedError(_NOT_FROZEN.format(type(self).__name__)) from None
         if given:
-            model = deepcopy(model)
-            from skmeta._compositions import meta_learner
+            from skmeta._compositions import with_parameters
 
-            meta_learner(model, type(self).__name__).set_params(**given)
+            model = with_parameters(model, given, type(self).__name__)
         return adapt(model, X, y, sample_weight)
 
     def predict(self, X):

@@ -7,12 +7,19 @@ import pytest
 from numpy.testing import assert_array_equal
 from scipy import sparse
 from sklearn.base import clone
+from sklearn.compose import TransformedTargetRegressor
 from sklearn.exceptions import NotFittedError
 from sklearn.frozen import FrozenEstimator
 from sklearn.linear_model import Ridge
-from sklearn.model_selection import GridSearchCV, ShuffleSplit, cross_val_score
+from sklearn.model_selection import (
+    GridSearchCV,
+    GroupKFold,
+    ShuffleSplit,
+    cross_val_score,
+)
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
+from sklearn.tree import DecisionTreeRegressor
 from sklearn.utils import get_tags
 
 from skmeta import (
@@ -23,6 +30,7 @@ from skmeta import (
     adapt,
     meta_fit,
 )
+from skmeta._compositions import meta_learner
 
 
 @pytest.fixture
@@ -81,6 +89,34 @@ def test_a_parameter_reaches_the_meta_learner_inside_a_pipeline(meta, new_task):
     X, y = new_task
     few = FewShotRegressor(FrozenEstimator(meta), adapt_steps=0).fit(X[:5], y[:5])
     assert_array_equal(few.predict(X), meta.predict(X))
+
+
+@pytest.mark.parametrize("around", ["frozen", "pipeline", "target", "search"])
+def test_a_given_parameter_copies_nothing_that_is_large(
+    around, routing, linear_tasks, new_task, unchanged
+):
+    X, y = new_task
+    last = ReptileRegressor(
+        max_iter=5, base_estimator=DecisionTreeRegressor(max_depth=2), random_state=0
+    )
+    model = {
+        "frozen": last,
+        "pipeline": make_pipeline(StandardScaler(), last),
+        "target": TransformedTargetRegressor(last, transformer=StandardScaler()),
+        "search": GridSearchCV(
+            last, {"max_iter": [5]}, cv=GroupKFold(2).set_split_request(groups="task")
+        ),
+    }[around]
+    model = meta_fit(model, linear_tasks[1:])
+    inner = meta_learner(model, "test")
+    with unchanged(inner):
+        few = FewShotRegressor(FrozenEstimator(model), alpha=50.0).fit(X[:5], y[:5])
+    adapted = meta_learner(few.estimator_, "test")
+    assert adapted.base_estimator_ is inner.base_estimator_
+    assert (adapted.alpha, inner.alpha) != (inner.alpha, adapted.alpha)
+    expected = deepcopy(model)
+    meta_learner(expected, "test").set_params(alpha=50.0)
+    assert_array_equal(few.predict(X), adapt(expected, X[:5], y[:5]).predict(X))
 
 
 @pytest.mark.parametrize(
