@@ -48,9 +48,10 @@ class FewShotScoreMixin:
     def score(self, X, y, sample_weight=None, *, task=None):
         """Few-shot score if task ids are given, else the ordinary score.
 
-        With ids, a copy is adapted to 5 random rows of each task and scored on the
-        task's other rows, three times; the result is the mean over tasks. Other
-        numbers of rows and other metrics:
+        With ids, a copy is adapted to 5 random rows of each task (of each class, where
+        tasks have their own) and scored on the task's other rows, three times; the
+        result is the mean over tasks. Tasks of 5 rows or less are left out, with a
+        warning that counts them. Other numbers of rows and other metrics:
         :func:`skmeta.model_selection.make_few_shot_scorer`.
 
         Parameters
@@ -60,7 +61,8 @@ class FewShotScoreMixin:
         y : array-like of shape (n_samples,)
             True targets.
         sample_weight : array-like of shape (n_samples,), default=None
-            Weights of the rows, in adapting and in scoring.
+            Weights of the rows, in adapting and in scoring. A weight of 0 removes the
+            row.
         task : array-like of shape (n_samples,), default=None
             Task of each row.
 
@@ -82,6 +84,7 @@ class FewShotScoreMixin:
             task,
             sample_weight=sample_weight,
             stratify=self._n_way is not None,
+            n_way=self._n_way,
         )
         return mean_score(scores)
 

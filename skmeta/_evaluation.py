@@ -1,17 +1,29 @@
 """Support and query rows of each task, and scores of models adapted in between."""
 
+from itertools import pairwise
+
 import numpy as np
+from sklearn.exceptions import UndefinedMetricWarning
 from sklearn.utils import (
     _safe_indexing,
     check_consistent_length,
     check_random_state,
+    column_or_1d,
 )
 from sklearn.utils.parallel import Parallel, delayed
-from sklearn.utils.validation import _num_samples
+from sklearn.utils.validation import _check_sample_weight, _num_samples
 
-from skmeta._guards import check_aligned, encode_tasks, show
+from skmeta._guards import _is_missing, check_aligned, encode_tasks, show
+from skmeta._warn import warn_once_per_search
 
 BLOCK = 64  # tasks to adapt to at once
+SHOWN = 5  # tasks to name in a message
+
+NO_TASK = (
+    "few-shot scoring needs the task of each row. Switch routing on, "
+    "sklearn.set_config(enable_metadata_routing=True), and pass task=... to fit of the "
+    "search, params={'task': ...} to cross_validate, or task=... to score."
+)
 
 
 def few_shot_scores(
@@ -26,44 +38,91 @@ def few_shot_scores(
     n_support=5,
     n_repeats=3,
     stratify=False,
+    n_way=None,
+    small_tasks="skip",
     random_state=0,
     n_jobs=None,
 ):
     """Score a copy adapted to support rows of each task on the task's other rows.
 
     ``adapt_each(estimator, parts)`` returns copies adapted to each (X, y[, weight]) of
-    a list, and ``score(model, X, y[, weight])`` a score. Returns (n_tasks, n_repeats).
+    a list, and ``score(model, X, y[, weight])`` a score. ``n_way`` is the most classes
+    that a task may bring, where each has its own, and None elsewhere. Returns
+    (n_tasks, n_repeats), with NaN for a task that cannot be scored.
     """
+    if task is None:
+        raise ValueError(NO_TASK)
+    if X is None or y is None:
+        raise ValueError(
+            f"few-shot scoring needs X and y; got {'X' if X is None else 'y'}=None."
+        )
     check_aligned(X=X, y=y, sample_weight=sample_weight, task=task)
     check_consistent_length(X, y, sample_weight)
-    n_rows = _num_samples(X)
-    codes, ids = encode_tasks(task, n_rows)
-    seeds = check_random_state(random_state).randint(2**31, size=len(ids))
-    y = np.asarray(y)
-    weight = None if sample_weight is None else np.asarray(sample_weight)
-    splits = []
-    for number, name in enumerate(ids):
-        rows = np.flatnonzero(codes == number)
-        labels = y[rows] if stratify else None
-        splits.append(_splits(rows, labels, name, n_support, n_repeats, seeds[number]))
+    codes, ids = encode_tasks(task, _num_samples(X))
+    y = column_or_1d(y, warn=True)
+    weight = _checked_weight(sample_weight, y)
+    # A weight of 0 removes a row: it is gone before anything is drawn.
+    kept = np.arange(len(y)) if weight is None else np.flatnonzero(weight > 0)
+    order = kept[np.argsort(codes[kept], kind="stable")]
+    _check_targets(y, order, codes, ids)
+    present, sizes = np.unique(codes[order], return_counts=True)
+    starts = np.r_[0, np.cumsum(sizes)]
+    seeds = check_random_state(random_state).randint(2**31, size=len(sizes))
 
-    blocks = [splits[i : i + BLOCK] for i in range(0, len(splits), BLOCK)]
-    scores = Parallel(n_jobs=n_jobs)(
-        delayed(_score_block)(estimator, adapt_each, score, X, y, weight, block)
-        for block in blocks
+    draw = Draw(n_support, n_repeats, stratify, n_way)
+    obstacles = np.array(
+        [draw.obstacle(y[order[a:b]]) for a, b in pairwise(starts)], dtype=object
     )
-    return np.concatenate(scores).astype(float).reshape(len(splits), n_repeats)
+    _tell(ids[present], sizes, obstacles, draw, small_tasks)
+
+    def splits(tasks):
+        return [draw(order[starts[t] : starts[t + 1]], y, seeds[t]) for t in tasks]
+
+    kept = np.flatnonzero(obstacles == "")
+    values = Parallel(
+        n_jobs=n_jobs
+    )(  # a block's rows are drawn when it is its turn
+        delayed(_score_block)(
+            estimator, adapt_each, score, X, y, weight, splits(kept[i : i + BLOCK])
+        )
+        for i in range(0, len(kept), BLOCK)
+    )
+    scores = np.full((len(sizes), n_repeats), np.nan)
+    scores[kept] = np.reshape(np.concatenate(values), (len(kept), n_repeats))
+    _tell_undefined(scores[kept])
+    return scores
+
+
+def _check_targets(y, rows, codes, ids):
+    missing = rows[_is_missing(y[rows])]
+    if len(missing):
+        raise ValueError(
+            f"y has {len(missing)} missing values, the first in row {missing.min()}, "
+            f"of task {show(ids[codes[missing.min()]])}. Drop these rows, or give them "
+            "weight 0."
+        )
+
+
+def _checked_weight(sample_weight, y):
+    """Weights of the rows as floats, or None."""
+    if sample_weight is None:
+        return None
+    if not np.any(np.asarray(sample_weight) != 0):
+        raise ValueError("All sample weights are zero: nothing is left to score.")
+    return _check_sample_weight(
+        sample_weight, y, dtype=np.float64, ensure_non_negative=True
+    )
 
 
 def _score_block(estimator, adapt_each, score, X, y, weight, block):
     """Scores of the tasks of a block, one draw after the other."""
     splits = [split for task_splits in block for split in task_splits]
     models = [estimator] * len(splits)
-    if len(splits[0][0]):  # all tasks give as many rows
+    if len(splits[0][0]):  # all tasks give rows, or none does
         parts = [_take(support, X, y, weight) for support, _ in splits]
         models = adapt_each(estimator, parts)
     return [
-        score(model, *_take(query, X, y, weight))
+        _one_number(score(model, *_take(query, X, y, weight)))
         for model, (_, query) in zip(models, splits, strict=True)
     ]
 
@@ -73,29 +132,147 @@ def _take(rows, X, y, weight):
     return taken if weight is None else (*taken, weight[rows])
 
 
-def _splits(rows, labels, name, n_support, n_repeats, seed):
-    """Support and query rows of one task, ``n_repeats`` times."""
-    if len(rows) <= n_support:
+def _one_number(score):
+    if np.ndim(score) or isinstance(score, dict):
         raise ValueError(
-            f"Task {show(name)} has {len(rows)} rows: n_support={n_support} leaves "
-            "none to score. Lower n_support (of make_few_shot_scorer), or leave out "
-            "tasks this small. If the task has more rows in all, the splitter cuts "
-            "tasks apart: use cv=GroupKFold().set_split_request(groups='task')."
+            "few-shot scoring takes a metric that gives one number; this one gave "
+            f"{score!r}. For several metrics make a few-shot scorer of each: "
+            "scoring={name: make_few_shot_scorer(metric), ...}."
         )
-    if n_support == 0:
-        return [(rows[:0], rows)] * n_repeats
-    # here, since it takes longer to import than skmeta itself
-    from sklearn.model_selection import ShuffleSplit, StratifiedShuffleSplit
+    return score
 
-    splitter = ShuffleSplit if labels is None else StratifiedShuffleSplit
-    split = splitter(n_splits=n_repeats, train_size=n_support, random_state=seed).split
-    try:
+
+# -- support rows ---------------------------------------------------------------------
+
+
+class Draw:
+    """How the support rows of a task are drawn."""
+
+    def __init__(self, n_support, n_repeats, stratify, n_way):
+        self.n_support = n_support
+        self.n_repeats = n_repeats
+        self.per_class = stratify and n_way is not None
+        self.stratify = stratify and n_way is None and n_support > 0
+        self.n_way = np.inf if n_way is None else n_way
+
+    def obstacle(self, labels):
+        """Why a task cannot be scored, as a key of `_OBSTACLES`; "" if it can."""
+        if self.n_way < np.inf or self.per_class:
+            n_classes = len(np.unique(labels))
+            if n_classes > self.n_way:
+                return "classes"
+            if self.per_class and self.n_support:
+                return "single" if n_classes == len(labels) else ""
+        if len(labels) <= self.n_support:
+            return "small"
+        return "proportion" if self.stratify and self._indivisible(labels) else ""
+
+    def _indivisible(self, labels):
+        """Whether the labels cannot be split with each class on both sides."""
+        counts = np.unique(labels, return_counts=True)[1]
+        least = min(self.n_support, len(labels) - self.n_support)
+        return counts.min() < 2 or least < len(counts)
+
+    def __call__(self, rows, y, seed):
+        """Support and query rows of one task, ``n_repeats`` times."""
+        if self.n_support == 0:
+            return [(rows[:0], rows)] * self.n_repeats
+        if self.per_class:
+            rng = np.random.RandomState(seed)
+            return [self._of_each_class(rows, y, rng) for _ in range(self.n_repeats)]
+        # here, since it takes longer to import than skmeta itself
+        from sklearn.model_selection import ShuffleSplit, StratifiedShuffleSplit
+
+        splitter = StratifiedShuffleSplit if self.stratify else ShuffleSplit
+        split = splitter(
+            n_splits=self.n_repeats, train_size=self.n_support, random_state=seed
+        ).split
+        labels = y[rows] if self.stratify else None
         return [(rows[a], rows[b]) for a, b in split(rows, labels)]
-    except ValueError as error:  # a stratified split of too few rows
+
+    def _of_each_class(self, rows, y, rng):
+        """``n_support`` rows of each class; a class keeps one to be asked of it.
+
+        A class of one row gives that row: the model has to know the class.
+        """
+        rows = rng.permutation(rows)
+        codes = np.unique(y[rows], return_inverse=True)[1]
+        order = np.argsort(codes, kind="stable")
+        sizes = np.bincount(codes)
+        place = np.empty(len(rows), dtype=np.intp)  # within the row's class
+        place[order] = np.arange(len(rows)) - np.repeat(np.cumsum(sizes) - sizes, sizes)
+        given = place < np.clip(sizes - 1, 1, self.n_support)[codes]
+        return rows[given], rows[~given]
+
+
+# -- what the user is told ------------------------------------------------------------
+
+_OBSTACLES = {
+    "small": "no more than n_support={n_support} rows, which leaves none to score",
+    "single": "one row of each class, which leaves none to score",
+    "classes": "more classes than the {n_way} that the model was meta-trained for",
+    "proportion": "too few rows to split them with the classes in proportion",
+}
+_REMEDIES = {
+    "small": (
+        "Lower n_support (of make_few_shot_scorer). If tasks have more rows in all, "
+        "they have been cut apart: split whole tasks, "
+        "cv=GroupKFold().set_split_request(groups='task'), and give a halving search "
+        "another resource than rows, such as resource='max_iter'."
+    ),
+    "single": "A class needs a row to be learned from and one to be asked.",
+    "classes": "Meta-train with a task of as many classes.",
+    "proportion": "Change n_support, or pass stratify=False.",
+}
+
+
+def _tell(ids, sizes, obstacles, draw, small_tasks):
+    """Warn of tasks left out; refuse them if asked to, or if no other is left."""
+    left_out = np.flatnonzero(obstacles != "")
+    if not len(left_out):
+        return
+    words = {
+        reason: text.format(n_support=draw.n_support, n_way=draw.n_way)
+        for reason, text in _OBSTACLES.items()
+    }
+    first, reason = left_out[0], obstacles[left_out[0]]
+    if small_tasks == "raise":
+        what = f"; it has {words[reason]}"
+        if reason == "small":
+            what = f": n_support={draw.n_support} leaves none to score"
         raise ValueError(
-            f"Task {show(name)} cannot be split with its classes in proportion: "
-            f"{error} Change n_support, or pass stratify=False."
-        ) from None
+            f"Task {show(ids[first])} has {sizes[first]} rows{what}. "
+            f"{_REMEDIES[reason]} Or leave such tasks out: small_tasks='skip'."
+        )
+    found = " ".join(
+        f"{np.sum(obstacles == reason)} of {len(ids)} tasks have {words[reason]} "
+        f"({_some(ids[obstacles == reason])}). {_REMEDIES[reason]}"
+        for reason in dict.fromkeys(obstacles[left_out])
+    )
+    if len(left_out) == len(ids):
+        raise ValueError(
+            f"No task can be scored; the longest has {sizes.max()} rows. {found}"
+        )
+    warn_once_per_search(f"Tasks are left out of the few-shot score: {found}")
+
+
+def _some(ids):
+    names = [show(name) for name in ids[:SHOWN]]
+    return ", ".join([*names, "..."] if len(ids) > SHOWN else names)
+
+
+def _tell_undefined(values):
+    """Warn of scores that are undefined for a task's few query rows."""
+    undefined = np.isnan(values)
+    if undefined.any():
+        warn_once_per_search(
+            f"The metric is undefined (NaN) for {undefined.sum()} of {values.size} "
+            f"draws of support rows, in {undefined.any(axis=1).sum()} of {len(values)} "
+            "tasks: too few rows or classes are left to ask. The mean leaves these "
+            "out. Lower n_support, or take a metric that is defined for single rows, "
+            "such as an error or the log loss.",
+            UndefinedMetricWarning,
+        )
 
 
 def mean_score(scores):

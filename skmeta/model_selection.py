@@ -1,11 +1,12 @@
 """Scoring, tuning and comparing by how well models adapt."""
 
-import warnings
 from functools import partial
 from numbers import Integral
 
+from sklearn import get_config
 from sklearn.base import BaseEstimator
-from sklearn.metrics import check_scoring, get_scorer_names, log_loss
+from sklearn.metrics import get_scorer_names
+from sklearn.model_selection._search import BaseSearchCV
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import (
     HasMethods,
@@ -17,9 +18,9 @@ from sklearn.utils.metadata_routing import MetadataRequest
 
 from skmeta import _evaluation
 from skmeta._comparison import BaselineComparison
-from skmeta._compositions import has_own_classes
+from skmeta._compositions import _best, most_classes
+from skmeta._metrics import scorer_for
 from skmeta.adaptation import adapt_each
-from skmeta.exceptions import ZeroShotWarning
 
 __all__ = [
     "BaselineComparison",
@@ -30,10 +31,11 @@ __all__ = [
 
 
 _OPTIONS = {
-    "scoring": [StrOptions(set(get_scorer_names())), callable, None],
+    "scoring": [StrOptions(set(get_scorer_names())), callable, list, dict, None],
     "n_support": [Interval(Integral, 0, None, closed="left")],
     "n_repeats": [Interval(Integral, 1, None, closed="left")],
     "stratify": ["boolean", None],
+    "small_tasks": [StrOptions({"skip", "raise"})],
     "random_state": ["random_state"],
 }
 
@@ -52,13 +54,15 @@ def few_shot_scores(
     n_support=5,
     n_repeats=3,
     stratify=None,
+    small_tasks="skip",
     random_state=0,
     n_jobs=None,
 ):
     """Score a meta-trained model on tasks, each after adapting to a few rows.
 
     Of each task, ``n_support`` random rows are given to a copy of ``estimator`` to
-    adapt to; the copy is scored on the task's other rows.
+    adapt to; the copy is scored on the task's other rows. Where each task has its own
+    classes, ``n_support`` rows of each class are given.
 
     Parameters
     ----------
@@ -72,20 +76,29 @@ def few_shot_scores(
         Task of each row.
     sample_weight : array-like of shape (n_samples,), default=None
         Weights of the rows, in adapting and, where the metric takes them, scoring.
+        Rows of weight 0 are left out before any are drawn.
     scoring : str, callable or None, default=None
         A scorer of scikit-learn, as for
         :func:`~sklearn.model_selection.cross_val_score`. None is the estimator's own
         score: :math:`R^2` or accuracy. For query parts of one or two rows take an
-        error rather than :math:`R^2`.
+        error rather than :math:`R^2`. More on metrics in Notes.
     n_support : int, default=5
-        Rows to adapt to, of each task; 0 scores the learned start itself. Every task
-        must have more rows.
+        Rows to adapt to, of each task; 0 scores the learned start itself. Where each
+        task has its own classes, it is the number of rows of each class; a class with
+        no more rows gives all but one, and a class of one row gives that.
     n_repeats : int, default=3
         Draws of support rows per task.
     stratify : bool, default=None
         Whether support rows have the task's classes in proportion. A new shopper's
         first answers do not; the episodes of "N-way K-shot" learning do. None is
-        True where each task has its own classes and False otherwise.
+        True where each task has its own classes, of which each must be given, and
+        False otherwise.
+    small_tasks : {"skip", "raise"}, default="skip"
+        What to do with tasks that cannot be scored, since no row is left when
+        ``n_support`` rows have been taken. "skip" leaves them out, with one warning
+        that counts them; their scores are NaN. So it is with tasks that have more
+        classes of their own than the model has outputs for, and with those that cannot
+        be split in proportion. "raise" makes the first of them an error.
     random_state : int, RandomState instance or None, default=0
         Seed of the draws. The same for all candidates of a search, so that they are
         compared on the same rows.
@@ -95,12 +108,28 @@ def few_shot_scores(
     Returns
     -------
     scores : ndarray of shape (n_tasks, n_repeats)
-        In the order of the sorted ids.
+        In the order of the sorted ids, without those that have rows of weight 0 only.
+        NaN where a task is left out, or the metric is undefined for the rows to score:
+        ``np.nanmean(scores)`` is what :func:`make_few_shot_scorer` gives.
 
     Raises
     ------
     ValueError
-        If a task has no more than ``n_support`` rows.
+        If there are no ids, or no task can be scored.
+
+    Notes
+    -----
+    A few rows need not show all classes. Metrics of scikit-learn that take ``labels``
+    and judge probabilities or margins (log loss, Brier score, top-k accuracy, ROC AUC,
+    hinge loss ...) are therefore told the model's classes, and ``pos_label`` is the
+    second of two classes where the metric leaves it open. One-vs-rest averages of ROC
+    AUC and average precision are over the classes that occur among the rows scored.
+    Metrics that need rows of two classes, such as ROC AUC, are undefined (NaN) for rows
+    of one class, as :math:`R^2` is for one row; a warning counts such scores.
+
+    The draws depend on ``random_state``, on the place of a task among the sorted ids,
+    and on the order of its rows. So renamed tasks or sorted rows give other draws, and
+    change the mean score as another seed would: by its standard error over draws.
 
     Examples
     --------
@@ -114,57 +143,53 @@ def few_shot_scores(
     >>> few_shot_scores(model, X, y, task=np.repeat(np.arange(10), 20)).shape
     (10, 3)
     """
+    _check_one_metric(scoring)
+    if isinstance(estimator, BaseSearchCV):  # its own score may be a few-shot score
+        estimator = _best(estimator)
+    n_way = most_classes(estimator)
+    scorer = scorer_for(estimator, scoring, weighted=sample_weight is not None)
     return _evaluation.few_shot_scores(
         estimator,
         adapt_each,
-        partial(_score, _scorer(estimator, scoring)),
+        partial(_score, scorer),
         X,
         y,
         task,
         sample_weight=sample_weight,
         n_support=n_support,
         n_repeats=n_repeats,
-        stratify=has_own_classes(estimator) if stratify is None else stratify,
+        stratify=n_way is not None if stratify is None else stratify,
+        n_way=n_way,
+        small_tasks=small_tasks,
         random_state=random_state,
         n_jobs=n_jobs,
     )
 
 
-def _scorer(estimator, scoring):
-    """The scorer; log loss knows the classes that a task's few rows do not show."""
-    if isinstance(scoring, str) and scoring == "neg_log_loss":
-        return _neg_log_loss
-    return check_scoring(estimator, scoring)
-
-
-def _neg_log_loss(model, X, y, sample_weight=None):
-    p = model.predict_proba(X)
-    return -log_loss(y, p, sample_weight=sample_weight, labels=model.classes_)
+def _check_one_metric(scoring):
+    if isinstance(scoring, (list, dict)):
+        raise ValueError(
+            f"few-shot scoring takes one metric; got scoring={scoring!r}. For several "
+            "give a search a few-shot scorer of each: "
+            "scoring={name: make_few_shot_scorer(name) for name in names}."
+        )
 
 
 def _score(scorer, model, X, y, sample_weight=None):
+    """Score, also zero-shot: a frame of this module says that it is asked for."""
     weights = {} if sample_weight is None else {"sample_weight": sample_weight}
-    with warnings.catch_warnings():
-        # n_support=0 asks for the zero-shot score
-        warnings.simplefilter("ignore", ZeroShotWarning)
-        return scorer(model, X, y, **weights)
+    return scorer(model, X, y, **weights)
 
 
 class FewShotScorer:
     """A scorer that adapts before it scores; made by :func:`make_few_shot_scorer`."""
 
-    def __init__(self, scoring, n_support, n_repeats, stratify, random_state):
+    def __init__(self, scoring, **options):
         self._scoring = scoring
-        self._options = {
-            "n_support": n_support,
-            "n_repeats": n_repeats,
-            "stratify": stratify,
-            "random_state": random_state,
-        }
+        self._options = options
+        self._requests = {"task": True, "sample_weight": None}
 
     def __call__(self, estimator, X, y, sample_weight=None, *, task=None):
-        if task is None:
-            raise ValueError(_NO_TASK)
         scores = few_shot_scores(
             estimator,
             X,
@@ -180,23 +205,57 @@ class FewShotScorer:
         options = ", ".join(f"{k}={v!r}" for k, v in self._options.items())
         return f"make_few_shot_scorer({self._scoring!r}, {options})"
 
+    def set_score_request(self, **requests):
+        """Say which metadata the scorer asks for, as scikit-learn's own scorers do.
+
+        Parameters
+        ----------
+        **requests : dict
+            ``sample_weight``: True passes the weights given to the search on to the
+            scorer, False does not, a name passes metadata of that name. Until it is
+            said, weights given to a search are an error. ``task`` is asked for
+            anyway, and a name renames it.
+
+        Returns
+        -------
+        self : object
+            The scorer.
+        """
+        if not get_config()["enable_metadata_routing"]:
+            raise RuntimeError(
+                "set_score_request is of use with metadata routing only. Switch it on: "
+                "sklearn.set_config(enable_metadata_routing=True)."
+            )
+        unknown = sorted(set(requests) - set(self._requests))
+        if unknown:
+            raise TypeError(
+                f"A few-shot scorer takes {sorted(self._requests)}; got a request for "
+                f"{unknown}."
+            )
+        self._requests = self._requests | requests
+        return self
+
     def get_metadata_routing(self):
         """Ask for ``task``, so that scikit-learn routes it here."""
         request = MetadataRequest(owner=type(self).__name__)
-        request.score.add_request(param="task", alias=True)
+        for name, alias in self._requests.items():
+            request.score.add_request(param=name, alias=alias)
         return request
 
-
-_NO_TASK = (
-    "few-shot scoring needs the task of each row. Switch routing on, "
-    "sklearn.set_config(enable_metadata_routing=True), and pass task=... to fit of the "
-    "search, params={'task': ...} to cross_validate, or task=... to score."
-)
+    def _accept_sample_weight(self):
+        """Asked by scikit-learn's searches while routing is off."""
+        return True
 
 
 @validate_params(_OPTIONS, prefer_skip_nested_validation=True)
 def make_few_shot_scorer(
-    scoring=None, *, n_support=5, n_repeats=3, stratify=None, random_state=0
+    scoring=None,
+    *,
+    n_support=5,
+    n_repeats=3,
+    stratify=None,
+    small_tasks="skip",
+    random_state=0,
 ):
     """Make a scorer for searches and cross-validation that adapts before it scores.
 
@@ -209,21 +268,28 @@ def make_few_shot_scorer(
         The metric: the name of a scorer of scikit-learn, a scorer, or None for the
         estimator's own score.
     n_support : int, default=5
-        Rows to adapt to, of each held-out task; 0 scores the learned start.
+        Rows to adapt to, of each held-out task; 0 scores the learned start. Where each
+        task has its own classes, rows of each class.
     n_repeats : int, default=3
         Draws of support rows per task.
     stratify : bool, default=None
         Whether support rows have the task's classes in proportion; None is True where
         each task has its own classes.
+    small_tasks : {"skip", "raise"}, default="skip"
+        Whether tasks with too few rows are left out, with a warning that counts them,
+        or an error. In a search the warning comes once.
     random_state : int, RandomState instance or None, default=0
         Seed of the draws.
 
     Returns
     -------
     scorer : callable
-        ``scorer(estimator, X, y, task=ids)``: the mean score over tasks, without those
-        where a metric is undefined (ROC AUC of rows of one class). It asks for ``task``
-        by metadata routing.
+        ``scorer(estimator, X, y, sample_weight=None, *, task)``: the mean score over
+        tasks, without those where a metric is undefined (ROC AUC of rows of one class).
+        It asks for ``task`` by metadata routing. Whether it gets the weights that a
+        search is given is to be said, as of any scorer of scikit-learn:
+        ``scorer.set_score_request(sample_weight=True)``. They then act in adapting and
+        in scoring.
 
     See Also
     --------
@@ -249,7 +315,15 @@ def make_few_shot_scorer(
     >>> search.best_params_
     {'adapt_steps': 10}
     """
-    return FewShotScorer(scoring, n_support, n_repeats, stratify, random_state)
+    _check_one_metric(scoring)
+    return FewShotScorer(
+        scoring,
+        n_support=n_support,
+        n_repeats=n_repeats,
+        stratify=stratify,
+        small_tasks=small_tasks,
+        random_state=random_state,
+    )
 
 
 # -- does meta-learning pay? ----------------------------------------------------------
@@ -259,7 +333,7 @@ def make_few_shot_scorer(
     {
         "estimator": [BaseEstimator, dict, list],
         "n_support": ["array-like", Integral],
-        "scoring": _OPTIONS["scoring"],
+        "scoring": [StrOptions(set(get_scorer_names())), callable, None],
         "cv": [Interval(Integral, 2, None, closed="left"), HasMethods("split"), None],
         "n_repeats": _OPTIONS["n_repeats"],
         "baselines": ["array-like", None],
@@ -425,7 +499,7 @@ def compare_baselines(
         draws,
         sizes,
         {
-            name: partial(_score, _scorer(model, scoring))
+            name: partial(_score, scorer_for(model, scoring))
             for name, model in estimators.items()
         },
         {

@@ -218,7 +218,7 @@ def test_score_with_ids_is_the_scorer_with_its_defaults(
 def test_the_scorer_asks_for_ids_and_shows_its_settings():
     scorer = make_few_shot_scorer("r2", n_support=7)
     requests = get_routing_for_object(scorer).score.requests
-    assert requests == {"task": True}
+    assert requests == {"task": True, "sample_weight": None}
     assert repr(scorer).startswith("make_few_shot_scorer('r2', n_support=7")
 
 
@@ -320,11 +320,9 @@ def test_a_task_with_too_few_rows_is_named(regressor, linear_table):
     rows = t.X[kept], t.y[kept]
     message = r"Task 'S07' has 4 rows: n_support=5 leaves none to score\. Lower n_supp"
     with pytest.raises(ValueError, match=message):
-        few_shot_scores(regressor, *rows, t.ids[kept])
+        few_shot_scores(regressor, *rows, t.ids[kept], small_tasks="raise")
     with pytest.raises(ValueError, match=message):
-        regressor.score(*rows, task=t.ids[kept])
-    with pytest.raises(ValueError, match=message):
-        make_few_shot_scorer()(regressor, *rows, task=t.ids[kept])
+        make_few_shot_scorer(small_tasks="raise")(regressor, *rows, task=t.ids[kept])
     scores = few_shot_scores(regressor, *rows, t.ids[kept], n_support=2)
     assert scores.shape == (20, 3)
 
@@ -332,15 +330,22 @@ def test_a_task_with_too_few_rows_is_named(regressor, linear_table):
 def test_a_numeric_id_is_shown_as_a_plain_number(regressor, linear_table):
     t = linear_table
     with pytest.raises(ValueError, match=r"^Task 0 has 1 rows"):
+        few_shot_scores(regressor, t.X, t.y, np.arange(240), small_tasks="raise")
+    with pytest.raises(
+        ValueError, match=r"240 of 240 tasks .* \(0, 1, 2, 3, 4, \.\.\."
+    ):
         few_shot_scores(regressor, t.X, t.y, np.arange(240))
 
 
 def test_a_task_that_cannot_be_stratified_is_named(classifier, label_table):
     t = label_table
     y = np.where(np.arange(240) % 12 == 0, 1, 0)  # one row of class 1 in each task
-    message = r"Task 'S00' cannot be split with its classes in proportion.*stratify=F"
+    message = r"20 of 20 tasks have too few rows to split them with the classes in pro"
     with pytest.raises(ValueError, match=message):
         few_shot_scores(classifier, t.X, y, t.ids, stratify=True)
+    message = r"Task 'S00' has 12 rows; it has too few.*pass stratify=False"
+    with pytest.raises(ValueError, match=message):
+        few_shot_scores(classifier, t.X, y, t.ids, stratify=True, small_tasks="raise")
     few_shot_scores(classifier, t.X, y, t.ids, stratify=False)
 
 
@@ -379,9 +384,13 @@ def test_without_ids_the_scorer_says_how_to_pass_them(regressor, linear_table):
         make_few_shot_scorer()(regressor, linear_table.X, linear_table.y)
 
 
-def test_one_task_may_be_scored_without_ids(regressor, linear_table):
+def test_scores_without_ids_are_refused_and_one_task_may_have_any_id(
+    regressor, linear_table
+):
     X, y = linear_table.X[:12], linear_table.y[:12]
-    assert few_shot_scores(regressor, X, y, None).shape == (1, 3)
+    with pytest.raises(ValueError, match="needs the task of each row"):
+        few_shot_scores(regressor, X, y, None)
+    assert few_shot_scores(regressor, X, y, np.zeros(12)).shape == (1, 3)
 
 
 def test_a_model_without_a_meta_learner_is_refused(linear_table):

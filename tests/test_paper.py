@@ -370,7 +370,7 @@ def test_point_11_a_prediction_does_not_depend_on_the_rows_predicted_with_it(
 
 
 # 12 -- Deviation: evaluation scores all rows that the support left, not one per class.
-# As in the original, a task too small for it is an error:
+# As in the original, a task too small for it is an error, if it is not to be skipped:
 
 
 def test_point_12_a_task_without_a_row_left_to_score_is_an_error():
@@ -380,7 +380,7 @@ def test_point_12_a_task_without_a_row_left_to_score_is_an_error():
     task = np.repeat([0, 1, 2], N_ROWS)
     assert few_shot_scores(model, X, y, task, n_support=4).shape[0] == 3
     with pytest.raises(ValueError, match="6 rows: n_support=6 leaves none to score"):
-        few_shot_scores(model, X, y, task, n_support=6)
+        few_shot_scores(model, X, y, task, n_support=6, small_tasks="raise")
 
 
 # 13 -- Deviation: the original logs accuracy on the *test* classes while it trains.

@@ -786,7 +786,7 @@ def test_a_model_of_one_set_has_a_few_shot_score_on_tasks(model, clouds):
     )
     X, y = (np.concatenate(part) for part in zip(*tasks, strict=True))
     p = model.predict_proba(X)
-    assert 0.7 < model.score(X, y, task=np.repeat(np.arange(10), 24)) <= 1
+    assert 0.65 < model.score(X, y, task=np.repeat(np.arange(10), 24)) <= 1
     assert_array_equal(model.predict_proba(X), p)
 
 

@@ -1,6 +1,7 @@
 """Task ids through pipelines and searches, and the guards where they would get lost."""
 
 import inspect
+import warnings
 
 import joblib
 import numpy as np
@@ -8,20 +9,27 @@ import pandas as pd
 import pytest
 import sklearn
 from numpy.testing import assert_allclose, assert_array_equal
-from sklearn.compose import make_column_transformer
+from sklearn.compose import TransformedTargetRegressor, make_column_transformer
+from sklearn.ensemble import StackingRegressor
+from sklearn.frozen import FrozenEstimator
+from sklearn.inspection import permutation_importance
+from sklearn.linear_model import Ridge
 from sklearn.model_selection import (
     GridSearchCV,
     GroupKFold,
     RandomizedSearchCV,
+    cross_val_predict,
     cross_val_score,
     cross_validate,
     learning_curve,
+    permutation_test_score,
+    validation_curve,
 )
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 from sklearn.utils.fixes import parse_version
 
-from skmeta import ReptileClassifier, ReptileRegressor
+from skmeta import FewShotRegressor, ReptileClassifier, ReptileRegressor
 from skmeta.exceptions import ZeroShotWarning
 from skmeta.model_selection import few_shot_scores, make_few_shot_scorer
 
@@ -323,6 +331,193 @@ def test_an_ordinary_scorer_of_a_classifier_warns_too(scoring, routing, label_ta
             scoring=scoring,
             params={"task": t.ids},
         )
+
+
+def mean_error(model, X, y):
+    return -np.abs(model.predict(X) - y).mean()
+
+
+def dict_of_errors(model, X, y):
+    return {"error": mean_error(model, X, y)}
+
+
+SCORINGS = {
+    "callable": mean_error,
+    "callable that gives a dict": dict_of_errors,
+    "dict of callables": {"error": mean_error},
+    "list of names": ["r2", "neg_mean_squared_error"],
+}
+
+
+@pytest.mark.parametrize("kind", ["model", "pipeline", "transformed target"])
+@pytest.mark.parametrize("scoring", SCORINGS)
+def test_any_kind_of_ordinary_scoring_warns(scoring, kind, routing, linear_table):
+    t = linear_table
+    pipe = make_pipe(max_iter=2)
+    model = {
+        "model": pipe[-1],
+        "pipeline": pipe,
+        "transformed target": TransformedTargetRegressor(pipe[-1]),
+    }[kind]
+    with pytest.warns(ZeroShotWarning, match="make_few_shot_scorer") as seen:
+        cross_validate(
+            model,
+            t.X,
+            t.y,
+            cv=by_task(),
+            scoring=SCORINGS[scoring],
+            params={"task": t.ids},
+            error_score="raise",
+        )
+    assert {warning.filename for warning in seen} == {__file__}
+
+
+def test_a_search_by_a_callable_warns(routing, linear_table):
+    t = linear_table
+    for scoring in (mean_error, dict_of_errors):
+        search = GridSearchCV(
+            make_pipe(max_iter=2),
+            STEPS,
+            cv=by_task(),
+            scoring=scoring,
+            refit=False,
+            error_score="raise",
+        )
+        with pytest.warns(ZeroShotWarning, match="make_few_shot_scorer"):
+            search.fit(t.X, t.y, task=t.ids)
+
+
+@pytest.mark.parametrize(
+    "verb", [validation_curve, permutation_test_score], ids=lambda f: f.__name__
+)
+def test_other_verbs_of_model_selection_warn(verb, routing, linear_table):
+    t = linear_table
+    options = {
+        validation_curve: {"param_name": "max_iter", "param_range": [2]},
+        permutation_test_score: {"n_permutations": 1},
+    }[verb]
+    if "params" not in inspect.signature(verb).parameters:
+        pytest.skip("this scikit-learn routes nothing here")
+    with pytest.warns(ZeroShotWarning, match="make_few_shot_scorer"):
+        verb(
+            make_pipe(max_iter=2)[-1],
+            t.X,
+            t.y,
+            cv=by_task(),
+            scoring=mean_error,
+            params={"task": t.ids},
+            **options,
+        )
+
+
+@pytest.mark.parametrize("scoring", ["r2", mean_error, None])
+def test_permutation_importance_of_an_unadapted_model_warns(
+    scoring, regressor, linear_table
+):
+    t = linear_table
+    with pytest.warns(ZeroShotWarning):
+        permutation_importance(regressor, t.X, t.y, scoring=scoring, n_repeats=1)
+
+
+def test_importance_by_a_few_shot_score_is_silent(regressor, linear_table):
+    t = linear_table
+
+    def few(model, X, y):
+        return few_shot_scorer()(model, X, y, task=t.ids)
+
+    permutation_importance(regressor, t.X, t.y, scoring=few, n_repeats=1)
+
+
+@pytest.mark.parametrize("n_jobs", [None, 2])
+@pytest.mark.parametrize("method", ["predict", "predict_proba"])
+def test_cross_val_predict_says_what_to_call_for_known_tasks(
+    method, n_jobs, routing, linear_table, label_table
+):
+    t, model = linear_table, make_pipe(max_iter=2)
+    if method == "predict_proba":
+        t, model = label_table, ReptileClassifier(max_iter=2, random_state=0)
+    with (
+        joblib.parallel_config("threading"),
+        pytest.warns(ZeroShotWarning, match=r"adapt_predict\(model, X, y, X_new"),
+    ):
+        cross_val_predict(
+            model,
+            t.X,
+            t.y,
+            cv=by_task(),
+            params={"task": t.ids},
+            method=method,
+            n_jobs=n_jobs,
+        )
+
+
+def test_predictions_that_a_stack_learns_from_are_no_scores(routing, linear_table):
+    """They are for new tasks, and so are the rows that the stack will predict."""
+    t = linear_table
+    stack = StackingRegressor(
+        [("few", make_pipe(max_iter=2)[-1])],
+        final_estimator=ReptileRegressor(max_iter=2, random_state=0),
+        cv=3,
+    )
+    stack.fit(t.X, t.y, task=t.ids).predict(t.X)
+
+
+def test_a_base_model_that_is_a_stack_or_a_meta_learner_is_silent(linear_table):
+    t = linear_table
+    bases = (
+        StackingRegressor([("a", Ridge())], final_estimator=Ridge(), cv=2),
+        ReptileRegressor(max_iter=2, random_state=0),
+    )
+    for base in bases:
+        model = ReptileRegressor(max_iter=2, base_estimator=base, random_state=0)
+        model.fit(t.X, t.y, task=t.ids).predict(t.X)
+
+
+def test_a_few_shot_estimator_is_cross_validated_in_silence(regressor, linear_table):
+    t = linear_table
+    few = FewShotRegressor(FrozenEstimator(regressor), adapt_steps=0)
+    cross_val_score(few, t.X[:12], t.y[:12], scoring=mean_error)
+    cross_val_predict(few, t.X[:12], t.y[:12])
+
+
+@pytest.mark.parametrize("scoring", [None, "r2", mean_error])
+def test_a_zero_shot_score_that_is_asked_for_is_silent(
+    scoring, routing, regressor, linear_table
+):
+    t = linear_table
+    scorer = few_shot_scorer(scoring, n_support=0)
+    scorer(regressor, t.X, t.y, task=t.ids)
+    cross_val_score(
+        make_pipe(max_iter=2),
+        t.X,
+        t.y,
+        cv=by_task(),
+        scoring=scorer,
+        params={"task": t.ids},
+        error_score="raise",
+    )
+    search = GridSearchCV(
+        make_pipe(max_iter=2),
+        STEPS,
+        cv=by_task(),
+        scoring=few_shot_scorer(scoring),
+        error_score="raise",
+    ).fit(t.X, t.y, task=t.ids)
+    few_shot_scores(search, t.X, t.y, t.ids, scoring=scoring, n_support=0)
+
+
+def test_scoring_does_not_switch_the_warning_off(regressor, linear_table):
+    """Filters are of the whole process: threads would undo each other's changes."""
+    t = linear_table
+
+    def look(model, X, y):
+        assert not [f for f in warnings.filters if f[0] == "ignore" and f[2] in OURS]
+        return mean_error(model, X, y)
+
+    few_shot_scores(regressor, t.X, t.y, t.ids, scoring=look, n_support=0, n_repeats=1)
+
+
+OURS = (ZeroShotWarning, sklearn.exceptions.UndefinedMetricWarning)
 
 
 def test_an_ordinary_scorer_of_an_adapted_model_is_silent(regressor, linear_table):

@@ -1,0 +1,169 @@
+"""Metrics of scikit-learn on a few rows, which need not show all classes."""
+
+from copy import copy
+from functools import partial
+from inspect import signature
+
+import numpy as np
+from sklearn import config_context, metrics
+from sklearn.metrics import check_scoring
+from sklearn.metrics._scorer import _BaseScorer
+
+from skmeta._warn import warn
+
+# They compare rows of one class with rows of another, or with a model that knows only
+# how common the classes are: of rows of one class scikit-learn gives NaN, an error, or
+# minus infinity, depending on the metric and the version.
+NEED_TWO_CLASSES = (
+    "roc_auc_score",
+    "d2_log_loss_score",
+    "d2_brier_score",
+    "positive_likelihood_ratio",
+    "negative_likelihood_ratio",
+)
+# Of one row they are NaN, or 1 whatever was predicted.
+NEED_TWO_ROWS = (
+    "r2_score",
+    "explained_variance_score",
+    "d2_absolute_error_score",
+    "d2_pinball_score",
+    "d2_tweedie_score",
+)
+
+
+def scorer_for(estimator, scoring, *, weighted=False):
+    """The scorer that `scoring` names or is, made fit for a task's few rows."""
+    given = own_score if scoring is None else check_scoring(estimator, scoring)
+    scorer = given
+    if isinstance(given, _BaseScorer):
+        scorer = partial(score_few_rows, given)
+    if weighted and not takes_weights(given):
+        warn(
+            f"scoring={scoring!r} takes no sample_weight: the weights act in adapting, "
+            "and the rows to score count alike. Rows of weight 0 are left out."
+        )
+        scorer = partial(_without_weights, scorer)
+    return scorer
+
+
+def own_score(model, X, y, sample_weight=None):
+    """The model's own score; the weights reach it through any composition."""
+    if sample_weight is None:
+        return model.score(X, y)
+    with config_context(enable_metadata_routing=False):
+        return model.score(X, y, sample_weight=sample_weight)
+
+
+def takes_weights(scorer):
+    metric = scorer._score_func if isinstance(scorer, _BaseScorer) else scorer
+    parameters = signature(metric).parameters.values()
+    return any(p.name == "sample_weight" or p.kind == p.VAR_KEYWORD for p in parameters)
+
+
+def _without_weights(scorer, model, X, y, sample_weight=None):
+    return scorer(model, X, y)
+
+
+def score_few_rows(scorer, model, X, y, **weights):
+    """What a scorer of scikit-learn gives, or NaN where its metric is undefined.
+
+    A metric of probabilities or margins takes the classes from y unless it is told
+    them, and a few rows need not show them all.
+    """
+    metric = getattr(scorer._score_func, "__name__", "")
+    if metric in NEED_TWO_ROWS and len(y) < 2:
+        return np.nan
+    if metric in NEED_TWO_CLASSES and (y == y[0]).all():
+        return np.nan
+    if scorer._response_method != "predict" and hasattr(model, "classes_"):
+        if len(model.classes_) == 1:  # there is nothing to tell apart
+            return np.nan
+        scorer = _told_the_classes(scorer, model.classes_)
+    return scorer(model, X, y, **weights)
+
+
+def _told_the_classes(scorer, classes):
+    """A copy of a scorer whose metric knows the model's classes."""
+    told = copy(scorer)
+    special = _SPECIAL.get(scorer._score_func)
+    if special is _average_precision and len(classes) == 2:
+        return scorer  # which takes the positive label from the metric's signature
+    if special is not None:
+        told._score_func = partial(special, scorer._score_func, classes)
+        return told
+    values = {"labels": classes}
+    if len(classes) == 2:
+        values["pos_label"] = classes[1]
+    parameters = signature(scorer._score_func).parameters
+    told._kwargs = scorer._kwargs | {
+        name: value
+        for name, value in values.items()
+        if name in parameters
+        and parameters[name].default is None
+        and scorer._kwargs.get(name) is None
+    }
+    return told
+
+
+# -- metrics that need more than to be told -------------------------------------------
+
+
+def _roc_auc(metric, classes, y, scores, **options):
+    """Each class against the rest is averaged over the classes that y shows."""
+    average = options.get("average", "macro")
+    if (
+        np.ndim(scores) == 1
+        or options.get("multi_class") != "ovr"
+        or average not in ("macro", "weighted")
+    ):
+        return metric(y, scores, **{"labels": classes} | options)
+    return _one_against_rest(metric, classes, y, scores, average, options)
+
+
+def _average_precision(metric, classes, y, scores, **options):
+    average = options.get("average", "macro")
+    if average not in ("macro", "weighted"):
+        return metric(y, scores, **options)
+    return _one_against_rest(metric, classes, y, scores, average, options)
+
+
+def _one_against_rest(metric, classes, y, scores, average, options):
+    """Average of a metric of two classes over the classes that y shows."""
+    weight = options.get("sample_weight")
+    parts = [
+        (
+            metric(y == label, scores[:, column], sample_weight=weight),
+            np.average(y == label, weights=weight),
+        )
+        for column, label in enumerate(classes)
+        if (y == label).any()
+    ]
+    values, shares = zip(*parts, strict=True)
+    return np.average(values, weights=shares if average == "weighted" else None)
+
+
+def _hinge(metric, classes, y, margin, **options):
+    """Two classes are told by name: scikit-learn takes rows of one for the first."""
+    if len(classes) > 2:
+        return metric(y, margin, **{"labels": classes} | options)
+    sign = np.where(y == classes[1], 1, -1)
+    losses = np.maximum(0, 1 - sign * margin)
+    return np.average(losses, weights=options.get("sample_weight"))
+
+
+def _brier(metric, classes, y, p, **options):
+    """Several classes, also where scikit-learn (before 1.7) knows but two."""
+    if np.ndim(p) == 1:
+        return metric(y, p, **{"pos_label": classes[1]} | options)
+    if "labels" in signature(metric).parameters:
+        return metric(y, p, **{"labels": classes} | options)
+    losses = ((p - (y[:, None] == classes)) ** 2).sum(axis=1)
+    return np.average(losses, weights=options.get("sample_weight"))
+
+
+_SPECIAL = {
+    metrics.roc_auc_score: _roc_auc,
+    metrics.average_precision_score: _average_precision,
+    metrics.hinge_loss: _hinge,
+    metrics.brier_score_loss: _brier,
+}
