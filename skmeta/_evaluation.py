@@ -56,41 +56,46 @@ def few_shot_scores(
         raise ValueError(
             f"few-shot scoring needs X and y; got {'X' if X is None else 'y'}=None."
         )
+    y, weight, order, starts, ids = _checked_rows(X, y, task, sample_weight)
+    seeds = check_random_state(random_state).randint(2**31, size=len(ids))
+    draw = Draw(n_support, n_repeats, stratify, n_way)
+    obstacles = np.array(
+        [draw.obstacle(y[order[a:b]]) for a, b in pairwise(starts)], dtype=object
+    )
+    _tell(ids, np.diff(starts), obstacles, draw, small_tasks)
+    kept = np.flatnonzero(obstacles == "")
+    blocks = (  # whose rows are drawn when it is their turn
+        [
+            draw(order[starts[t] : starts[t + 1]], y, seeds[t])
+            for t in kept[i : i + BLOCK]
+        ]
+        for i in range(0, len(kept), BLOCK)
+    )
+    values = Parallel(n_jobs=n_jobs)(
+        delayed(_score_block)(estimator, adapt_each, score, X, y, weight, block)
+        for block in blocks
+    )
+    scores = np.full((len(ids), n_repeats), np.nan)
+    scores[kept] = np.reshape(np.concatenate(values), (len(kept), n_repeats))
+    _tell_undefined(scores[kept])
+    return scores
+
+
+def _checked_rows(X, y, task, sample_weight):
+    """Targets, weights, rows sorted by task, starts of tasks therein, and their ids.
+
+    A weight of 0 removes a row: it is gone before anything is drawn.
+    """
     check_aligned(X=X, y=y, sample_weight=sample_weight, task=task)
     check_consistent_length(X, y, sample_weight)
     codes, ids = encode_tasks(task, _num_samples(X))
     y = column_or_1d(y, warn=True)
     weight = _checked_weight(sample_weight, y)
-    # A weight of 0 removes a row: it is gone before anything is drawn.
-    kept = np.arange(len(y)) if weight is None else np.flatnonzero(weight > 0)
-    order = kept[np.argsort(codes[kept], kind="stable")]
-    _check_targets(y, order, codes, ids)
-    present, sizes = np.unique(codes[order], return_counts=True)
-    starts = np.r_[0, np.cumsum(sizes)]
-    seeds = check_random_state(random_state).randint(2**31, size=len(sizes))
-
-    draw = Draw(n_support, n_repeats, stratify, n_way)
-    obstacles = np.array(
-        [draw.obstacle(y[order[a:b]]) for a, b in pairwise(starts)], dtype=object
-    )
-    _tell(ids[present], sizes, obstacles, draw, small_tasks)
-
-    def splits(tasks):
-        return [draw(order[starts[t] : starts[t + 1]], y, seeds[t]) for t in tasks]
-
-    kept = np.flatnonzero(obstacles == "")
-    values = Parallel(
-        n_jobs=n_jobs
-    )(  # a block's rows are drawn when it is its turn
-        delayed(_score_block)(
-            estimator, adapt_each, score, X, y, weight, splits(kept[i : i + BLOCK])
-        )
-        for i in range(0, len(kept), BLOCK)
-    )
-    scores = np.full((len(sizes), n_repeats), np.nan)
-    scores[kept] = np.reshape(np.concatenate(values), (len(kept), n_repeats))
-    _tell_undefined(scores[kept])
-    return scores
+    rows = np.arange(len(y)) if weight is None else np.flatnonzero(weight > 0)
+    rows = rows[np.argsort(codes[rows], kind="stable")]
+    _check_targets(y, rows, codes, ids)
+    present, sizes = np.unique(codes[rows], return_counts=True)
+    return y, weight, rows, np.r_[0, np.cumsum(sizes)], ids[present]
 
 
 def _check_targets(y, rows, codes, ids):

@@ -351,13 +351,22 @@ def _is_clean_target(y, n_rows):
 
 
 # Frames of these modules ask for a zero-shot score on purpose.
-_OWN_SCORING = ("skmeta._evaluation", "skmeta._folds", "skmeta.model_selection")
+_OWN_SCORING = ("skmeta._evaluation", "skmeta.model_selection")
+_VALIDATION = "sklearn.model_selection._validation"
 _DEPTH = 40  # frames between `predict` and a scorer, through compositions and joblib
 
 
 def scored_on_purpose():
-    """Whether this package's own scoring, which may be zero-shot, is a caller."""
-    return any(module in _OWN_SCORING for module, _ in _package_callers())
+    """Whether this package's own scoring, which may be zero-shot, is a caller.
+
+    A search in between is another's scoring, even if it is fitted for a comparison.
+    """
+    for module, _ in _package_callers():
+        if module in _OWN_SCORING:
+            return True
+        if module == _VALIDATION:
+            return False
+    return False
 
 
 def called_by_scorer():
@@ -372,28 +381,17 @@ def called_by_scorer():
         name = frame.f_code.co_name
         if module in _OWN_SCORING or (module == "skmeta._base" and name == "score"):
             return None  # the latter has warned already
-        if found is None:
-            found = _use_of(module, name)
+        if module == _VALIDATION and name in ("_score", "_permutation_test_score"):
+            return "score"
+        if module == "sklearn.inspection._permutation_importance":
+            return "score"
+        if module == _VALIDATION and name == "_fit_and_predict":
+            found = "predict"
         elif found == "predict" and name == "cross_val_predict":
             return None if _is_part_of_an_estimator(frame) else found
+        elif module.startswith("sklearn.metrics."):
+            found = "score"  # scorers and displays
     return found
-
-
-def _use_of(module, name):
-    if module.startswith("sklearn.metrics."):
-        return "score"  # scorers and displays
-    if module == "sklearn.model_selection._validation":
-        return _USES.get(name)
-    if module == "sklearn.inspection._permutation_importance":
-        return "score"
-    return None
-
-
-_USES = {
-    "_score": "score",
-    "_permutation_test_score": "score",
-    "_fit_and_predict": "predict",
-}
 
 
 def _is_part_of_an_estimator(frame):

@@ -31,7 +31,11 @@ from sklearn.utils.fixes import parse_version
 
 from skmeta import FewShotRegressor, ReptileClassifier, ReptileRegressor
 from skmeta.exceptions import ZeroShotWarning
-from skmeta.model_selection import few_shot_scores, make_few_shot_scorer
+from skmeta.model_selection import (
+    compare_baselines,
+    few_shot_scores,
+    make_few_shot_scorer,
+)
 
 STEPS = {"reptileregressor__inner_steps": [1, 10]}
 
@@ -385,6 +389,28 @@ def test_a_search_by_a_callable_warns(routing, linear_table):
         )
         with pytest.warns(ZeroShotWarning, match="make_few_shot_scorer"):
             search.fit(t.X, t.y, task=t.ids)
+
+
+def test_a_search_by_an_ordinary_scorer_warns_in_a_comparison_too(
+    routing, linear_table
+):
+    t = linear_table
+    for scoring in ("r2", mean_error):
+        search = GridSearchCV(
+            make_pipe(max_iter=2), STEPS, cv=by_task(), scoring=scoring
+        )
+        with pytest.warns(ZeroShotWarning, match="make_few_shot_scorer"):
+            compare_baselines(
+                search,
+                t.X,
+                t.y,
+                task=t.ids,
+                n_support=3,
+                baselines=["support mean"],
+                pooled=Ridge(),
+                n_repeats=1,
+                cv=2,
+            )
 
 
 @pytest.mark.parametrize(
