@@ -56,7 +56,10 @@ def own_score(model, X, y, sample_weight=None):
 
 def takes_weights(scorer):
     metric = scorer._score_func if isinstance(scorer, _BaseScorer) else scorer
-    parameters = signature(metric).parameters.values()
+    try:
+        parameters = signature(metric).parameters.values()
+    except ValueError:  # of a compiled function that does not say
+        return True
     return any(p.name == "sample_weight" or p.kind == p.VAR_KEYWORD for p in parameters)
 
 
@@ -78,6 +81,14 @@ def score_few_rows(scorer, model, X, y, **weights):
     if scorer._response_method != "predict" and hasattr(model, "classes_"):
         if len(model.classes_) == 1:  # there is nothing to tell apart
             return np.nan
+        unknown = np.setdiff1d(y, model.classes_)
+        if len(unknown):
+            raise ValueError(
+                f"Rows to score have labels that the model does not know: "
+                f"{unknown.tolist()}; its classes are {model.classes_.tolist()}. So "
+                f"{metric} is undefined. Meta-train with tasks that have all labels, "
+                "or give rows of each class where each task has its own: stratify=None."
+            )
         scorer = _told_the_classes(scorer, model.classes_)
     return scorer(model, X, y, **weights)
 
@@ -115,6 +126,7 @@ def _roc_auc(metric, classes, y, scores, **options):
         np.ndim(scores) == 1
         or options.get("multi_class") != "ovr"
         or average not in ("macro", "weighted")
+        or options.get("max_fpr") is not None
     ):
         return metric(y, scores, **{"labels": classes} | options)
     return _one_against_rest(metric, classes, y, scores, average, options)

@@ -189,6 +189,13 @@ def test_one_class_and_one_row_leave_nothing_to_compare():
         assert np.isnan(scorer_for(model, name)(model, np.zeros((1, 1)), np.zeros(1)))
 
 
+@pytest.mark.parametrize("name", ["neg_log_loss", "roc_auc_ovr", "neg_brier_score"])
+def test_labels_that_the_model_does_not_know_are_refused(name):
+    with pytest.raises(ValueError, match=r"does not know: \['z'\]; its classes are"):
+        value(name, rows(THREE, ["a", "z", "b"]))
+    assert value("accuracy", rows(THREE, ["a", "z"])) <= 0.5
+
+
 def few_rows(n_classes):
     rng = np.random.default_rng(0)
     X = rng.normal(size=(64, 2))
