@@ -11,7 +11,6 @@ from sklearn.base import ClassifierMixin, RegressorMixin, clone
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_random_state, gen_batches
 from sklearn.utils._param_validation import Interval, StrOptions
-from sklearn.utils.parallel import _threadpool_controller_decorator
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from skmeta._base import (
@@ -36,6 +35,7 @@ from skmeta._core.structures import NONE, Beside, Diagonal, groups
 from skmeta._core.tasks import Parts, sizes_of
 from skmeta._guards import check_hidden_layer_sizes, check_range
 from skmeta._repr import prior_table
+from skmeta._threads import on_one_blas_thread
 from skmeta._warn import warn
 
 STRUCTURES = ("intercept", "isotropic", "diagonal", "low_rank", "full")
@@ -119,7 +119,7 @@ class BaseEmpiricalBayes(SharedNetwork, BaseMetaLearner):
 
     # -- meta-training ----------------------------------------------------------------
 
-    @_threadpool_controller_decorator(limits=1, user_api="blas")
+    @on_one_blas_thread
     def _meta_train(self, table, ids, again, data):
         if self.prior == "intercept" and not self.fit_intercept:
             raise ValueError(

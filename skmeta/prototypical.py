@@ -8,7 +8,6 @@ from sklearn.base import ClassifierMixin
 from sklearn.utils import check_random_state, gen_batches
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.multiclass import check_classification_targets
-from sklearn.utils.parallel import _threadpool_controller_decorator
 
 from skmeta._base import (
     BaseMetaLearner,
@@ -21,6 +20,7 @@ from skmeta._core import network, prototypes
 from skmeta._core.layout import ParamLayout
 from skmeta._core.network import Network
 from skmeta._guards import check_hidden_layer_sizes, check_range, show
+from skmeta._threads import on_one_blas_thread
 
 PREDICT_CELLS = 2**22  # numbers held at a time in predicting
 ROUNDING = 1e-20  # of squares: of rows that differ by less nothing can be learned
@@ -265,7 +265,7 @@ class PrototypicalClassifier(
 
     # -- meta-training ----------------------------------------------------------------
 
-    @_threadpool_controller_decorator(limits=1, user_api="blas")
+    @on_one_blas_thread
     def _meta_train(self, table, ids, again, data):
         check_range("n_way", self.n_way, least=2, unit="classes")
         check_range("support_size", self.support_size)

@@ -13,7 +13,6 @@ from sklearn.utils._param_validation import (
     StrOptions,
     validate_parameter_constraints,
 )
-from sklearn.utils.parallel import _threadpool_controller_decorator
 
 from skmeta._base import (
     BaseMetaLearner,
@@ -29,6 +28,7 @@ from skmeta._core.layout import ParamLayout
 from skmeta._core.rates import RateState, initial_rates
 from skmeta._core.tasks import Rows, TaskTable
 from skmeta._guards import check_hidden_layer_sizes, check_range, show, stack_rows
+from skmeta._threads import on_one_blas_thread
 
 PAPER_MODE = {
     "solver": "adam",
@@ -173,7 +173,7 @@ class BaseReptile(CallbackSupportMixin, BaseMetaLearner):
 
     # -- meta-training ----------------------------------------------------------------
 
-    @_threadpool_controller_decorator(limits=1, user_api="blas")
+    @on_one_blas_thread
     def _meta_train(self, table, ids, again, data):
         self._check_parameters(table)
         seed = check_random_state(self.random_state).randint(np.iinfo(np.int32).max)
@@ -420,7 +420,7 @@ class BaseReptile(CallbackSupportMixin, BaseMetaLearner):
                 models[t].n_adapt_rows_ = int(starts[t + 1] - starts[t])
         return models
 
-    @_threadpool_controller_decorator(limits=1, user_api="blas")
+    @on_one_blas_thread
     def _predict_each(self, known, new, method):
         if self._n_way is not None or self.batch_size is not None:
             return super()._predict_each(known, new, method)
