@@ -27,13 +27,18 @@ from skmeta._evaluation import few_shot_scores, mean_score
 from skmeta._guards import (
     called_by_scorer,
     check_aligned,
+    check_target,
     encode_new_tasks,
     encode_tasks,
     is_clean,
     naming_the_task,
+    plain_table,
+    plain_weight,
     read_tasks,
     restored_on_error,
     scored_on_purpose,
+    tasks_one_by_one,
+    warn_of_single_rows,
 )
 from skmeta._repr import LearnedRepr
 from skmeta._warn import warn
@@ -154,10 +159,10 @@ class BaseMetaLearner(LearnedRepr, BaseEstimator):
             check_aligned(X=X, y=y, sample_weight=sample_weight, task=task)
             again = self._continues()
             self._check_base(again)
-            tables = (X, y) if self._takes_numbers(y) else (X,)
-            with naming_the_task(task, *tables):
+            with naming_the_task(task, **self._to_name(X, y)):
                 X, y = self._validate_rows(X, y, reset=not again, dtype=DTYPES)
             codes, ids = encode_tasks(task, X.shape[0])
+            warn_of_single_rows(codes, ids)
             weight = self._validate_weight(sample_weight, X)
             order = np.argsort(codes, kind="stable")
             order = order[weight[order] > 0]
@@ -211,13 +216,15 @@ class BaseMetaLearner(LearnedRepr, BaseEstimator):
         """
         X, y, sample_weight, task = read_tasks(tasks)
         if sample_weight is None:
-            return self.fit(X, y, task=task)
+            with tasks_one_by_one():
+                return self.fit(X, y, task=task)
         if not has_fit_parameter(self, "sample_weight"):
             raise ValueError(
                 f"{type(self).__name__} meta-trains on rows of equal weight. Leave the "
                 "sample weights out of the tasks: pass (X, y). adapt takes weights."
             )
-        return self.fit(X, y, sample_weight, task=task)
+        with tasks_one_by_one():
+            return self.fit(X, y, sample_weight, task=task)
 
     def adapt(self, X, y, sample_weight=None):
         """Adapt a copy of the model to a task, from the learned prior.
@@ -287,10 +294,14 @@ class BaseMetaLearner(LearnedRepr, BaseEstimator):
         self._check_method(method)
         check_aligned(X=X, y=y, sample_weight=sample_weight, task=task)
         check_aligned(X_new=X_new, task_new=task_new)
-        tables = (X, y) if self._takes_numbers(y) else (X,)
-        with naming_the_task(task, *tables):
+        if np.shape(X)[:1] == (0,):
+            raise ValueError(
+                "adapt_predict has no row to adapt to: X has 0 rows. For tasks of "
+                "which nothing is known call predict(X_new)."
+            )
+        with naming_the_task(task, **self._to_name(X, y)):
             X, y = self._validate_rows(X, y, reset=False, dtype=self._dtype)
-        with naming_the_task(task_new, X_new):
+        with naming_the_task(task_new, X=X_new):
             X_new = self._validate_new(X_new)
         weight = self._validate_weight(sample_weight, X)
         codes, codes_new, ids = encode_new_tasks(
@@ -387,9 +398,10 @@ class BaseMetaLearner(LearnedRepr, BaseEstimator):
 
     def _validate_rows(self, X, y, *, reset, dtype):
         if reset or not is_clean(self, X, dtype, y):
+            check_target(y, self._takes_labels)
             X, y = validate_data(
                 self,
-                X,
+                plain_table(X),
                 y,
                 reset=reset,
                 accept_sparse="csr",
@@ -409,21 +421,15 @@ class BaseMetaLearner(LearnedRepr, BaseEstimator):
         rows = weight > 0
         return X[rows], y[rows], weight[rows]
 
-    def _takes_numbers(self, y):
-        """Whether the targets are numbers: a regressor's, or labels that are floats."""
-        return not self._takes_labels or np.asarray(y).dtype.kind == "f"
+    def _to_name(self, X, y):
+        """Where `naming_the_task` is to look for values that are none."""
+        return {"X": X, "y" if not self._takes_labels else "labels": y}
 
     def _validate_weight(self, sample_weight, X):
         if sample_weight is None:
             return np.ones(X.shape[0])
-        given = np.asarray(sample_weight)
-        if given.dtype.kind in "OSU" and any(isinstance(w, str) for w in given.flat):
-            raise ValueError(
-                f"sample_weight holds text, such as {given.flat[0]!s}; weights are "
-                "numbers. If these are the ids of tasks, pass them by name: task=ids."
-            )
         weight = _check_sample_weight(
-            sample_weight, X, dtype=np.float64, ensure_non_negative=True
+            plain_weight(sample_weight), X, dtype=np.float64, ensure_non_negative=True
         )
         if not weight.any():
             raise ValueError("All sample weights are zero: nothing is left to learn.")
@@ -452,10 +458,14 @@ class BaseMetaLearner(LearnedRepr, BaseEstimator):
         check_is_fitted(self)
         if self._is_zero_shot() and (use := called_by_scorer()):
             warn(_ZERO_SHOT[use].format(self), ZeroShotWarning)
+        return self._validate_X(X)
+
+    def _validate_X(self, X):
         if is_clean(self, X, self._dtype):
             return X
+        check_aligned(X=X)
         return validate_data(
-            self, X, reset=False, accept_sparse="csr", dtype=self._dtype
+            self, plain_table(X), reset=False, accept_sparse="csr", dtype=self._dtype
         )
 
     def _validated_outputs(self, X):

@@ -8,10 +8,17 @@ from sklearn.compose import TransformedTargetRegressor
 from sklearn.frozen import FrozenEstimator
 from sklearn.model_selection._search import BaseSearchCV
 from sklearn.pipeline import Pipeline
-from sklearn.utils.validation import check_is_fitted
+from sklearn.utils.validation import assert_all_finite, check_is_fitted
 
 from skmeta._base import BaseMetaLearner
-from skmeta._guards import check_aligned, read_tasks
+from skmeta._guards import (
+    check_aligned,
+    check_target,
+    naming_the_task,
+    plain_table,
+    read_tasks,
+    tasks_one_by_one,
+)
 from skmeta.adaptation import adapt, adapt_each, adapt_predict, meta_fit, partial_adapt
 
 
@@ -30,10 +37,15 @@ def no_meta_learner(estimator, verb):
 @meta_fit.register(TransformedTargetRegressor)
 @meta_fit.register(BaseSearchCV)
 def _(estimator, tasks):
-    meta_learner(estimator, "meta_fit")
+    inner = meta_learner(estimator, "meta_fit")
     X, y, sample_weight, task = read_tasks(tasks)
+    labels = inner._takes_labels
+    with naming_the_task(task, **{"labels" if labels else "y": y}):
+        # before the steps in front are fitted again, or a target is transformed
+        check_target(y, labels)
+        assert_all_finite(y, input_name="y")
     weights = {} if sample_weight is None else {"sample_weight": sample_weight}
-    with config_context(enable_metadata_routing=True):
+    with config_context(enable_metadata_routing=True), tasks_one_by_one():
         return estimator.fit(X, y, task=task, **weights)
 
 
@@ -262,10 +274,24 @@ def transformed_names(estimator):
 
 def _transformed(pipeline, X):
     """X after the fitted steps in front of the last."""
-    return pipeline[:-1].transform(X) if len(pipeline.steps) > 1 else X
+    if len(pipeline.steps) == 1:
+        return X
+    try:
+        return pipeline[:-1].transform(X)
+    except TypeError:
+        if plain_table(X) is X:
+            raise
+        raise ValueError(_MISSING) from None
+
+
+_MISSING = (
+    "Input X contains NaN or another missing value (None, NA, NaT), which the steps in "
+    "front of the meta-learner do not take. Replace it by NaN and put an imputer first."
+)
 
 
 def _transformed_target(estimator, y):
+    check_target(y, labels=False)
     y = np.asarray(y)
     if estimator.transformer_ is None:
         return y

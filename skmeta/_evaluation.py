@@ -13,7 +13,7 @@ from sklearn.utils import (
 from sklearn.utils.parallel import Parallel, delayed
 from sklearn.utils.validation import _check_sample_weight, _num_samples
 
-from skmeta._guards import _is_missing, check_aligned, encode_tasks, show
+from skmeta._guards import check_aligned, encode_tasks, is_missing, show
 from skmeta._warn import warn_once_per_search
 
 BLOCK = 64  # tasks to adapt to at once
@@ -99,7 +99,7 @@ def _checked_rows(X, y, task, sample_weight):
 
 
 def _check_targets(y, rows, codes, ids):
-    missing = rows[_is_missing(y[rows])]
+    missing = rows[is_missing(y[rows])]
     if len(missing):
         raise ValueError(
             f"y has {len(missing)} missing values, the first in row {missing.min()}, "

@@ -11,7 +11,7 @@ from sklearn.base import ClassifierMixin, RegressorMixin, clone
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_random_state, gen_batches
 from sklearn.utils._param_validation import Interval, StrOptions
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import check_is_fitted
 
 from skmeta._base import (
     BaseMetaLearner,
@@ -384,9 +384,7 @@ class BaseEmpiricalBayes(SharedNetwork, BaseMetaLearner):
         Networks 9(6), 1996.
         """
         check_is_fitted(self)
-        pool = validate_data(
-            self, pool, reset=False, accept_sparse="csr", dtype=self._dtype
-        )
+        pool = self._validate_X(pool)
         n_pool = pool.shape[0]
         if not isinstance(n_queries, Integral) or not 1 <= n_queries <= n_pool:
             raise ValueError(

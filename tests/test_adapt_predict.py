@@ -2,9 +2,12 @@
 
 import warnings
 from concurrent.futures import ThreadPoolExecutor
+from decimal import Decimal
+from functools import partial
 
 import numpy as np
 import pandas as pd
+import polars as pl
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy import sparse
@@ -13,7 +16,7 @@ from sklearn.compose import TransformedTargetRegressor
 from sklearn.frozen import FrozenEstimator
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import MinMaxScaler, StandardScaler
+from sklearn.preprocessing import FunctionTransformer, MinMaxScaler, StandardScaler
 
 import skmeta
 from skmeta import (
@@ -170,15 +173,117 @@ def test_sparse_rows_give_the_predictions_of_dense_ones(rows):
     assert_allclose(together(model, wide, rows["y"]), expected, rtol=1e-9)
 
 
-def test_ids_of_another_type_are_other_tasks(rows):
+DAY = pd.Timestamp("2024-01-01")
+DAYS = [DAY + pd.Timedelta(days=i) for i in range(4)]
+# ids of rows, and the ids of the same tasks in another type, of which none is equal
+TWO_KINDS = {
+    "numbers and text": ([1, 2, 3, 4], ["1", "2", "3", "4"]),
+    "text and numbers": (np.array(["1", "2", "3", "4"]), np.arange(1, 5)),
+    "floats and text": ([1.0, 2.0, 3.0, 4.0], ["1.0", "2.0", "3.0", "4.0"]),
+    "moments and text": (pd.Series(DAYS), [str(day.date()) for day in DAYS]),
+    "moments and dates": (pd.Series(DAYS), [day.date() for day in DAYS]),
+    "with and without a zone": (
+        pd.Series(DAYS),
+        pd.Series(DAYS).dt.tz_localize("UTC"),
+    ),
+    "bytes and text": (np.array([b"a", b"b", b"c", b"d"]), ["a", "b", "c", "d"]),
+    "numbers and moments": (np.arange(4), np.array(DAYS, dtype="datetime64[ns]")),
+    "categories of numbers and text": (
+        pd.Categorical([1, 2, 3, 4]),
+        pd.Series(["1", "2", "3", "4"], dtype="string"),
+    ),
+    "polars and text": (pl.Series([1, 2, 3, 4]), pl.Series(["1", "2", "3", "4"])),
+    "a zone in one row": (pd.Series(DAYS), [*DAYS[:3], DAYS[3].tz_localize("UTC")]),
+    "a text in one row": ([1, 2, 3, 4], [1, 2, 3, "4"]),
+}
+
+
+@pytest.mark.filterwarnings("ignore:The ids of tasks are of 2 kinds")
+@pytest.mark.parametrize("kind", TWO_KINDS)
+@pytest.mark.parametrize(
+    "model", [REGRESSORS[0], EmpiricalBayesRegressor("intercept")], ids=str
+)
+def test_ids_of_two_kinds_are_refused_and_one_of_each_shown(model, kind, rows):
+    model = fitted(clone(model))
+    X, y = rows["X"][:4], rows["y"][:4]
+    for task, task_new in (TWO_KINDS[kind], TWO_KINDS[kind][::-1]):
+        with pytest.raises(ValueError, match=r"such as .* such as .*never equal"):
+            model.adapt_predict(X, y, X, task=task, task_new=task_new)
+        with pytest.raises(ValueError, match=r"such as .* such as .*never equal"):
+            skmeta.adapt_predict(
+                make_pipeline(FunctionTransformer(), model),
+                X,
+                y,
+                X,
+                task=task,
+                task_new=task_new,
+            )
+
+
+NEVER_MEET = {
+    "padded": (["7", "8"] * 2, ["7 ", "8 "] * 2),
+    "leading zeros": (["07"] * 4, ["7"] * 4),
+    "other tasks": ([1, 2, 3, 4], [5, 6, 7, 8]),
+    "days of other years": (DAYS, [day.replace(year=2023) for day in DAYS]),
+}
+
+
+@pytest.mark.parametrize("kind", NEVER_MEET)
+def test_new_rows_of_which_no_task_has_a_row_are_refused(kind, rows):
     model = fitted(ReptileRegressor(max_iter=20, random_state=0))
     X, y = rows["X"][:4], rows["y"][:4]
-    same, other = (
-        model.adapt_predict(X, y, X, task=[1] * 4, task_new=[name] * 4)
-        for name in (1, "1")
-    )
-    assert_allclose(other, model.predict(X))
-    assert not np.allclose(same, other)
+    task, task_new = NEVER_MEET[kind]
+    with pytest.raises(ValueError, match=r"No id of task_new.*call predict"):
+        model.adapt_predict(X, y, X, task=task, task_new=task_new)
+
+
+# two types of the same ids, which are equal
+SAME_IDS = {
+    "float and int": ([1.0, 2.0, 2.0, 3.0], [1, 2, 2, 3]),
+    "Int64 and int": (pd.Series([1, 2, 2, 3], dtype="Int64"), [1, 2, 2, 3]),
+    "int32 and int64": (np.int32([1, 2, 2, 3]), np.int64([1, 2, 2, 3])),
+    "beyond the floats": (
+        np.array([1, 2, 2, 3], dtype=np.uint64) + np.uint64(2**60),
+        np.array([1, 2, 2, 3]) + 2**60,
+    ),
+    "Decimal and int": ([Decimal(1), Decimal(2), Decimal(2), Decimal(3)], [1, 2, 2, 3]),
+    "text": (np.array([*"abbc"]), pd.Series([*"abbc"], dtype="category")),
+    "polars and text": (pl.Series([*"abbc"]), list("abbc")),
+    "moments": (
+        pd.Series([DAYS[i] for i in (0, 1, 1, 2)]),
+        [DAYS[i].to_pydatetime() for i in (0, 1, 1, 2)],
+    ),
+    "moments, to the nanosecond": (
+        pd.Series([DAYS[i] for i in (0, 1, 1, 2)], dtype="datetime64[ns]"),
+        [DAYS[i] for i in (0, 1, 1, 2)],
+    ),
+    "zones": (
+        pd.Series([DAYS[i] for i in (0, 1, 1, 2)]).dt.tz_localize("UTC"),
+        pd.Series([DAYS[i] for i in (0, 1, 1, 2)])
+        .dt.tz_localize("UTC")
+        .dt.tz_convert("Asia/Tokyo"),
+    ),
+}
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("kind", SAME_IDS)
+def test_equal_ids_of_two_types_are_the_same_tasks(kind, rows):
+    model = fitted(ReptileRegressor(max_iter=20, random_state=0))
+    X, y = rows["X"][:4], rows["y"][:4]
+    numbers = [0, 1, 1, 2]
+    expected = model.adapt_predict(X, y, X, task=numbers, task_new=numbers)
+    for task, task_new in (SAME_IDS[kind], SAME_IDS[kind][::-1]):
+        result = model.adapt_predict(X, y, X, task=task, task_new=task_new)
+        assert_array_equal(result, expected)
+
+
+def test_without_a_known_row_predict_is_named(rows):
+    model = fitted(ReptileRegressor(max_iter=20, random_state=0))
+    X = rows["X"]
+    for verb in (model.adapt_predict, partial(skmeta.adapt_predict, model)):
+        with pytest.raises(ValueError, match=r"no row to adapt to.*predict\(X_new\)"):
+            verb(X[:0], [], X, task=[], task_new=np.arange(len(X)))
 
 
 def test_wrong_input_is_named(rows):
