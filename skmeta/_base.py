@@ -19,6 +19,7 @@ from sklearn.utils.validation import (
 
 from skmeta import __version__
 from skmeta._base_model import fit_base, out_of_task, raw_prediction
+from skmeta._copies import own_what_can_change
 from skmeta._core.layout import ParamLayout
 from skmeta._core.network import Batch, Network
 from skmeta._core.scaling import fit_scaling, identity_scaling
@@ -246,7 +247,9 @@ class BaseMetaLearner(LearnedRepr, BaseEstimator):
             A model of the same class that predicts for this task. It carries no
             training history.
         """
-        return self._unadapted_copy().partial_adapt(X, y, sample_weight)
+        adapted = self._unadapted_copy().partial_adapt(X, y, sample_weight)
+        own_what_can_change(adapted)
+        return adapted
 
     def _unadapted_copy(self):
         """A copy at the learned prior, without the history of the training."""

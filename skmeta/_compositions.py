@@ -11,6 +11,7 @@ from sklearn.pipeline import Pipeline
 from sklearn.utils.validation import assert_all_finite, check_is_fitted
 
 from skmeta._base import BaseMetaLearner
+from skmeta._copies import shallow_copy
 from skmeta._guards import (
     check_aligned,
     check_target,
@@ -65,10 +66,10 @@ def _(estimator: FrozenEstimator, tasks):
 def _(estimator: Pipeline, X, y, sample_weight=None):
     check_is_fitted(estimator)
     check_aligned(X=X, y=y, sample_weight=sample_weight)
-    adapted = copy(estimator)
     name, last = estimator.steps[-1]
     last = adapt(last, _transformed(estimator, X), y, sample_weight)
-    adapted.steps = [*estimator.steps[:-1], (name, last)]
+    adapted = shallow_copy(estimator)
+    adapted.steps[-1] = (name, last)
     return adapted
 
 
@@ -86,10 +87,10 @@ def _(estimator: FrozenEstimator, X, y, sample_weight=None):
 def _(estimator: TransformedTargetRegressor, X, y, sample_weight=None):
     check_is_fitted(estimator)
     check_aligned(X=X, y=y, sample_weight=sample_weight)
-    adapted = copy(estimator)
-    adapted.regressor_ = adapt(
-        estimator.regressor_, X, _transformed_target(estimator, y), sample_weight
-    )
+    target = _transformed_target(estimator, y)
+    regressor = adapt(estimator.regressor_, X, target, sample_weight)
+    adapted = shallow_copy(estimator)
+    adapted.regressor_ = regressor
     return adapted
 
 

@@ -99,9 +99,11 @@ def adapt(estimator, X, y, sample_weight=None):
     Returns
     -------
     adapted : estimator
-        Adapted from the learned prior; of a search, its best estimator. Fitted
-        preprocessing is shared with ``estimator``, not refitted: a scaler refitted on
-        five rows would feed the model other units than it learned with.
+        Adapted from the learned prior; of a search, its best estimator. Preprocessing
+        is that of ``estimator``, not refitted: a scaler refitted on five rows would
+        feed the model other units than it learned with. Its steps are copies that share
+        the fitted arrays, so that ``estimator`` does not notice what is fitted or set
+        in ``adapted``.
 
     See Also
     --------

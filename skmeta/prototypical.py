@@ -293,7 +293,7 @@ class PrototypicalClassifier(
         if labels is not None:
             self._make_room(labels)
             self._add(table.X, codes, table.weight)
-            self._start = self.classes_, self._sums, self._counts
+            self._start = self.classes_.copy(), self._sums, self._counts
 
     def _learn_network(self, table, classes, hidden, settings, rng):
         if classes is None:
@@ -348,7 +348,8 @@ class PrototypicalClassifier(
     def _forget(self):
         self._begin_task()
         if self._start is not None:
-            self.classes_, self._sums, self._counts = self._start
+            classes, self._sums, self._counts = self._start
+            self.classes_ = classes.copy()  # which anyone may write into
 
     def _adapt_to(self, batch):
         weight = batch.weight[0] * batch.n_rows[0]

@@ -1,0 +1,50 @@
+"""Copies of estimators that share fitted arrays, and nothing that others change."""
+
+from copy import copy, deepcopy
+
+import numpy as np
+from sklearn.base import clone
+
+# Fitted estimators that are no parameters, with a meta-learner in them.
+ON_THE_WAY = ("regressor_", "best_estimator_")
+
+
+def shallow_copy(estimator):
+    """A copy that can be fitted and set without the original noticing.
+
+    Fitted arrays are shared, since fitting makes new ones. Estimators inside are copied
+    likewise: a Pipeline fits its steps themselves, and ``set_params`` reaches them.
+    """
+    if not hasattr(estimator, "get_params") or isinstance(estimator, type):
+        return estimator  # "passthrough", None, a function
+    fresh = copy(estimator)
+    for name, value in vars(estimator).items():
+        vars(fresh)[name] = _own_part(name, value)
+    return fresh
+
+
+def _own_part(name, value):
+    if type(value) is list:  # steps, as (name, estimator) or (name, estimator, columns)
+        return [
+            tuple(map(shallow_copy, item)) if type(item) is tuple else item
+            for item in value
+        ]
+    if name.endswith("_") and name not in ON_THE_WAY:
+        return value
+    return value.copy() if type(value) is dict else shallow_copy(value)
+
+
+def own_what_can_change(model):
+    """Give a meta-learner's copy parameters and public arrays of its own.
+
+    What the core has learned stays shared: nobody writes into it.
+    """
+    own = vars(model)
+    for name, value in own.items():
+        kind = type(value)
+        if kind is list or kind is dict or (kind is np.ndarray and name[0] != "_"):
+            own[name] = value.copy()
+        elif kind is np.random.RandomState:
+            own[name] = deepcopy(value)
+    if own.get("base_estimator") is not None:
+        own["base_estimator"] = clone(own["base_estimator"])
