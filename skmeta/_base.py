@@ -5,7 +5,13 @@ from itertools import pairwise
 
 import numpy as np
 from scipy.special import expit, softmax
-from sklearn.base import BaseEstimator, _fit_context, is_classifier, is_regressor
+from sklearn.base import (
+    BaseEstimator,
+    _fit_context,
+    clone,
+    is_classifier,
+    is_regressor,
+)
 from sklearn.exceptions import NotFittedError
 from sklearn.utils import get_tags
 from sklearn.utils._param_validation import HasMethods
@@ -28,20 +34,28 @@ from skmeta._evaluation import few_shot_scores, mean_score
 from skmeta._guards import (
     called_by_scorer,
     check_aligned,
-    check_target,
-    encode_new_tasks,
-    encode_tasks,
+    check_same_parameters,
     is_clean,
     naming_the_task,
-    plain_table,
-    plain_weight,
     read_tasks,
     restored_on_error,
     scored_on_purpose,
+    with_hint_to_task,
+)
+from skmeta._ids import (
+    encode_new_tasks,
+    encode_tasks,
     tasks_one_by_one,
     warn_of_single_rows,
 )
 from skmeta._repr import LearnedRepr
+from skmeta._threads import lock_of
+from skmeta._values import (
+    check_target,
+    check_total_weight,
+    plain_table,
+    plain_weight,
+)
 from skmeta._warn import warn
 from skmeta.exceptions import InconsistentVersionWarning, ZeroShotWarning
 
@@ -51,6 +65,7 @@ DTYPES = [np.float64, np.float32]
 class FewShotScoreMixin:
     """`score` that adapts before it scores. Stands left of scikit-learn's mixin."""
 
+    @with_hint_to_task
     def score(self, X, y, sample_weight=None, *, task=None):
         """Few-shot score if task ids are given, else the ordinary score.
 
@@ -135,6 +150,7 @@ class BaseMetaLearner(LearnedRepr, BaseEstimator):
 
     # -- verbs ------------------------------------------------------------------------
 
+    @with_hint_to_task
     @_fit_context(prefer_skip_nested_validation=True)
     def fit(self, X, y, sample_weight=None, *, task=None):
         """Meta-train on the rows of all tasks.
@@ -156,7 +172,7 @@ class BaseMetaLearner(LearnedRepr, BaseEstimator):
         self : object
             The meta-trained estimator.
         """
-        with restored_on_error(self):
+        with lock_of(self), restored_on_error(self):
             check_aligned(X=X, y=y, sample_weight=sample_weight, task=task)
             again = self._continues()
             self._check_base(again)
@@ -201,6 +217,7 @@ class BaseMetaLearner(LearnedRepr, BaseEstimator):
         self.n_adapt_rows_ = 0
         self._meta_train(table, ids[present], again, data)
 
+    @with_hint_to_task
     def meta_fit(self, tasks):
         """Meta-train on a collection of tasks.
 
@@ -227,6 +244,7 @@ class BaseMetaLearner(LearnedRepr, BaseEstimator):
         with tasks_one_by_one():
             return self.fit(X, y, sample_weight, task=task)
 
+    @with_hint_to_task
     def adapt(self, X, y, sample_weight=None):
         """Adapt a copy of the model to a task, from the learned prior.
 
@@ -247,7 +265,7 @@ class BaseMetaLearner(LearnedRepr, BaseEstimator):
             A model of the same class that predicts for this task. It carries no
             training history.
         """
-        adapted = self._unadapted_copy().partial_adapt(X, y, sample_weight)
+        adapted = self._unadapted_copy()._adapt_in_place(X, y, sample_weight)
         own_what_can_change(adapted)
         return adapted
 
@@ -258,7 +276,7 @@ class BaseMetaLearner(LearnedRepr, BaseEstimator):
         vars(fresh).update(vars(self))
         for history in ("loss_curve_", "validation_scores_"):
             vars(fresh).pop(history, None)
-        fresh.reset_adaptation()._begin_task()
+        fresh._reset()._begin_task()
         return fresh
 
     def adapt_predict(
@@ -342,7 +360,7 @@ class BaseMetaLearner(LearnedRepr, BaseEstimator):
             model, rows = self._unadapted_copy(), slice(starts[t], starts[t + 1])
             vars(model).pop("feature_names_in_", None)  # they have been checked
             if rows.stop > rows.start:
-                model.partial_adapt(X[rows], y[rows], weight[rows])
+                model._adapt_in_place(X[rows], y[rows], weight[rows])
             rows = order[starts_new[t] : starts_new[t + 1]]
             parts.append(getattr(model, method)(X_new[rows]))
         result = np.concatenate(parts)
@@ -354,8 +372,11 @@ class BaseMetaLearner(LearnedRepr, BaseEstimator):
         """Copies adapted to each of (X, y) or (X, y, sample_weight)."""
         return [self.adapt(*part) for part in parts]
 
+    @with_hint_to_task
     def partial_adapt(self, X, y, sample_weight=None):
         """Adapt in place, from the present state.
+
+        Several threads may do so with one model: they take turns.
 
         Parameters
         ----------
@@ -373,6 +394,11 @@ class BaseMetaLearner(LearnedRepr, BaseEstimator):
             The same estimator, adapted.
         """
         check_is_fitted(self)
+        with lock_of(self):
+            return self._adapt_in_place(X, y, sample_weight)
+
+    def _adapt_in_place(self, X, y, sample_weight=None):
+        """`partial_adapt` of a model that no other thread knows yet."""
         with restored_on_error(self):
             X, y, weight = self._validate_task(X, y, sample_weight)
             self._adapt_to(self._one_task(X, y, weight))
@@ -388,6 +414,10 @@ class BaseMetaLearner(LearnedRepr, BaseEstimator):
             The same estimator, adapted to nothing.
         """
         check_is_fitted(self)
+        with lock_of(self):
+            return self._reset()
+
+    def _reset(self):
         if self._n_way is not None:
             vars(self).pop("classes_", None)
         self._forget()
@@ -434,6 +464,7 @@ class BaseMetaLearner(LearnedRepr, BaseEstimator):
         weight = _check_sample_weight(
             plain_weight(sample_weight), X, dtype=np.float64, ensure_non_negative=True
         )
+        check_total_weight(weight)
         if not weight.any():
             raise ValueError("All sample weights are zero: nothing is left to learn.")
         return weight
@@ -501,6 +532,9 @@ class BaseMetaLearner(LearnedRepr, BaseEstimator):
                 f"base_estimator={fitted!r}; now it is {base!r}. Put it back, or set "
                 "warm_start=False to begin anew."
             )
+        given = getattr(self, "_base_given", None)
+        if again and base is not None and given is not None:
+            check_same_parameters(base, given)
         right = is_classifier if self._takes_labels else is_regressor
         if base is not None and not right(base):
             needed = right.__name__.removeprefix("is_")
@@ -512,10 +546,13 @@ class BaseMetaLearner(LearnedRepr, BaseEstimator):
 
     def _fit_base(self, X, y, weight, codes):
         """Fit the base model; returns what it says out of task (n, o), or None."""
-        vars(self).pop("base_estimator_", None)  # of an earlier fit
+        for name in ("base_estimator_", "_base_given"):  # of an earlier fit
+            vars(self).pop(name, None)
         base = self.base_estimator
         if base is None:
             return None
+        if hasattr(self, "warm_start"):  # to know a changed one by
+            self._base_given = clone(base)
         y = self._base_target(X, y, weight, codes)
         offset = out_of_task(base, X, y, weight, codes, self._base_classes())
         self.base_estimator_ = fit_base(base, X, y, weight)
@@ -612,7 +649,15 @@ class ClassificationTargets:
 
     def _fit_targets(self, y, starts, again):
         check_classification_targets(y)
-        if self.task_classes == "own":
+        own = self.task_classes == "own"
+        if again and own != (self._n_way is not None):
+            was = "shared" if own else "own"
+            raise ValueError(
+                "warm_start=True goes on from an earlier fit, which had "
+                f"task_classes={was!r}; now it is {self.task_classes!r}. Put it back, "
+                "or set warm_start=False to begin anew."
+            )
+        if own:
             return self._fit_own_classes(y, starts, again)
         self._n_way = None
         classes, codes = np.unique(y, return_inverse=True)

@@ -12,14 +12,9 @@ from sklearn.utils.validation import assert_all_finite, check_is_fitted
 
 from skmeta._base import BaseMetaLearner
 from skmeta._copies import shallow_copy
-from skmeta._guards import (
-    check_aligned,
-    check_target,
-    naming_the_task,
-    plain_table,
-    read_tasks,
-    tasks_one_by_one,
-)
+from skmeta._guards import check_aligned, naming_the_task, read_tasks
+from skmeta._ids import tasks_one_by_one
+from skmeta._values import check_target, plain_table
 from skmeta.adaptation import adapt, adapt_each, adapt_predict, meta_fit, partial_adapt
 
 

@@ -16,7 +16,7 @@ from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
-from skmeta._guards import restored_on_error
+from skmeta._guards import restored_on_error, with_hint_to_task
 from skmeta.adaptation import adapt
 from skmeta.reptile import ReptileClassifier, ReptileRegressor
 
@@ -45,6 +45,7 @@ class BaseFewShot(MetaEstimatorMixin, BaseEstimator):
         self.learning_rate = learning_rate
         self.alpha = alpha
 
+    @with_hint_to_task
     @_fit_context(prefer_skip_nested_validation=False)
     def fit(self, X, y, sample_weight=None):
         """Adapt a copy of the meta-learner to the rows of one task.

@@ -19,7 +19,12 @@ from skmeta._base import (
 from skmeta._core import network, prototypes
 from skmeta._core.layout import ParamLayout
 from skmeta._core.network import Network
-from skmeta._guards import check_hidden_layer_sizes, check_range, show
+from skmeta._guards import (
+    check_hidden_layer_sizes,
+    check_range,
+    show,
+    with_hint_to_task,
+)
 from skmeta._threads import on_one_blas_thread
 
 PREDICT_CELLS = 2**22  # numbers held at a time in predicting
@@ -212,6 +217,7 @@ class PrototypicalClassifier(
         self.standardize = standardize
         self.random_state = random_state
 
+    @with_hint_to_task
     def fit(self, X, y, *, task=None):
         """Meta-train on the rows of all tasks.
 

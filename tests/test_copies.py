@@ -118,6 +118,7 @@ def test_setting_parameters_of_an_adapted_copy_leaves_the_original(
     assert any("__" in name for name in others)
 
 
+@pytest.mark.filterwarnings("ignore:X has feature names")
 def test_the_output_of_an_adapted_copy_is_its_own(composition, linear_tasks, unchanged):
     X, y = linear_tasks[-1]
     few = skmeta.adapt(composition, X[:5], y[:5])

@@ -1,12 +1,33 @@
 """Bad input: one clear error, and a fitted model that is left as it was."""
 
+import inspect
+import pickle
+import warnings
+
 import numpy as np
 import pandas as pd
 import pytest
 from scipy import sparse
+from sklearn.base import clone
+from sklearn.ensemble import RandomForestRegressor
+from sklearn.frozen import FrozenEstimator
+from sklearn.linear_model import Ridge, RidgeCV, TweedieRegressor
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import FunctionTransformer, MinMaxScaler, StandardScaler
 
-from skmeta import ReptileClassifier, ReptileRegressor, meta_fit, partial_adapt
+from skmeta import (
+    EmpiricalBayesClassifier,
+    EmpiricalBayesRegressor,
+    FewShotClassifier,
+    FewShotRegressor,
+    PrototypicalClassifier,
+    ReptileClassifier,
+    ReptileRegressor,
+    meta_fit,
+    partial_adapt,
+)
 from skmeta._guards import read_tasks
+from skmeta.model_selection import few_shot_scores
 
 NAMES = ["a", "b", "c"]
 
@@ -314,3 +335,160 @@ def test_lists_and_columns_of_targets_are_welcome():
 def test_a_column_of_targets_is_welcome_in_a_task(linear_tasks):
     tasks = [(X, y[:, None]) for X, y in linear_tasks]
     ReptileRegressor(max_iter=2).meta_fit(tasks)
+
+
+# -- keywords -------------------------------------------------------------------------
+
+EVERY_MODEL = [
+    EmpiricalBayesRegressor("intercept"),
+    EmpiricalBayesClassifier("intercept"),
+    PrototypicalClassifier(),
+    ReptileRegressor(max_iter=2, random_state=0),
+    ReptileClassifier(max_iter=2, random_state=0),
+]
+every_model = pytest.mark.parametrize(
+    "model", EVERY_MODEL, ids=lambda model: type(model).__name__
+)
+
+
+@every_model
+@pytest.mark.parametrize("name", ["groups", "group"])
+def test_ids_passed_as_groups_are_told_their_name(model, name, label_table):
+    t, ids = label_table, {name: label_table.ids}
+    kind = type(model).__name__
+    for verb in (model.fit, model.score):
+        message = rf"{kind}\.{verb.__name__} has no argument '{name}'.*task=ids"
+        with pytest.raises(TypeError, match=message):
+            verb(t.X, t.y, **ids)
+    with pytest.raises(TypeError, match=rf"{kind}\.meta_fit.*fit\(X, y, task=ids\)"):
+        model.meta_fit([(t.X, t.y)], **ids)
+    for verb in (model.adapt, model.partial_adapt):
+        with pytest.raises(TypeError, match=r"rows of one task.*adapt_predict"):
+            verb(t.X, t.y, **ids)
+        with pytest.raises(TypeError, match=r"rows of one task.*adapt_predict"):
+            verb(t.X, t.y, task=t.ids)
+
+
+@pytest.mark.parametrize("kind", [FewShotRegressor, FewShotClassifier])
+@pytest.mark.parametrize("name", ["groups", "task"])
+def test_a_few_shot_estimator_says_that_it_takes_one_task(kind, name, label_table):
+    t = label_table
+    with pytest.raises(TypeError, match=rf"fit has no argument '{name}'.*one task"):
+        kind().fit(t.X, t.y, **{name: t.ids})
+
+
+def test_the_signature_of_fit_is_not_changed_by_its_hint():
+    names = list(inspect.signature(ReptileRegressor.fit).parameters)
+    assert names == ["self", "X", "y", "sample_weight", "task"]
+
+
+# -- weights that no float can hold ---------------------------------------------------
+
+
+@every_model
+@pytest.mark.parametrize("size", [1.7e308, 1e308, 1e200, 1e17, 1e-320])
+def test_weights_beyond_what_a_float_holds_are_refused(
+    model, size, label_tasks, unchanged
+):
+    X, y = label_tasks[0]
+    model = clone(model).meta_fit(label_tasks[1:6])
+    one, every = ones(12), size * ones(12)
+    if size > 1:
+        one[3] = size
+    calls = [
+        lambda: model.adapt(X, y, every),
+        lambda: model.partial_adapt(X, y, every),
+        lambda: model.adapt_predict(X, y, X, every, task=[0] * 12, task_new=[0] * 12),
+        lambda: few_shot_scores(
+            model, X, y, [0] * 12, sample_weight=every, n_support=4
+        ),
+    ]
+    if not isinstance(model, PrototypicalClassifier):
+        calls += [
+            lambda: model.fit(X, y, every),
+            lambda: model.meta_fit([(X, y, every), (X, y)]),
+        ]
+    if size < 1:
+        calls = calls[:4]
+    else:
+        calls += [lambda: model.adapt(X, y, one)]
+    for call in calls:
+        with (
+            unchanged(model),
+            warnings.catch_warnings(),
+            pytest.raises(ValueError, match=r"add up to .* divide all by their"),
+        ):
+            warnings.simplefilter("error")
+            call()
+
+
+# -- warm start -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("first", ["shared", "own"])
+def test_warm_start_refuses_other_classes_per_task(first, label_tasks, unchanged):
+    other = {"shared": "own", "own": "shared"}[first]
+    model = ReptileClassifier(task_classes=first, max_iter=2, warm_start=True)
+    model.meta_fit(label_tasks[:5]).set_params(task_classes=other)
+    message = f"had task_classes='{first}'; now it is '{other}'.*warm_start=False"
+    with unchanged(model), pytest.raises(ValueError, match=message):
+        model.meta_fit(label_tasks[5:])
+    model.set_params(task_classes=first).meta_fit(label_tasks[5:])
+
+
+OTHER_BASES = {
+    "another class": (Ridge(), RidgeCV(), "now it is RidgeCV"),
+    "another parameter": (Ridge(), Ridge(alpha=9.0), r"\(alpha=9.0\)"),
+    "a parameter inside": (
+        make_pipeline(StandardScaler(), Ridge()),
+        make_pipeline(StandardScaler(), Ridge(alpha=9.0)),
+        r"\(ridge__alpha=9.0\)",
+    ),
+    "another step": (
+        make_pipeline(StandardScaler(), Ridge()),
+        make_pipeline(MinMaxScaler(), Ridge()),
+        "MinMaxScaler",
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", OTHER_BASES)
+def test_warm_start_refuses_another_base_model(kind, linear_tasks, unchanged):
+    base, other, message = OTHER_BASES[kind]
+    model = ReptileRegressor(base_estimator=base, max_iter=2, warm_start=True)
+    model.meta_fit(linear_tasks[:6]).set_params(base_estimator=other)
+    with (
+        unchanged(model),
+        pytest.raises(ValueError, match=rf"(?s)base model.*{message}"),
+    ):
+        model.meta_fit(linear_tasks[6:])
+    model.set_params(warm_start=False).meta_fit(linear_tasks[6:])
+    assert type(model.base_estimator_) is type(other)
+
+
+def test_warm_start_notices_a_parameter_set_inside_the_same_object(linear_tasks):
+    model = ReptileRegressor(base_estimator=Ridge(), max_iter=2, warm_start=True)
+    model.meta_fit(linear_tasks[:6]).set_params(base_estimator__alpha=3.0)
+    with pytest.raises(ValueError, match=r"alpha=3\.0"):
+        model.meta_fit(linear_tasks[6:])
+
+
+@pytest.mark.parametrize(
+    "base",
+    [
+        RandomForestRegressor(3, random_state=np.random.RandomState(0)),
+        make_pipeline(FunctionTransformer(np.tanh), TweedieRegressor()),
+        make_pipeline(
+            StandardScaler(),
+            RandomForestRegressor(2, random_state=np.random.RandomState(0)),
+        ),
+        FrozenEstimator(Ridge().fit(np.eye(3), np.ones(3))),
+    ],
+    ids=range(4),
+)
+def test_warm_start_goes_on_with_the_same_base_model(base, linear_tasks):
+    model = ReptileRegressor(base_estimator=base, max_iter=2, warm_start=True)
+    model.meta_fit(linear_tasks[:6])
+    assert model.meta_fit(linear_tasks[6:]).n_tasks_ == 20
+    copied = pickle.loads(pickle.dumps(model))
+    assert copied.meta_fit(linear_tasks[6:]).n_tasks_ == 34
