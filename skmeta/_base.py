@@ -49,6 +49,7 @@ from skmeta._ids import (
     warn_of_single_rows,
 )
 from skmeta._repr import LearnedRepr
+from skmeta._routing import asking_for_single_ids
 from skmeta._threads import lock_of
 from skmeta._values import (
     check_target,
@@ -575,6 +576,16 @@ class BaseMetaLearner(LearnedRepr, BaseEstimator):
         return self.classes_ if self._takes_labels else None
 
     # -- scikit-learn -----------------------------------------------------------------
+
+    def get_metadata_routing(self):
+        """Ask for ``task``, so that scikit-learn routes it here.
+
+        Returns
+        -------
+        routing : MetadataRequest
+            What each method asks for.
+        """
+        return asking_for_single_ids(super().get_metadata_routing())
 
     def __sklearn_is_fitted__(self):
         return hasattr(self, "n_tasks_")

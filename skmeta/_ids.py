@@ -35,7 +35,7 @@ def check_task_ids(task, n_rows, name="task", table="X"):
             f"{name}={task!r} is a name; pass the column of ids itself, one per row: "
             f"{name}=df[{task!r}]."
         )
-    ids = as_object_array(task) if isinstance(task, list) else np.asarray(task)
+    ids = _as_ids(task)
     if ids.ndim == 2 and ids.shape[1] == 1:
         ids = ids[:, 0]
     if ids.ndim != 1:
@@ -62,6 +62,26 @@ _NUMBER_THEM = (
     "If a task is named by several columns, number their combinations: "
     "{}=df.groupby(['store', 'week']).ngroup()."
 )
+
+
+def _as_ids(task):
+    return as_object_array(task) if isinstance(task, list) else np.asarray(task)
+
+
+def check_routed_ids(task, parent):
+    """Refuse ids that a splitter could not group by, before it says so in its words."""
+    if task is None or isinstance(task, str):
+        return
+    ids = _as_ids(task)
+    router = parent if isinstance(parent, str) else type(parent).__name__
+    if ids.ndim == 2 and (ids.shape[1] > 1 or router != "Pipeline"):
+        raise ValueError(
+            "task must hold one id per row, in one dimension, to be routed to a "
+            f"splitter; got shape {ids.shape}. Pass a column itself, task=df['store']. "
+            + _NUMBER_THEM.format("task")
+        )
+    if ids.ndim == 1:
+        _plain_ids(ids, "task")
 
 
 def _plain_ids(ids, name):

@@ -20,6 +20,7 @@ from skmeta import _evaluation
 from skmeta._comparison import BaselineComparison
 from skmeta._compositions import _best, most_classes
 from skmeta._metrics import scorer_for
+from skmeta._routing import asking_for_single_ids
 from skmeta.adaptation import adapt_each
 
 __all__ = [
@@ -240,7 +241,7 @@ class FewShotScorer:
         request = MetadataRequest(owner=type(self).__name__)
         for name, alias in self._requests.items():
             request.score.add_request(param=name, alias=alias)
-        return request
+        return asking_for_single_ids(request)
 
     def _accept_sample_weight(self):
         """Asked by scikit-learn's searches while routing is off."""

@@ -10,7 +10,9 @@ import polars as pl
 import pytest
 from numpy.testing import assert_array_equal
 from sklearn.base import clone
-from sklearn.model_selection import GridSearchCV, GroupKFold
+from sklearn.model_selection import GridSearchCV, GroupKFold, cross_validate
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 
 from skmeta import (
     EmpiricalBayesClassifier,
@@ -252,3 +254,39 @@ def test_many_tasks_of_one_row_in_a_list_are_meant(linear_table):
     t = linear_table
     tasks = [(t.X[i : i + 1], t.y[i : i + 1]) for i in range(120)]
     assert quick().meta_fit(tasks).n_tasks_ == 120
+
+
+# -- searches -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", [*NO_IDS, "one column", "one column of polars"])
+@pytest.mark.parametrize("scoring", [None, "neg_mean_squared_error"])
+@pytest.mark.parametrize("outside", [False, True])
+def test_a_search_refuses_ids_of_two_columns_and_names_the_remedy(
+    kind, scoring, outside, label_table, numbers, routing
+):
+    t = label_table
+    tables = {"one column": pd.DataFrame, "one column of polars": pl.DataFrame}
+    ids = tables[kind]({"a": numbers}) if kind in tables else NO_IDS[kind](numbers)
+    model, grid = quick(), {"adapt_steps": [1]}
+    if outside:
+        model = make_pipeline(StandardScaler(), model)
+        grid = {"reptileregressor__adapt_steps": [1]}
+        scoring = scoring or "r2"
+    if scoring is not None:
+        scoring = make_few_shot_scorer(scoring)
+    by_task = GroupKFold(2).set_split_request(groups="task")
+    message = r"task=df\.groupby\(\['store', 'week'\]\)\.ngroup\(\)"
+    with pytest.raises(ValueError, match=message):
+        GridSearchCV(model, grid, cv=by_task, scoring=scoring).fit(t.X, t.y, task=ids)
+    with pytest.raises(ValueError, match=message):
+        cross_validate(
+            model, t.X, t.y, params={"task": ids}, cv=by_task, scoring=scoring
+        )
+
+
+def test_a_pipeline_takes_one_column_and_refuses_two(label_table, numbers, routing):
+    t, pipe = label_table, make_pipeline(StandardScaler(), quick())
+    assert pipe.fit(t.X, t.y, task=pd.DataFrame({"a": numbers}))[-1].n_tasks_ == 20
+    with pytest.raises(ValueError, match="ngroup"):
+        pipe.fit(t.X, t.y, task=NO_IDS["tuples"](numbers))
