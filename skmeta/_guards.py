@@ -137,7 +137,7 @@ def _plain_names(names):
         names[0], (str, Number, date, np.generic)
     ):
         return names
-    return [TaskName(repr(name)) for name in names]
+    return [TaskName(show(name)) for name in names]
 
 
 def _stack_targets(targets):

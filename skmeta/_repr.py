@@ -5,6 +5,10 @@ from html import escape
 import numpy as np
 
 MAX_ROWS = 8
+_FOR_A_NEW_TASK = (
+    "<p><code>predict</code> is for a new task. For a known one, <code>adapt</code> to "
+    "its rows first; for many, call <code>adapt_predict</code>.</p>"
+)
 
 
 class LearnedRepr:
@@ -15,7 +19,10 @@ class LearnedRepr:
         tasks = "1 task" if self.n_tasks_ == 1 else f"{self.n_tasks_:,} tasks"
         rows = f"{self.n_adapt_rows_:,} row" + "s" * (self.n_adapt_rows_ != 1)
         state = f"adapted to {rows}" if self.n_adapt_rows_ else "not adapted to a task"
-        return f"<p>Learned from {tasks}; {state}.</p>"
+        html = f"<p>Learned from {tasks}; {state}.</p>"
+        if self.n_tasks_ > 1 and not self.n_adapt_rows_:
+            html += _FOR_A_NEW_TASK
+        return html
 
     def _repr_html_inner(self):
         return super()._repr_html_inner() + self._learned_if_fitted()

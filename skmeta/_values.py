@@ -72,6 +72,8 @@ def show(task_id):
     """An id as the user wrote it: NumPy scalars print as 'np.int64(4)' otherwise."""
     if isinstance(task_id, np.datetime64):  # its item may be a count of nanoseconds
         return repr(str(task_id))
+    if type(task_id) is tuple:
+        return f"({', '.join(map(show, task_id))})"
     return repr(task_id.item() if isinstance(task_id, np.generic) else task_id)
 
 

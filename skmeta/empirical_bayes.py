@@ -739,6 +739,10 @@ class EmpiricalBayesRegressor(
     def predict(self, X, return_std=False):
         """Predict with what is known of the task.
 
+        Until adapted, this is the prediction for a new task, of which nothing is known,
+        and not what was learned of a task of the meta-training. For a known task, adapt
+        to its rows first; for many at once call :meth:`adapt_predict`.
+
         Parameters
         ----------
         X : {array-like, sparse matrix} of shape (n_samples, n_features)
@@ -1086,6 +1090,10 @@ class EmpiricalBayesClassifier(
 
     def predict(self, X):
         """Predict the most probable class.
+
+        Until adapted, this is the prediction for a new task, of which nothing is known,
+        and not what was learned of a task of the meta-training. For a known task, adapt
+        to its rows first; for many at once call :meth:`adapt_predict`.
 
         Parameters
         ----------

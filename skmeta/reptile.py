@@ -762,6 +762,10 @@ class ReptileRegressor(
     def predict(self, X):
         """Predict with the present weights: the prior's until adapted.
 
+        Until adapted, this is the prediction for a new task, of which nothing is known,
+        and not what was learned of a task of the meta-training. For a known task, adapt
+        to its rows first; for many at once call :meth:`adapt_predict`.
+
         Parameters
         ----------
         X : {array-like, sparse matrix} of shape (n_samples, n_features)

@@ -254,6 +254,7 @@ def test_models_without_a_prior_distribution_are_refused(tasks):
 def test_the_html_of_a_fitted_model_shows_the_prior_and_its_state(model, tasks):
     html = model._repr_html_()
     assert "Learned from 29 tasks; not adapted to a task." in html
+    assert "is for a new task" in html and "adapt_predict" in html
     assert f"{model.prior_coef_[0]:.3g}" in html
     X, y = tasks[-1]
     adapted = model.adapt(X[:1], y[:1])._repr_mimebundle_()["text/html"]
