@@ -280,6 +280,7 @@ class BaseMetaLearner(LearnedRepr, BaseEstimator):
         fresh._reset()._begin_task()
         return fresh
 
+    @with_hint_to_task
     def adapt_predict(
         self, X, y, X_new, sample_weight=None, *, task, task_new, method="predict"
     ):

@@ -51,6 +51,8 @@ def check_aligned(**tables):
 
 
 def _check_is_table(name, table):
+    if type(table) is np.ndarray:
+        return
     if isinstance(table, str):
         raise ValueError(
             f"{name}={table!r} is a name; pass the column itself, one value per row: "
@@ -65,6 +67,12 @@ def _check_is_table(name, table):
         raise ValueError(
             f"{name} is None; pass the rows: an array, a sparse matrix or a DataFrame "
             "of shape (n_samples, n_features)."
+        )
+    if np.ma.is_masked(table):
+        raise ValueError(
+            f"{name} contains NaN or another missing value: it is masked in "
+            f"{np.count_nonzero(np.ma.getmaskarray(table))} places, and the mask would "
+            "be lost. Drop those rows, or fill the values."
         )
     single = name != "sample_weight" and isinstance(table, (Number, bool))
     no_table = isinstance(table, (dict, set, Iterator)) and not sparse.issparse(table)
@@ -294,7 +302,7 @@ def _is_finite(row):
         return False
     try:
         return bool(np.isfinite(row.astype(float)).all())
-    except (TypeError, ValueError):
+    except (OverflowError, TypeError, ValueError):
         return False
 
 

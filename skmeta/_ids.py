@@ -1,6 +1,7 @@
 """Ids of tasks: one per row, what is none, and what is doubtful."""
 
 from collections import Counter
+from collections.abc import Set
 from contextlib import contextmanager
 from contextvars import ContextVar
 
@@ -36,6 +37,8 @@ def check_task_ids(task, n_rows, name="task", table="X"):
             f"{name}=df[{task!r}]."
         )
     ids = _as_ids(task)
+    if np.ma.is_masked(task):
+        ids = np.where(np.ma.getmaskarray(task), None, ids.astype(object))
     if ids.ndim == 2 and ids.shape[1] == 1:
         ids = ids[:, 0]
     if ids.ndim != 1:
@@ -80,8 +83,19 @@ def check_routed_ids(task, parent):
             f"splitter; got shape {ids.shape}. Pass a column itself, task=df['store']. "
             + _NUMBER_THEM.format("task")
         )
-    if ids.ndim == 1:
-        _plain_ids(ids, "task")
+    if ids.ndim == 1 and router != "Pipeline":
+        _check_sortable(_plain_ids(ids, "task"))
+
+
+def _check_sortable(ids):
+    """Refuse ids that a splitter could not sort, or not so that equal ones meet."""
+    kinds = kinds_of(ids)
+    if len(kinds) > 1 or any(isinstance(i, Set) for i in kinds.values()):
+        said = " and ".join(f"{kind} such as {show(i)}" for kind, i in kinds.items())
+        raise ValueError(
+            f"task holds ids that a splitter cannot sort: {said}. Give all one type, "
+            "or number them: task=pd.factorize(ids)[0]."
+        )
 
 
 def _plain_ids(ids, name):

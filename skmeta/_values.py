@@ -195,6 +195,8 @@ def check_target(y, labels):
         if kind == "O" and values.ndim == 1:
             check_alike(values)
         return
+    if kind == "O":
+        _check_finite(values)
     examples = one_of_each_type(values.ravel()) if kind == "O" else values.ravel()[:1]
     for value in examples:
         if not isinstance(value, (str, Number, np.generic)) or kind in "mM":
@@ -203,6 +205,20 @@ def check_target(y, labels):
                 "targets of a regressor are to be numbers. Make numbers of them, such "
                 "as days."
             )
+
+
+def _check_finite(values):
+    """Refuse objects that are infinite, or too large for a float."""
+    try:
+        finite = np.isfinite(values.astype(float)).all()
+    except OverflowError:
+        finite = False
+    except (TypeError, ValueError):  # text and the like: scikit-learn says so
+        return
+    if not finite:
+        raise ValueError(
+            "Input y contains infinity or a value too large for dtype('float64')."
+        )
 
 
 def check_alike(values):

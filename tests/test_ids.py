@@ -290,3 +290,25 @@ def test_a_pipeline_takes_one_column_and_refuses_two(label_table, numbers, routi
     assert pipe.fit(t.X, t.y, task=pd.DataFrame({"a": numbers}))[-1].n_tasks_ == 20
     with pytest.raises(ValueError, match="ngroup"):
         pipe.fit(t.X, t.y, task=NO_IDS["tuples"](numbers))
+
+
+@pytest.mark.parametrize("kind", ["frozensets", "mixed"])
+def test_a_search_refuses_ids_that_a_splitter_cannot_sort(
+    kind, label_table, numbers, routing
+):
+    """Frozensets are sorted without an error, and tasks are then cut apart."""
+    t = label_table
+    ids = [frozenset([int(i)]) if kind == "frozensets" else int(i) for i in numbers]
+    if kind == "mixed":
+        ids[::2] = [str(i) for i in ids[::2]]
+    search = GridSearchCV(
+        quick(), {"adapt_steps": [1]}, cv=GroupKFold(2).set_split_request(groups="task")
+    )
+    with pytest.raises(ValueError, match=r"cannot sort.*pd\.factorize"):
+        search.fit(t.X, t.y, task=ids)
+
+
+def test_a_masked_id_is_missing(label_table, numbers):
+    ids = np.ma.masked_array(numbers, np.arange(240) == 7)
+    with pytest.raises(ValueError, match="1 missing ids, the first in row 7"):
+        quick().fit(label_table.X, label_table.y, task=ids)

@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import polars as pl
 import pytest
+from numpy.testing import assert_array_equal
 from scipy import sparse
 from sklearn.base import clone
 from sklearn.compose import TransformedTargetRegressor
@@ -115,6 +116,18 @@ def test_a_missing_target_is_refused_by_every_verb(
             skmeta.meta_fit(model, tasks)
 
 
+@pytest.mark.parametrize("value", [np.inf, -np.inf, 10**400], ids=range(3))
+@pytest.mark.parametrize("name", REGRESSORS)
+def test_an_infinite_target_among_objects_is_refused(
+    name, value, linear_tasks, unchanged
+):
+    X, y = linear_tasks[0]
+    model = fitted(name)
+    for verb in verbs(model, X, with_missing(y, value), X, ["S0"] * 12):
+        with unchanged(model), pytest.raises(ValueError, match="y contains infinity"):
+            verb()
+
+
 @pytest.mark.parametrize("kind", COLUMNS)
 @pytest.mark.parametrize("name", CLASSIFIERS)
 def test_a_missing_label_is_refused_by_every_verb(name, kind, label_tasks, unchanged):
@@ -170,6 +183,30 @@ def test_a_missing_target_is_refused_before_it_is_transformed(linear_tasks, unch
             FewShotRegressor(frozen).fit(X, bad)
         with pytest.raises(ValueError, match=r"(?s)NaN.*row 14, of task 1"):
             skmeta.meta_fit(model, [linear_tasks[1], (X, bad)])
+
+
+def test_masked_values_are_missing(linear_tasks, unchanged):
+    """NumPy would forget the mask, and take what is behind it."""
+    X, y = linear_tasks[0]
+    hidden = np.arange(12) == 2
+    bad_y = np.ma.masked_array(y, hidden)
+    bad_X = np.ma.masked_array(X, np.outer(hidden, [1, 0, 0]))
+    model = fitted("eb")
+    calls = [
+        *verbs(model, X, bad_y, X, ["S0"] * 12),
+        *verbs(model, bad_X, y, X, ["S0"] * 12),
+        partial(model.predict, bad_X),
+        partial(model.suggest_queries, bad_X),
+        partial(model.fit, X, bad_y, task=["S0"] * 12),
+        partial(model.adapt, X, y, np.ma.masked_array(np.ones(12), hidden)),
+        partial(model.meta_fit, [(X, y), (X, bad_y)]),
+        partial(model.meta_fit, [(X, y), (bad_X, y)]),
+    ]
+    for call in calls:
+        with unchanged(model), pytest.raises(ValueError, match=r"contains NaN.*mask"):
+            call()
+    whole = np.ma.masked_array(y, np.zeros(12, dtype=bool))
+    assert_array_equal(model.adapt(X, whole).predict(X), model.adapt(X, y).predict(X))
 
 
 # -- X --------------------------------------------------------------------------------
