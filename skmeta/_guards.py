@@ -173,6 +173,14 @@ _NOT_TASKS = (
 )
 
 
+@contextmanager
+def _named(name):
+    try:
+        yield
+    except ValueError as error:
+        raise ValueError(f"Task {name!r}: {error}") from None
+
+
 def _read_task(name, members):
     if not isinstance(members, (tuple, list)) or len(members) not in (2, 3):
         got = type(members).__name__
@@ -182,7 +190,8 @@ def _read_task(name, members):
             f"Task {name!r} must be (X, y) or (X, y, sample_weight); got {got}."
         )
     X, y, weight = (*members, None)[:3]
-    X = X if hasattr(X, "shape") else np.asarray(X)
+    with _named(name):
+        X = X if hasattr(X, "shape") else np.asarray(X)
     if len(X.shape) != 2:
         message = (
             f"Task {name!r}: X must have two dimensions, (rows, features); got shape "
@@ -198,7 +207,8 @@ def _read_task(name, members):
         raise ValueError(
             f"Task {name!r} is empty: X has 0 rows. Leave the task out of tasks."
         )
-    check_aligned(X=X, y=y)
+    with _named(name):
+        check_aligned(X=X, y=y, sample_weight=weight)
     y = np.asarray(y)
     y = y[:, 0] if y.ndim == 2 and y.shape[1] == 1 else y
     if y.ndim != 1 or len(y) != X.shape[0]:
@@ -207,7 +217,7 @@ def _read_task(name, members):
             "Pass one target per row."
         )
     if weight is not None:
-        weight = plain_weight(weight, f"Task {name!r}: sample_weight")
+        weight = np.asarray(plain_weight(weight, f"Task {name!r}: sample_weight"))
         if weight.shape != y.shape:
             raise ValueError(
                 f"Task {name!r}: X has {X.shape[0]} rows and sample_weight has shape "

@@ -82,6 +82,8 @@ def show(task_id):
 
 def plain_weight(weight, name="sample_weight"):
     """Weights as floats, NaN where one is missing; an error if one is no number."""
+    if isinstance(weight, Number) and not isinstance(weight, complex):
+        return weight  # the same for all rows
     given = np.asarray(weight)
     if given.dtype.kind in "fiub":
         return given.astype(float, copy=False)

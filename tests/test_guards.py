@@ -492,3 +492,39 @@ def test_warm_start_goes_on_with_the_same_base_model(base, linear_tasks):
     assert model.meta_fit(linear_tasks[6:]).n_tasks_ == 20
     copied = pickle.loads(pickle.dumps(model))
     assert copied.meta_fit(linear_tasks[6:]).n_tasks_ == 34
+
+
+def test_a_number_weighs_all_rows_alike(regressor, linear_tasks):
+    X, y = linear_tasks[0]
+    expected = regressor.adapt(X, y, np.full(12, 2.0)).predict(X)
+    np.testing.assert_array_equal(regressor.adapt(X, y, 2.0).predict(X), expected)
+
+
+def test_bool_weights_are_a_mask(regressor, linear_tasks):
+    X, y = linear_tasks[0]
+    mask = np.arange(12) < 5
+    for weight in (mask, list(mask), pd.Series(mask), pd.Series(mask, dtype="boolean")):
+        adapted = regressor.adapt(X, y, weight)
+        np.testing.assert_array_equal(
+            adapted.predict(X), regressor.adapt(X[mask], y[mask]).predict(X)
+        )
+
+
+@pytest.mark.parametrize("weight", [["heavy"] * 12, [1j] * 12, [{}] * 12, "w", {}])
+def test_weights_that_are_no_numbers_are_refused(weight, regressor, linear_tasks):
+    X, y = linear_tasks[0]
+    for verb in (
+        lambda: regressor.adapt(X, y, weight),
+        lambda: regressor.fit(X, y, weight),
+        lambda: regressor.meta_fit({"S0": (X, y, weight)}),
+    ):
+        with pytest.raises(ValueError, match="sample_weight"):
+            verb()
+
+
+@pytest.mark.parametrize(
+    "task", [(None, [1.0]), ([[1.0]], None), ([[1, 2], [3]], [1, 2]), ([[1.0]], "y")]
+)
+def test_a_slip_in_a_task_is_told_with_its_name(task):
+    with pytest.raises(ValueError, match="Task 'S07'"):
+        ReptileRegressor().meta_fit({"S00": (np.eye(2), [0.0, 1.0]), "S07": task})
