@@ -51,7 +51,7 @@ def check_aligned(**tables):
 
 
 def _check_is_table(name, table):
-    if type(table) is np.ndarray:
+    if type(table) is np.ndarray or (table is None and name == "sample_weight"):
         return
     if isinstance(table, str):
         raise ValueError(

@@ -796,7 +796,7 @@ def test_pipelines_adapt_behind_their_frozen_steps(own_class_tasks):
     X, y = tasks[20]
     adapted = adapt(pipe, X[:8], y[:8])
     assert adapted.score(X[8:], y[8:]) > 0.9
-    assert adapted[0] is pipe[0]
+    assert adapted[0].mean_ is pipe[0].mean_
     partial_adapt(adapted, X[[8]], ["another"])
     assert "another" in adapted.classes_
     with pytest.raises(NotFittedError):
