@@ -13,7 +13,9 @@ from sklearn.utils import (
 from sklearn.utils.parallel import Parallel, delayed
 from sklearn.utils.validation import _check_sample_weight, _num_samples
 
-from skmeta._guards import check_aligned, encode_tasks, is_missing, show
+from skmeta._guards import check_aligned
+from skmeta._ids import encode_tasks
+from skmeta._values import check_alike, is_missing, show
 from skmeta._warn import warn_once_per_search
 
 BLOCK = 64  # tasks to adapt to at once
@@ -106,6 +108,8 @@ def _check_targets(y, rows, codes, ids):
             f"of task {show(ids[codes[missing.min()]])}. Drop these rows, or give them "
             "weight 0."
         )
+    if y.dtype.kind == "O":
+        check_alike(y[rows])
 
 
 def _checked_weight(sample_weight, y):
