@@ -523,6 +523,10 @@ class BaseMetaLearner(LearnedRepr, BaseEstimator):
         """Whether this `fit` goes on from an earlier one."""
         return getattr(self, "warm_start", False) and self.__sklearn_is_fitted__()
 
+    def _keeps_units(self, X, Y):
+        """Whether the core meets X and targets Y in the user's units."""
+        return not self.standardize
+
     # -- base model -------------------------------------------------------------------
 
     def _check_base(self, again):
@@ -643,7 +647,7 @@ class RegressionTargets:
         return (Y if base is None else Y - base), None
 
     def _fit_scaling(self, X, Y, weight):
-        if not self.standardize:
+        if self._keeps_units(X, Y):
             return identity_scaling(X.shape[1])
         robust = getattr(self, "loss", None) == "huber"
         return fit_scaling(X, Y[:, 0], weight, robust_y=robust)
@@ -759,7 +763,7 @@ class ClassificationTargets:
         return Z if self._n_way is None else Z[:, : len(self.classes_)]
 
     def _fit_scaling(self, X, Y, weight):
-        if not self.standardize:
+        if self._keeps_units(X, Y):
             return identity_scaling(X.shape[1])
         return fit_scaling(X, None, weight)
 

@@ -29,6 +29,7 @@ from skmeta._core.rates import RateState, initial_rates
 from skmeta._core.tasks import Rows, TaskTable
 from skmeta._guards import check_hidden_layer_sizes, check_range, show, stack_rows
 from skmeta._threads import on_one_blas_thread
+from skmeta._warn import warn
 
 PAPER_MODE = {
     "solver": "adam",
@@ -46,9 +47,14 @@ PAPER_MODE = {
 }
 """Settings of the original implementation (Omniglot, 5-way) of Nichol et al. (2018)."""
 
+DEFAULT_RATE = {"sgd": 0.1, "adam": 1e-3}  # a step of Adam has no gradient's length
 MIN_TASKS_TO_HOLD_OUT = 5
 VALIDATE_EVERY = 10  # meta-iterations
 PREDICT_CELLS = 2**22  # numbers of a sparse X made dense at a time
+LARGE = 10.0  # size of a column, or 1 / that, that descent on raw data copes with
+MANY_ITERATIONS = 50  # after which a loss that still falls is no excuse
+RISE = 0.1  # of the loss of a constant: adapting may raise the loss that far
+FAR_ABOVE = 3.0  # times the loss of a constant: meta-training has failed
 
 
 class BaseReptile(CallbackSupportMixin, BaseMetaLearner):
@@ -63,7 +69,10 @@ class BaseReptile(CallbackSupportMixin, BaseMetaLearner):
         "activation": [StrOptions({"tanh", "relu"})],
         "layer_norm": ["boolean"],
         "solver": [StrOptions({"sgd", "adam"})],
-        "learning_rate": [Interval(Real, 0, None, closed="neither")],
+        "learning_rate": [
+            Interval(Real, 0, None, closed="neither"),
+            StrOptions({"auto"}),
+        ],
         "learn_rates": [StrOptions({"auto", "parameter", "layer"}), None],
         "inner_steps": [Interval(Integral, 1, None, closed="left")],
         "batch_size": [Interval(Integral, 1, None, closed="left"), None],
@@ -85,6 +94,8 @@ class BaseReptile(CallbackSupportMixin, BaseMetaLearner):
         "verbose": ["verbose"],
         "random_state": ["random_state"],
     }
+
+    _seen = 0.0  # weight of the rows that the model is adapted to
 
     # -- fitted attributes ------------------------------------------------------------
 
@@ -169,7 +180,7 @@ class BaseReptile(CallbackSupportMixin, BaseMetaLearner):
     def _rates(self):
         settings = self._settings(self._network, *self._inner_loop)
         factor = self._state().rate_factor(settings.groups)
-        return self.learning_rate * np.broadcast_to(factor, self._prior.shape)
+        return settings.learning_rate * np.broadcast_to(factor, self._prior.shape)
 
     # -- meta-training ----------------------------------------------------------------
 
@@ -182,9 +193,12 @@ class BaseReptile(CallbackSupportMixin, BaseMetaLearner):
         net = self._build_network(table)
         sharing = self._rate_sharing(net)
         settings = replace(
-            self._settings(net, self.solver, self.standardize, sharing),
+            self._settings(net, self.solver, not self._is_plain(), sharing),
             n_jobs=effective_n_jobs(self.n_jobs),
         )
+        if not (self.standardize or self._takes_labels):
+            size = float(np.sqrt(np.mean(table.Y**2)))
+            settings = replace(settings, unit=max(1.0, size))
         if table.n_tasks == 1:  # nothing to hold back for: no other task is to come
             settings = replace(settings, support_size=None)
         if again:
@@ -212,6 +226,8 @@ class BaseReptile(CallbackSupportMixin, BaseMetaLearner):
         for name in ("adapt_steps_", "validation_scores_"):  # of an earlier fit
             vars(self).pop(name, None)
         vars(self).update(fitted)
+        self._constant_loss = validation.constant_loss(net, table)
+        self._check_arrived(settings)
 
     def _run(self, net, settings, state, rng, episodes, report, table, ids):
         """One run of the meta-loop.
@@ -249,6 +265,7 @@ class BaseReptile(CallbackSupportMixin, BaseMetaLearner):
             "_adam_steps": state.adam and state.adam.n_steps,
             "_architecture": _describe(net),
             "_inner_loop": (settings.solver, settings.safe, self._rate_sharing(net)),
+            "_seen": 0.0,
             "n_iter_": len(history["loss_curve_"]),
         }
         inherited = (
@@ -272,6 +289,36 @@ class BaseReptile(CallbackSupportMixin, BaseMetaLearner):
                 f"needs at least {MIN_TASKS_TO_HOLD_OUT}; got {n_tasks}. Set "
                 "early_stopping=False."
             )
+
+    def _keeps_units(self, X, Y):
+        """Whether to descend on the data as they are.
+
+        That is what ``standardize=False`` asks for. But with numbers of any size steps
+        are too long or too short, and rates and pull mean nothing.
+        """
+        if self.standardize:
+            return False
+        sizes, largest = validation.column_sizes(X)
+        far = (sizes > LARGE) | ((largest < 1.0 / LARGE) & (largest > 0.0))
+        if far.any():
+            column = int(np.flatnonzero(far)[0])
+            message = _UNEVEN_PLAIN if self._is_plain() else _UNEVEN
+            warn(message.format(column, sizes[column]))
+        if self._is_plain():
+            return True
+        if far.any() or self.solver == "adam":  # whose steps are of a fixed length
+            return False
+        size = 1.0 if self._takes_labels else float(np.sqrt(np.mean(Y**2)))
+        return size == 0.0 or 1.0 / LARGE < size < LARGE
+
+    def _check_arrived(self, settings):
+        """Warn where meta-training has left the tasks worse off than a constant."""
+        loss = np.mean(self.loss_curve_[-max(1, self.n_iter_ // 10) :])
+        known = max(self._constant_loss, 0.5 * settings.safe)  # 0 if y is constant
+        on_its_way = self.n_iter_ < MANY_ITERATIONS and loss <= self.loss_curve_[0]
+        if loss > FAR_ABOVE * known and not on_its_way:
+            remedy = "Lower" if self.standardize else "Set standardize=True, lower"
+            warn(_DIVERGED.format(loss, self._constant_loss, remedy))
 
     def _build_network(self, table):
         hidden = check_hidden_layer_sizes(self.hidden_layer_sizes)
@@ -300,6 +347,16 @@ class BaseReptile(CallbackSupportMixin, BaseMetaLearner):
         much_signal = net.loss in ("squared_error", "huber")
         return "parameter" if few_parameters or much_signal else "layer"
 
+    def _learning_rate(self, solver):
+        rate = self.learning_rate
+        # a NumPy scalar, as from np.logspace, would turn float32 into float64
+        return DEFAULT_RATE[solver] if rate == "auto" else float(rate)
+
+    def _is_plain(self):
+        """Whether the loops of the paper run, without safeguards: see `PAPER_MODE`."""
+        fixed_rates = self.learn_rates is None or self.solver == "adam"
+        return not self.standardize and fixed_rates and self.alpha == 0.0
+
     def _settings(self, net, solver, safe, sharing):
         groups = {
             None: lambda: None,
@@ -308,8 +365,7 @@ class BaseReptile(CallbackSupportMixin, BaseMetaLearner):
         }
         return reptile.Settings(
             solver=solver,
-            # a NumPy scalar, as from np.logspace, would turn float32 into float64
-            learning_rate=float(self.learning_rate),
+            learning_rate=self._learning_rate(solver),
             inner_steps=self.inner_steps,
             batch_size=self.batch_size,
             support_size=self.support_size,
@@ -374,10 +430,13 @@ class BaseReptile(CallbackSupportMixin, BaseMetaLearner):
 
     def _adapt_to(self, batch):
         net, state, settings = self._learned()
+        if self._seen:  # go on from where the task stands
+            state = replace(state, start=self._params, seen=self._seen)
+        before = self._params[None]
         theta = inner.adapt(
             net,
             state,
-            self._params[None],
+            before,
             batch,
             settings,
             self._adaptation_steps(batch.X.shape[1]),
@@ -385,7 +444,19 @@ class BaseReptile(CallbackSupportMixin, BaseMetaLearner):
         )
         if not np.isfinite(theta).all():
             raise ValueError(_NON_FINITE.format("Adapting to these rows"))
+        if not settings.backtracks:
+            self._check_adapted(inner.losses(net, before, theta, batch))
         self._params = theta[0].copy()  # the core goes on using its array
+        self._seen += float(batch.n_rows[0])
+
+    def _check_adapted(self, losses):
+        """Warn where adapting has raised the loss of the very rows given."""
+        before, after = losses
+        allowed = np.maximum(before, getattr(self, "_constant_loss", 1.0))
+        worse = np.flatnonzero(~(after <= before + RISE * allowed))
+        if len(worse):
+            first = worse[0]
+            warn(_RAISED.format(before[first], after[first], len(worse), len(after)))
 
     def _learned(self):
         """Network, state and settings of the core, as they are for adapting."""
@@ -417,6 +488,7 @@ class BaseReptile(CallbackSupportMixin, BaseMetaLearner):
         for tasks, theta in self._adapt_chunks(self._new_table(X, y, weight, starts)):
             for t, row in zip(tasks, theta, strict=True):
                 models[t]._params = row.copy()
+                models[t]._seen = float(weight[starts[t] : starts[t + 1]].sum())
                 models[t].n_adapt_rows_ = int(starts[t + 1] - starts[t])
         return models
 
@@ -455,12 +527,16 @@ class BaseReptile(CallbackSupportMixin, BaseMetaLearner):
     def _adapt_chunks(self, table):
         """Adapt to many tasks; yields numbers of some of them, and their weights."""
         net, state, settings = self._learned()
-        for tasks, theta in inner.adapt_in_chunks(
+        losses = []
+        for tasks, theta, change in inner.adapt_in_chunks(
             net, state, table, settings, self._adaptation_steps, None
         ):
             if not np.isfinite(theta).all():
                 raise ValueError(_NON_FINITE.format("Adapting to these tasks"))
+            losses.append(change)
             yield tasks, theta
+        if losses and not settings.backtracks:
+            self._check_adapted(np.concatenate(losses, axis=1))
 
     def _adaptation_steps(self, n_rows):
         if self.adapt_steps != "auto":
@@ -472,7 +548,7 @@ class BaseReptile(CallbackSupportMixin, BaseMetaLearner):
         return int(steps[np.argmin(np.abs(np.log(sizes / n_rows)))])
 
     def _forget(self):
-        self._params = self._prior
+        self._params, self._seen = self._prior, 0.0
 
     def _raw_outputs(self, X):
         net, theta = self._network, self._params[None]
@@ -490,6 +566,27 @@ class BaseReptile(CallbackSupportMixin, BaseMetaLearner):
 _NON_FINITE = (
     "{} produced weights that are not finite. Set standardize=True, or lower "
     "learning_rate."
+)
+_DIVERGED = (
+    "Meta-training ended with a loss of {:.3g} on the tasks drawn, where a constant "
+    "prediction has {:.3g}: it diverged, or did not get there. {} learning_rate, or "
+    "raise max_iter."
+)
+_RAISED = (
+    "Adapting raised the loss of the very rows given, from {:.3g} to {:.3g} (in {} of "
+    "{} tasks): the steps are too long. Lower learning_rate or adapt_steps. Steps of "
+    "solver='sgd' with standardize=True are taken only where they lower that loss."
+)
+_UNEVEN = (
+    "standardize=False, but column {} of X has the root mean square {:.3g}: descent on "
+    "such columns would not get far, so they are standardised inside all the same. "
+    "Set standardize=True, or put a StandardScaler in front."
+)
+_UNEVEN_PLAIN = (
+    "standardize=False, learn_rates=None and alpha=0 are the loops of the paper, on "
+    "data as they are, and column {} of X has the root mean square {:.3g}: they "
+    "diverge or learn little where columns are not of about the size 1. Set "
+    "standardize=True, or put a StandardScaler in front."
 )
 
 
@@ -553,14 +650,14 @@ class ReptileRegressor(
         standard deviations, and then y is scaled by median and quartiles: for targets
         with outliers.
     solver : {"sgd", "adam"}, default="sgd"
-        The inner loop. "sgd" is gradient descent; on standardised data a model trained
-        with it adapts by steps that lower the loss of the rows given, or are not taken
-        ("backtracking"). "adam" has
-        :math:`\beta_1 = 0` and carries its second moment from task to task, as in the
-        paper; then rates are not learned.
-    learning_rate : float, default=0.1
+        The inner loop. "sgd" is gradient descent; a model trained with it adapts by
+        steps that lower the loss of the rows given, or are not taken ("backtracking").
+        "adam" has :math:`\beta_1 = 0` and carries its second moment from task to task,
+        as in the paper; then rates are not learned, and with ``alpha`` > 0 the fewer
+        rows there are the shorter are its steps.
+    learning_rate : float or "auto", default="auto"
         Inner rate on standardised data: a number, not the name of a schedule. With
-        learned rates, where they begin.
+        learned rates, where they begin. "auto" is 0.1 for "sgd" and 0.001 for "adam".
     learn_rates : {"auto", "parameter", "layer"} or None, default="auto"
         Whether inner rates are learned, from rows that the inner loop has not seen: one
         per parameter, or one for the weights and one for the offsets of each layer.
@@ -580,7 +677,7 @@ class ReptileRegressor(
         Strength of the pull towards the start, in inner loop and adaptation: the
         penalty :math:`\frac{\alpha}{2} \sum_j (\theta_j - \phi_j)^2 / f_j` on the sum
         of the rows' losses, with :math:`f_j` the learned factor of a rate. It fades as
-        rows come in. On standardised data.
+        rows come in. On standardised data. A row counts as much as its sample weight.
     meta_step : float, default=1.0
         :math:`\epsilon`, how far the start moves towards the adapted parameters. Falls
         linearly to 0 over ``max_iter``.
@@ -596,7 +693,11 @@ class ReptileRegressor(
     standardize : bool, default=True
         Whether X and y are standardised inside, by mean and deviation of all
         meta-training rows, so that units do not matter. A sparse X is scaled, not
-        centred.
+        centred. False leaves alone what is of about unit size already, as behind a
+        StandardScaler; where a column (with a warning) or y is larger than 10 or
+        smaller than 0.1, or with "adam", it is standardised all the same. Not so with
+        ``learn_rates=None`` and ``alpha=0``: these are the loops of the paper, on data
+        as they are.
     early_stopping : bool, default=False
         Whether to hold out tasks and to stop when predictions for them, after adapting,
         no longer improve. The best start so far is kept. Checked every 10
@@ -663,11 +764,19 @@ class ReptileRegressor(
 
     .. math:: \phi \leftarrow \phi + \epsilon \, \mathrm{mean}_t (\theta_t - \phi).
 
-    With ``solver="sgd"`` and ``standardize=True`` these safeguards act: gradients are
-    shortened to the norm 10, a linear model's step is bounded by its curvature, and
-    adaptation backtracks. Otherwise the model adapts as it was trained.
-    ``**skmeta.reptile.PAPER_MODE`` are settings that reproduce the original
-    implementation.
+    With ``solver="sgd"`` these safeguards act: gradients are shortened to the norm 10,
+    a linear model's step is bounded by its curvature, a row far outside the range of
+    the others weighs less, and adaptation backtracks. They are off where
+    ``standardize=False``, ``learn_rates=None`` and ``alpha=0``, as in
+    ``skmeta.reptile.PAPER_MODE``, the settings that reproduce the original
+    implementation; then, and with "adam", a model adapts as it was trained, and a
+    warning tells where training ended far above the loss of a constant, or where
+    adapting raised the loss of the rows given.
+
+    :meth:`partial_adapt` takes the rows that the model has seen as known: it goes on
+    from where the task stands, with a pull to that point which is the stronger, and
+    with steps that are the shorter, the more there were. Rows given one at a time end
+    near, but not at, what :meth:`adapt` makes of all together.
 
     References
     ----------
@@ -702,7 +811,7 @@ class ReptileRegressor(
         layer_norm=False,
         loss="squared_error",
         solver="sgd",
-        learning_rate=0.1,
+        learning_rate="auto",
         learn_rates="auto",
         inner_steps=10,
         batch_size=None,
@@ -813,14 +922,14 @@ class ReptileClassifier(
         adapted model are its task's labels. There is nothing to predict before
         adapting.
     solver : {"sgd", "adam"}, default="sgd"
-        The inner loop. "sgd" is gradient descent; on standardised data a model trained
-        with it adapts by steps that lower the loss of the rows given, or are not taken
-        ("backtracking"). "adam" has
-        :math:`\beta_1 = 0` and carries its second moment from task to task, as in the
-        paper; then rates are not learned.
-    learning_rate : float, default=0.1
+        The inner loop. "sgd" is gradient descent; a model trained with it adapts by
+        steps that lower the loss of the rows given, or are not taken ("backtracking").
+        "adam" has :math:`\beta_1 = 0` and carries its second moment from task to task,
+        as in the paper; then rates are not learned, and with ``alpha`` > 0 the fewer
+        rows there are the shorter are its steps.
+    learning_rate : float or "auto", default="auto"
         Inner rate on standardised data: a number, not the name of a schedule. With
-        learned rates, where they begin.
+        learned rates, where they begin. "auto" is 0.1 for "sgd" and 0.001 for "adam".
     learn_rates : {"auto", "parameter", "layer"} or None, default="auto"
         Whether inner rates are learned, from rows that the inner loop has not seen: one
         per parameter, or one for the weights and one for the offsets of each layer.
@@ -840,7 +949,7 @@ class ReptileClassifier(
         Strength of the pull towards the start, in inner loop and adaptation: the
         penalty :math:`\frac{\alpha}{2} \sum_j (\theta_j - \phi_j)^2 / f_j` on the sum
         of the rows' losses, with :math:`f_j` the learned factor of a rate. It fades as
-        rows come in. On standardised data.
+        rows come in. On standardised data. A row counts as much as its sample weight.
     meta_step : float, default=1.0
         :math:`\epsilon`, how far the start moves towards the adapted parameters. Falls
         linearly to 0 over ``max_iter``.
@@ -855,7 +964,11 @@ class ReptileClassifier(
         tasks; with fewer than 5 tasks it is ``inner_steps``.
     standardize : bool, default=True
         Whether X is standardised inside, by mean and deviation of all meta-training
-        rows, so that units do not matter. A sparse X is scaled, not centred.
+        rows, so that units do not matter. A sparse X is scaled, not centred. False
+        leaves alone what is of about unit size already, as behind a StandardScaler;
+        where a column is larger than 10 or smaller than 0.1, which is warned of, or
+        with "adam", X is standardised all the same. Not so with ``learn_rates=None``
+        and ``alpha=0``: these are the loops of the paper, on data as they are.
     early_stopping : bool, default=False
         Whether to hold out tasks and to stop when predictions for them, after adapting,
         no longer improve. The best start so far is kept. Checked every 10
@@ -924,11 +1037,19 @@ class ReptileClassifier(
 
     .. math:: \phi \leftarrow \phi + \epsilon \, \mathrm{mean}_t (\theta_t - \phi).
 
-    With ``solver="sgd"`` and ``standardize=True`` these safeguards act: gradients are
-    shortened to the norm 10, a linear model's step is bounded by its curvature, and
-    adaptation backtracks. Otherwise the model adapts as it was trained.
-    ``**skmeta.reptile.PAPER_MODE`` are settings that reproduce the original
-    implementation.
+    With ``solver="sgd"`` these safeguards act: gradients are shortened to the norm 10,
+    a linear model's step is bounded by its curvature, a row far outside the range of
+    the others weighs less, and adaptation backtracks. They are off where
+    ``standardize=False``, ``learn_rates=None`` and ``alpha=0``, as in
+    ``skmeta.reptile.PAPER_MODE``, the settings that reproduce the original
+    implementation; then, and with "adam", a model adapts as it was trained, and a
+    warning tells where training ended far above the loss of a constant, or where
+    adapting raised the loss of the rows given.
+
+    :meth:`partial_adapt` takes the rows that the model has seen as known: it goes on
+    from where the task stands, with a pull to that point which is the stronger, and
+    with steps that are the shorter, the more there were. Rows given one at a time end
+    near, but not at, what :meth:`adapt` makes of all together.
 
     References
     ----------
@@ -962,7 +1083,7 @@ class ReptileClassifier(
         layer_norm=False,
         task_classes="shared",
         solver="sgd",
-        learning_rate=0.1,
+        learning_rate="auto",
         learn_rates="auto",
         inner_steps=10,
         batch_size=None,

@@ -13,6 +13,7 @@ import numpy as np
 from skmeta._core.network import loss_and_gradient
 
 CLIP_NORM = 10.0  # of a task's gradient on standardised data; tighter costs accuracy
+FAR = 100.0  # mean square of a row, over that of ordinary rows
 GROW, SHRINK = 1.2, 0.5
 BETA_2, EPSILON = 0.999, 1e-8
 
@@ -131,6 +132,22 @@ def shortening(G, limit):
     """Factor (T, 1) that shortens each task's gradient to the norm ``limit``."""
     norm = np.sqrt(np.einsum("tp,tp->t", G, G))[:, None]
     return (limit / np.maximum(norm, limit)).astype(G.dtype)
+
+
+def moderated(batch):
+    """A batch in which a row far out among standardised ones weighs less.
+
+    The step of a task is as short as its largest row demands: one row at 1,000
+    deviations would hold all parameters still, also those on which the other rows have
+    much to say, or else bend the task to itself. A row of up to `FAR` times the mean
+    square of ordinary ones keeps its weight. Beyond, its say falls with its distance.
+    """
+    square = np.einsum("tnd,tnd->tn", batch.X, batch.X) + 1.0
+    distance = square / (batch.X.shape[2] + 1)  # of ordinary rows about 1
+    if not (distance > FAR).any():
+        return batch
+    kept = np.minimum(1.0, (FAR / distance) ** 3).astype(batch.weight.dtype)
+    return batch._replace(weight=batch.weight * kept)
 
 
 def stable_fraction(network, batch, rate, pull):

@@ -11,10 +11,12 @@ from typing import NamedTuple
 
 import numpy as np
 
-from skmeta._core import descent, dual, linear, planned
+from skmeta._core import descent, dual, linear, network, planned
 from skmeta._core.network import Batch
 from skmeta._core.plan import CHUNK_BYTES, tasks_side_by_side, workspace
 from skmeta._core.tasks import chunks, draw_minibatches, draw_rows, gather
+
+ROW_CURVATURE = 0.5  # of a row's loss in a parameter: 1 at most, and less for labels
 
 
 class Problem(NamedTuple):
@@ -39,20 +41,44 @@ class Problem(NamedTuple):
 
 def problem(net, state, batch, settings, minibatches=None):
     """The `Problem` of adapting the tasks of a batch."""
+    if settings.safe:
+        batch = descent.moderated(batch)
     factor = state.rate_factor(settings.groups)
+    if state.seen:
+        factor = narrowed(factor, state.seen, settings.alpha, batch.n_rows.item())
     rate = settings.learning_rate * factor
     pull, strength, clip = 0.0, None, None
     if settings.alpha > 0.0:
         has_rows = batch.n_rows[:, None] > 0  # without rows a task stays at the start
         n_rows = np.where(has_rows, batch.n_rows[:, None], 1.0)
         pull = np.where(has_rows, settings.alpha / n_rows, 0.0)
+        if settings.solver == "adam":
+            # Adam's steps are as long however steep the objective is, so that a pull
+            # alone would hardly be felt: one row would move a task as far as a hundred.
+            rate = (rate / (1.0 + pull)).astype(factor.dtype)
+        elif not settings.safe:  # else `stable_fraction` sees to it
+            pull = np.minimum(pull, 1.0 / settings.learning_rate)
         strength = (pull / factor).astype(factor.dtype)
     if settings.safe and settings.solver == "sgd":
-        clip = descent.CLIP_NORM
+        clip = descent.CLIP_NORM * settings.unit
         rate = rate * descent.stable_fraction(
             net, batch, rate, settings.learning_rate * pull
         )
     return Problem(batch, minibatches, state.start, strength, rate, clip)
+
+
+def narrowed(factor, seen, alpha, n_rows):
+    """The factors of the rates of a task of which some rows are known already.
+
+    A Gaussian prior of variance f / alpha is, after rows of weight ``seen``, a
+    posterior of variance about 1 / (alpha / f + c seen), with c the curvature of a
+    row's loss. So the start is where the task stands, and f becomes f / (1 + c seen f /
+    alpha): the pull is stronger and the steps are shorter, as if all rows were there.
+    Without a pull a step is shared with the rows seen before.
+    """
+    if alpha == 0.0:
+        return factor * factor.dtype.type(n_rows / (n_rows + seen))
+    return factor / (1.0 + factor * factor.dtype.type(ROW_CURVATURE * seen / alpha))
 
 
 def objective(net, problem):
@@ -73,6 +99,7 @@ def n_side_by_side(net, settings, dtype, n_rows):
     return tasks_side_by_side(net, dtype, n_rows)
 
 
+@np.errstate(over="ignore", invalid="ignore")  # whoever calls looks for what diverged
 def train(net, state, batch, settings, minibatches=None):
     """Adapt every task of a batch from the common start.
 
@@ -159,6 +186,7 @@ def _shape(batch, minibatches=None):
 
 def query_slope(net, theta, batch):
     """Gradient (T, P) of the mean loss of rows that adapting has not seen."""
+    batch = descent.moderated(batch)  # only safe runs learn rates
     plan = workspace(net, theta.dtype).plan(*_shape(batch))
     plan.theta[...] = theta
     plan.load(batch.X, batch.Y, batch.weight, batch.offset)
@@ -181,6 +209,7 @@ def path(net, state, theta, batch, settings, n_steps, rng):
     return planned.backtracking(plan, given, theta, n_steps)
 
 
+@np.errstate(over="ignore", invalid="ignore")  # whoever calls looks for what diverged
 def adapt(net, state, theta, batch, settings, n_steps, rng):
     """The last of `path`: the adapted parameters (T, P)."""
     if settings.backtracks or n_steps == 0:
@@ -196,7 +225,8 @@ def adapt_in_chunks(net, state, table, settings, steps_for, rng):
     """Adapt to all rows of every task of a table, from the common start.
 
     ``steps_for`` (n_rows -> steps) tells how many steps to take. Yields the numbers
-    (T,) of some of the tasks, and their parameters (T, P), good until the next.
+    (T,) of some of the tasks, their parameters (T, P), good until the next, and, where
+    descent does not backtrack, their `losses`.
     """
     steps = np.array([steps_for(n) for n in table.sizes])
     rows, _ = draw_rows(None, table.sizes, None)
@@ -206,8 +236,18 @@ def adapt_in_chunks(net, state, table, settings, steps_for, rng):
         for part in chunks(table.sizes[tasks], limit):
             which = tasks[part]
             batch = gather(table, which, rows.of(which))
-            theta = np.broadcast_to(state.start, (len(which), len(state.start)))
-            yield which, adapt(net, state, theta, batch, settings, int(n_steps), rng)
+            start = np.broadcast_to(state.start, (len(which), len(state.start)))
+            theta = adapt(net, state, start, batch, settings, int(n_steps), rng)
+            change = None
+            if not settings.backtracks:
+                change = losses(net, start, theta, batch)
+            yield which, theta, change
+
+
+@np.errstate(over="ignore", invalid="ignore")
+def losses(net, before, after, batch):
+    """Loss (2, T) of the rows given, before and after adapting to them."""
+    return np.array([network.losses(net, theta, batch) for theta in (before, after)])
 
 
 def predict(net, theta, X):

@@ -39,9 +39,10 @@ class Settings:
     meta_batch_size: int
     max_iter: int
     alpha: float
-    safe: bool  # clip and bound the steps: meant for standardised data
+    safe: bool  # clip and bound the steps
     groups: np.ndarray | None  # learned rates: group of each parameter; None = fixed
     n_jobs: int = 1  # threads
+    unit: float = 1.0  # size of the targets; gradients are as long
 
     @property
     def backtracks(self):
@@ -67,6 +68,7 @@ class State:
     rates: RateState | None = None
     adam: AdamState | None = None
     loss: float = np.nan  # of the drawn tasks, at their last inner step
+    seen: float = 0.0  # weight of the rows of a task that the start knows already
 
     def rate_factor(self, groups):
         """Inner rate of each parameter (P,), or of all (1,), over ``learning_rate``."""

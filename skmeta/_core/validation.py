@@ -1,10 +1,12 @@
-"""Query loss of held-out tasks along the adaptation path."""
+"""Query loss of held-out tasks along the adaptation path; what a constant scores."""
 
 import numpy as np
+from scipy import sparse
+from scipy.special import logit
 from sklearn.utils import gen_batches
 
 from skmeta._core import inner
-from skmeta._core.network import losses
+from skmeta._core.network import LOSSES, losses
 from skmeta._core.plan import tasks_side_by_side
 from skmeta._core.tasks import split_rows
 
@@ -59,3 +61,34 @@ def best_steps(network, state, episodes, settings, rng):
         curve = np.nan_to_num(curve[list(STEPS)], nan=np.inf)  # diverged
         table.append((n_support, STEPS[int(np.argmin(curve))]))
     return np.array(table, dtype=np.intp)
+
+
+# -- to compare with -------------------------------------------------------------------
+
+
+def constant_loss(network, table):
+    """Mean loss over all rows of the best constant output, or about that."""
+    share = table.weight / table.weight.max()
+    share = share / share.sum()
+    if table.n_classes is not None:  # labels mean nothing across tasks
+        return float(share @ np.log(np.repeat(table.n_classes, table.sizes)))
+    mean = share @ table.Y
+    if network.loss == "softmax_log_loss":
+        output = np.log(np.maximum(mean, np.finfo(float).tiny))
+    elif network.loss == "log_loss":
+        output = logit(np.clip(mean, 1e-12, 1.0 - 1e-12))
+    else:
+        output = mean
+    value, _ = LOSSES[network.loss](np.broadcast_to(output, table.Y.shape), table.Y)
+    return float(share @ value)
+
+
+def column_sizes(X):
+    """Root mean square of each column of X, and its largest absolute value."""
+    if sparse.issparse(X):
+        square = np.bincount(X.indices, X.data.astype(float) ** 2, X.shape[1])
+        largest = abs(X).max(axis=0).toarray().ravel()
+    else:
+        square = np.einsum("nd,nd->d", X, X, dtype=np.float64)
+        largest = np.maximum(X.max(axis=0), -X.min(axis=0))
+    return np.sqrt(square / X.shape[0]), largest
