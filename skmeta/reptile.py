@@ -25,6 +25,7 @@ from skmeta._callbacks import CallbackSupportMixin, meta_iterations
 from skmeta._core import inner, network, reptile, validation
 from skmeta._core.descent import AdamState
 from skmeta._core.layout import ParamLayout
+from skmeta._core.plan import wiped
 from skmeta._core.rates import RateState, initial_rates
 from skmeta._core.tasks import Rows, TaskTable
 from skmeta._guards import check_hidden_layer_sizes, check_range, show, stack_rows
@@ -184,6 +185,7 @@ class BaseReptile(CallbackSupportMixin, BaseMetaLearner):
 
     # -- meta-training ----------------------------------------------------------------
 
+    @wiped()
     @on_one_blas_thread
     def _meta_train(self, table, ids, again, data):
         self._check_parameters(table)
@@ -428,6 +430,7 @@ class BaseReptile(CallbackSupportMixin, BaseMetaLearner):
 
     # -- adaptation -------------------------------------------------------------------
 
+    @wiped()
     def _adapt_to(self, batch):
         net, state, settings = self._learned()
         if self._seen:  # go on from where the task stands
@@ -473,6 +476,7 @@ class BaseReptile(CallbackSupportMixin, BaseMetaLearner):
     def _minibatch_rng(self):
         return None if self.batch_size is None else np.random.default_rng(self._seed)
 
+    @wiped()
     def _adapt_each(self, parts):
         if self._n_way is not None or self.batch_size is not None:
             return super()._adapt_each(parts)
@@ -492,6 +496,7 @@ class BaseReptile(CallbackSupportMixin, BaseMetaLearner):
                 models[t].n_adapt_rows_ = int(starts[t + 1] - starts[t])
         return models
 
+    @wiped()
     @on_one_blas_thread
     def _predict_each(self, known, new, method):
         if self._n_way is not None or self.batch_size is not None:

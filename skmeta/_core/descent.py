@@ -142,8 +142,11 @@ def moderated(batch):
     much to say, or else bend the task to itself. A row of up to `FAR` times the mean
     square of ordinary ones keeps its weight. Beyond, its say falls with its distance.
     """
-    square = np.einsum("tnd,tnd->tn", batch.X, batch.X) + 1.0
-    distance = square / (batch.X.shape[2] + 1)  # of ordinary rows about 1
+    X = batch.X
+    if max(X.max(initial=0.0), -X.min(initial=0.0)) ** 2 <= FAR:  # no row can be
+        return batch
+    square = np.einsum("tnd,tnd->tn", X, X) + 1.0
+    distance = square / (X.shape[2] + 1)  # of ordinary rows about 1
     if not (distance > FAR).any():
         return batch
     kept = np.minimum(1.0, (FAR / distance) ** 3).astype(batch.weight.dtype)
@@ -161,7 +164,8 @@ def stable_fraction(network, batch, rate, pull):
     curvature = pull
     if network.layout.n_layers == 1:
         (layer,) = network.layout.layers(np.broadcast_to(rate, network.layout.n_params))
-        second_moment = (batch.weight[..., None] * batch.X * batch.X).sum(axis=1)
+        weighted = batch.weight[..., None] * batch.X
+        second_moment = np.einsum("tnd,tnd->td", weighted, batch.X)
         trace = (second_moment @ layer.weight + layer.bias).max(axis=-1, keepdims=True)
         curvature = CURVATURE[network.loss] * trace + pull
     return (1.0 / np.maximum(curvature, 1.0)).astype(rate.dtype)

@@ -14,8 +14,15 @@ import numpy as np
 from skmeta._core import descent, dual, linear, network, planned
 from skmeta._core.network import Batch
 from skmeta._core.plan import CHUNK_BYTES, tasks_side_by_side, workspace
-from skmeta._core.tasks import chunks, draw_minibatches, draw_rows, gather
+from skmeta._core.tasks import (
+    LITTLE_ROWS,
+    chunks,
+    draw_minibatches,
+    draw_rows,
+    gather,
+)
 
+CHUNK_NUMBERS = 2**16  # of the rows of tasks that are adapted to side by side
 ROW_CURVATURE = 0.5  # of a row's loss in a parameter: 1 at most, and less for labels
 
 
@@ -156,14 +163,17 @@ def affine_map(net, table, state, settings):
     """
     n_params = net.layout.n_params
     fits = net.layout.sizes[0] + 1 <= len(table.Y) and settings.solver == "sgd"
+    # it holds the rows of a task several times, so none may be most of the data
+    fits = fits and table.sizes.max() <= max(LITTLE_ROWS, 8 * table.sizes.mean())
     if not fits or not linear.is_linear(net) or settings.batch_size is not None:
         return None
     rows, _ = draw_rows(None, table.sizes, None)
     limit = max(1, CHUNK_BYTES // (8 * n_params**2))
+    most_rows = max(1, CHUNK_NUMBERS // n_params)
     return linear.AffineMap(
         (
             problem(net, state, gather(table, which, rows.of(which)), settings)
-            for which in chunks(table.sizes, limit)
+            for which in chunks(table.sizes, limit, most_rows)
         ),
         settings.inner_steps,
     )
@@ -231,9 +241,10 @@ def adapt_in_chunks(net, state, table, settings, steps_for, rng):
     steps = np.array([steps_for(n) for n in table.sizes])
     rows, _ = draw_rows(None, table.sizes, None)
     limit = tasks_side_by_side(net, state.start.dtype)
+    most_rows = max(1, CHUNK_NUMBERS // (net.layout.sizes[0] + 1))
     for n_steps in np.unique(steps):
         tasks = np.flatnonzero(steps == n_steps)
-        for part in chunks(table.sizes[tasks], limit):
+        for part in chunks(table.sizes[tasks], limit, most_rows):
             which = tasks[part]
             batch = gather(table, which, rows.of(which))
             start = np.broadcast_to(state.start, (len(which), len(state.start)))

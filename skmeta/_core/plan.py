@@ -15,6 +15,7 @@ per call than products of stacks.
 
 import threading
 from collections import OrderedDict
+from contextlib import contextmanager
 from functools import partial
 
 import numpy as np
@@ -26,6 +27,8 @@ LEAST = 5  # tasks side by side: no cache is worth calling more often
 LARGE, FEW_ROWS = 2**13, 32  # a layer's parameters, and rows: see `_backward_calls`
 MAX_PLANS = 64
 MAX_WORKSPACES = 4
+KEPT_BYTES = 2**24  # of all buffers that a thread keeps from one use to the next
+BIG_BYTES = 2**20  # of a plan: it takes so long to use that making it counts little
 ONE = {"tanh": 20.0, "relu": 1.0}  # what the activation turns into exactly 1
 
 
@@ -40,7 +43,7 @@ class Workspace:
 
     def __init__(self, network, dtype):
         self.network, self.dtype = network, np.dtype(dtype)
-        self._plans = OrderedDict()
+        self._plans, self._used = OrderedDict(), {}
         self._allocate(1)
 
     def plan(self, n_tasks, n_rows, input_gradient=False):
@@ -50,20 +53,43 @@ class Workspace:
         shape = (n_tasks, n_rows, input_gradient)
         plan = self._plans.pop(shape, None)
         if plan is None:
+            self._make_room()
             flat = [buffer[:n_tasks] for buffer in self._flat]
             plan = Plan(self.network, n_rows, *flat, input_gradient=input_gradient)
-        self._plans[shape] = plan
-        if len(self._plans) > MAX_PLANS:
-            self._plans.popitem(last=False)
+        self._plans[shape] = self._used[shape] = plan
         return plan
+
+    @property
+    def nbytes(self):
+        """Of all that is kept."""
+        plans = sum(plan.nbytes for plan in self._plans.values())
+        return plans + sum(buffer.nbytes for buffer in self._flat)
+
+    def clear(self):
+        """Leave nothing of the rows and parameters of those who have used it."""
+        for plan in self._used.values():
+            plan.clear()
+        self._used.clear()
+
+    def _make_room(self):
+        """Drop plans that are big, or too many."""
+        sizes = {shape: plan.nbytes for shape, plan in self._plans.items()}
+        total = sum(sizes.values())
+        for shape, size in sizes.items():  # the first has not been used for longest
+            many = len(self._plans) >= MAX_PLANS or total > KEPT_BYTES
+            if many or size > BIG_BYTES:
+                total -= size
+                self._plans.pop(shape)
+                self._used.pop(shape, None)
 
     def _allocate(self, n_tasks):
         shape = (n_tasks, self.network.layout.n_params)
-        self._flat = [np.zeros(shape, self.dtype) for _ in range(5)]
         self._plans.clear()
+        self._used.clear()
+        self._flat = [np.zeros(shape, self.dtype) for _ in range(5)]
 
 
-_local = threading.local()
+_local = threading.local()  # no two threads share a buffer
 
 
 def workspace(network, dtype):
@@ -75,6 +101,27 @@ def workspace(network, dtype):
     if len(known) > MAX_WORKSPACES:
         known.popitem(last=False)
     return found
+
+
+@contextmanager
+def wiped():
+    """Leave the buffers of this thread empty, and no more than `KEPT_BYTES` of them.
+
+    They stay for the next one to use, who may be anybody: without rows in them.
+    """
+    try:
+        yield
+    finally:
+        _wipe()
+
+
+def _wipe():
+    known = _local.__dict__.get("workspaces", {})
+    for room in known.values():
+        room.clear()
+    total = sum(room.nbytes for room in known.values())
+    while total > KEPT_BYTES:
+        total -= known.popitem(last=False)[1].nbytes
 
 
 class Plan:
@@ -92,17 +139,19 @@ class Plan:
 
     def __init__(self, network, n_rows, theta, G, *spare, input_gradient=False):
         self.network, self.theta, self.G, self.spare = network, theta, G, spare
+        self._data = [theta, G, *spare]  # whatever depends on rows or parameters
         self._squeeze = len(theta) == 1
         sizes, self._n_rows = network.layout.sizes, n_rows
         # inputs of the hidden layers, one after the other in one piece of memory
         self._widths = [width + 1 for width in sizes[1:-1]]
         n_numbers = len(theta) * n_rows * sum(self._widths)
-        self._hidden = np.ones(n_numbers, self.theta.dtype)
+        self._hidden = self._of_data(np.ones(n_numbers, self.theta.dtype))
         self._inputs = [self._array(sizes[0] + 1, 1.0), *self._split(self._hidden)]
+        self._of_data(self._inputs[0][..., :-1])
         self._Z, self._Y, self._residual, self._D = (
-            self._array(sizes[-1]) for _ in range(4)
+            self._of_data(self._array(sizes[-1])) for _ in range(4)
         )
-        self._weight = self._array(1)
+        self._weight = self._of_data(self._array(1))
         self._offset = None
         blocks = [self._view(block) for block in network.layout.blocks(theta)]
         slopes = [self._view(block) for block in network.layout.blocks(G)]
@@ -111,6 +160,19 @@ class Plan:
         self._loss = self._loss_calls()
         self._backward = self._backward_calls(blocks, slopes, input_gradient)
         self._calls = self._forward + self._loss + self._backward
+        self.nbytes = sum(array.nbytes for array in self._data[2 + len(spare) :])
+
+    def _of_data(self, array):
+        """An array that `clear` wipes."""
+        self._data.append(array)
+        return array
+
+    def clear(self):
+        """Wipe rows, parameters and all that was made of them."""
+        for array in self._data:
+            array.fill(0.0)
+        if self._offset is not None:
+            self._offset.fill(0.0)
 
     # -- use --------------------------------------------------------------------------
 
@@ -170,6 +232,7 @@ class Plan:
         calls = []
         for i, following in enumerate(self._inputs[1:]):
             Z = np.full_like(following, ONE[self.network.activation])
+            self._of_data(Z[..., :-1])
             calls.append((np.matmul, (self._inputs[i], blocks[i], Z[..., :-1])))
             if self.network.layout.layer_norm:
                 calls += self._norms[i].forward(Z[..., :-1])
@@ -208,7 +271,7 @@ class Plan:
                     weigh,
                 ]
             case "softmax_log_loss":
-                top = np.empty_like(self._weight)
+                top = self._of_data(np.empty_like(self._weight))
                 greatest = partial(np.maximum.reduce, axis=-1, out=top, keepdims=True)
                 total = partial(np.add.reduce, axis=-1, out=top, keepdims=True)
                 return [
@@ -236,14 +299,14 @@ class Plan:
             if i == 0:
                 self.D = below[None] if self._squeeze else below
                 break
-            full = np.empty_like(A)
+            full = self._of_data(np.empty_like(A))
             calls.append((np.multiply, (below, self._slopes[i - 1], full)))
             D = full[..., :-1]
         return calls
 
     def _slope_calls(self):
         """Derivatives of the activations, of all hidden layers at once."""
-        A, slope = self._hidden, np.empty_like(self._hidden)
+        A, slope = self._hidden, self._of_data(np.empty_like(self._hidden))
         self._slopes = self._split(slope)
         if self.network.activation == "relu":
             return [(np.sign, (A, slope))] if A.size else []
@@ -253,14 +316,14 @@ class Plan:
 
     def _times_transpose(self, D, W, like):
         """Calls that compute D W', and where it will be."""
-        result, WT = np.empty_like(like), W.swapaxes(-1, -2)
+        result, WT = self._of_data(np.empty_like(like)), W.swapaxes(-1, -2)
         if D.shape[-1] == 1:  # an outer product, at which matmul is slow
             return [(np.multiply, (D, WT, result))], result
         if W.shape[-1] * W.shape[-2] < LARGE or self._n_rows > FEW_ROWS:
             return [(np.matmul, (D, WT, result))], result
         # (W D')' is up to twice as fast as D W' where W is large and D is not
-        DT = np.empty_like(D.swapaxes(-1, -2), order="C")
-        result = np.empty_like(like.swapaxes(-1, -2), order="C")
+        DT = self._of_data(np.empty_like(D.swapaxes(-1, -2), order="C"))
+        result = self._of_data(np.empty_like(like.swapaxes(-1, -2), order="C"))
         copied = (np.copyto, (DT, D.swapaxes(-1, -2)))
         return [copied, (np.matmul, (W, DT, result))], result.swapaxes(-1, -2)
 
@@ -297,8 +360,10 @@ class Norm:
             for part in (layer.gain, layer.shift, slope.gain, slope.shift)
         )
         width = layer.gain.shape[-1]
-        self._standard, self._product, self._D = (plan._array(width) for _ in range(3))
-        self._mean, self._deviation = plan._array(1), plan._array(1)
+        self._standard, self._product, self._D = (
+            plan._of_data(plan._array(width)) for _ in range(3)
+        )
+        self._mean, self._deviation = (plan._of_data(plan._array(1)) for _ in range(2))
         # sums as products, which are faster
         self._to_mean = np.full((width, 1), 1.0 / width, plan.theta.dtype)
         self._to_sum = np.ones((1, plan._n_rows), plan.theta.dtype)

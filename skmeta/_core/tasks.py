@@ -10,6 +10,7 @@ from skmeta._core.network import Batch
 
 ABSENT = -1e30  # logit of a class that a task does not have
 MAX_SIZES = 4  # of padded stacks that ragged tasks are sorted into
+LITTLE_ROWS = 2**12  # with padding: not worth to be cut apart
 LITTLE_CELLS = 2**16  # of padding: not worth stacks of their own
 BLOCK_CELLS = 2**18  # numbers of a block: as many as a cache holds
 MANY_ROWS = 256  # to look whether they follow one another
@@ -173,6 +174,21 @@ def shuffled_rows(rng, sizes):
     return np.argsort(keys, axis=1)
 
 
+def first_rows(rng, sizes, n):
+    """`shuffled_rows`, at least the first n of each task.
+
+    Where tasks are so ragged that padding would be most of it, those of about the same
+    number of rows are shuffled together.
+    """
+    if len(sizes) * sizes.max() <= max(LITTLE_ROWS, 2 * sizes.sum()):
+        return shuffled_rows(rng, sizes)
+    rows = np.zeros((len(sizes), n), dtype=np.intp)
+    for part in even_parts(np.argsort(sizes, kind="stable"), sizes):
+        some = shuffled_rows(rng, sizes[part])[:, :n]
+        rows[part, : some.shape[1]] = some
+    return rows
+
+
 def draw_tasks(rng, table, n):
     """Numbers of n different tasks; all of them, in order, if there are no more."""
     if n >= table.n_tasks:
@@ -229,13 +245,12 @@ def draw_rows(rng, sizes, n_support, *, max_query=50, keep_one=False):
     query : Rows or None
         None if no task has a row left.
     """
-    if n_support is None:
-        index = np.empty((len(sizes), sizes.max()), dtype=np.intp)
-        index[...] = np.arange(index.shape[1])
+    if n_support is None:  # a view: of ragged tasks padding may be most of it
+        index = np.broadcast_to(np.arange(sizes.max()), (len(sizes), sizes.max()))
         return Rows(index, sizes), None
-    rows = shuffled_rows(rng, sizes)
     taken = np.minimum(n_support, np.maximum(sizes - keep_one, 1))
     left = np.minimum(sizes - taken, max_query)
+    rows = first_rows(rng, sizes, (taken + left).max())
     support = Rows(rows[:, : taken.max()], taken)
     if not left.any():
         return support, None
@@ -261,21 +276,34 @@ def split_rows(rng, table, tasks, n_support, **options):
     return tuple(rows and gather(table, tasks, rows) for rows in drawn)
 
 
-def chunks(counts, limit):
+def chunks(counts, limit, most_rows=None):
     """Which tasks to treat together: index arrays of at most ``limit`` tasks.
 
     Tasks of about the same number of rows go together, so that there is little
-    padding.
+    padding. With ``most_rows`` they have no more rows in all, but for a single task.
     """
     n_tasks = len(counts)
     n_chunks = -(-n_tasks // limit)
+    if most_rows is not None:
+        n_chunks = max(n_chunks, min(n_tasks, -(-int(counts.sum()) // most_rows)))
     ragged = counts.min() < counts.max()
     if ragged:
         n_chunks = max(n_chunks, min(MAX_SIZES, n_tasks // MIN_CHUNK))
     if n_chunks <= 1:
-        return [np.arange(n_tasks)]
+        return even_parts(np.arange(n_tasks), counts)
     order = np.argsort(counts, kind="stable") if ragged else np.arange(n_tasks)
-    return np.array_split(order, n_chunks)
+    parts = np.array_split(order, n_chunks)
+    return [even for part in parts for even in even_parts(part, counts)]
+
+
+def even_parts(tasks, sizes):
+    """Cut tasks apart until no part is mostly padding, or else it is small."""
+    parts, rest = [], tasks
+    while len(rest) * sizes[rest].max() > max(LITTLE_ROWS, 2 * sizes[rest].sum()):
+        long = sizes[rest] > sizes[rest].max() // 2
+        parts.append(rest[long])
+        rest = rest[~long]
+    return [rest, *reversed(parts)]
 
 
 def padded_blocks(sizes, width):

@@ -8,7 +8,7 @@ from sklearn.utils import gen_batches
 from skmeta._core import inner
 from skmeta._core.network import LOSSES, losses
 from skmeta._core.plan import tasks_side_by_side
-from skmeta._core.tasks import split_rows
+from skmeta._core.tasks import draw_rows, even_parts, gather
 
 SUPPORT_SIZES = (1, 2, 5, 10, 20)
 STEPS = (0, 1, 2, 5, 10, 20, 50, 100)
@@ -20,7 +20,8 @@ def draw_episodes(rng, table, n_repeats=5):
     Returns
     -------
     dict {n_support: list of (support, query)}
-        For the sizes that leave some task a row to score.
+        For the sizes that leave some task a row to score. Ragged tasks are in several
+        stacks, so that there is little padding.
     """
     episodes = {}
     for n_support in SUPPORT_SIZES:
@@ -28,26 +29,34 @@ def draw_episodes(rng, table, n_repeats=5):
         if len(tasks) == 0:
             continue
         part = table.subset(tasks)
-        everyone = np.arange(len(tasks))
         episodes[n_support] = [
-            split_rows(rng, part, everyone, n_support, keep_one=True)
-            for _ in range(n_repeats)
+            stacks for _ in range(n_repeats) for stacks in _draw(rng, part, n_support)
         ]
     return episodes
+
+
+def _draw(rng, table, n_support):
+    """Support and query of all tasks, in several stacks where they are ragged."""
+    support, query = draw_rows(rng, table.sizes, n_support, keep_one=True)
+    parts = even_parts(np.argsort(query.counts, kind="stable"), query.counts)
+    parts = parts if len(parts) > 1 else [np.arange(table.n_tasks)]
+    for tasks in parts:
+        yield tuple(gather(table, tasks, rows.of(tasks)) for rows in (support, query))
 
 
 def query_losses(network, state, episodes, settings, n_steps, rng):
     """Mean query loss after 0, 1, ..., n_steps adaptation steps: (n_steps + 1,)."""
     limit = tasks_side_by_side(network, state.start.dtype)
-    total = np.zeros(n_steps + 1)
+    total, n_drawn = np.zeros(n_steps + 1), 0
     for support, query in episodes:
         n_tasks = len(support.X)
+        n_drawn += n_tasks
         for part in gen_batches(n_tasks, limit):
             known, new = support.of(part), query.of(part)
             start = np.broadcast_to(state.start, (len(known.X), len(state.start)))
             path = inner.path(network, state, start, known, settings, n_steps, rng)
-            total += [losses(network, theta, new).sum() / n_tasks for theta in path]
-    return total / len(episodes)
+            total += [losses(network, theta, new).sum() for theta in path]
+    return total / n_drawn
 
 
 def best_steps(network, state, episodes, settings, rng):
