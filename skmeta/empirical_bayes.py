@@ -195,8 +195,7 @@ class BaseEmpiricalBayes(SharedNetwork, BaseMetaLearner):
         self._keep(chosen.prior, chosen.name)
         tasks, option = search.tasks, chosen.option
         folds = [
-            Fold(few.take(f.kept), few.take(f.held_out), f.prior)
-            for f in chosen.folds
+            Fold(few.take(f.kept), few.take(f.held_out), f.prior) for f in chosen.folds
         ]
         if hidden:
             found = self._search_features(table, some, chosen, hidden, rng)

@@ -70,13 +70,13 @@ def test_no_row_and_no_parameter_of_a_task_stays_in_a_buffer(cls, params):
 def test_a_wiped_plan_works_as_a_new_one_does():
     network = Network(ParamLayout((3, 5, 4, 1), True), "relu", "huber")
     rng = np.random.default_rng(0)
-    rows = rng.normal(size=(2, 6, 3)), rng.normal(size=(2, 6, 1)), np.full((2, 6), 1 / 6)
+    X, Y = rng.normal(size=(2, 6, 3)), rng.normal(size=(2, 6, 1))
     theta = rng.normal(size=(2, network.layout.n_params))
     results = []
     for _ in range(2):
         made = plan.workspace(network, np.float64).plan(2, 6)
         made.theta[...] = theta
-        made.load(*rows, offset=np.ones((2, 6, 1)))
+        made.load(X, Y, np.full((2, 6), 1 / 6), offset=np.ones((2, 6, 1)))
         results.append((made.gradient().copy(), made.value()))
         made.clear()
     for first, second in zip(*results, strict=True):

@@ -22,6 +22,7 @@ from skmeta._core.tasks import (
     gather,
 )
 
+CHUNK_TASKS = 2**10  # to adapt to side by side: more are no faster
 CHUNK_NUMBERS = 2**16  # of the rows of tasks that are adapted to side by side
 ROW_CURVATURE = 0.5  # of a row's loss in a parameter: 1 at most, and less for labels
 
@@ -240,7 +241,7 @@ def adapt_in_chunks(net, state, table, settings, steps_for, rng):
     """
     steps = np.array([steps_for(n) for n in table.sizes])
     rows, _ = draw_rows(None, table.sizes, None)
-    limit = tasks_side_by_side(net, state.start.dtype)
+    limit = min(CHUNK_TASKS, tasks_side_by_side(net, state.start.dtype))
     most_rows = max(1, CHUNK_NUMBERS // (net.layout.sizes[0] + 1))
     for n_steps in np.unique(steps):
         tasks = np.flatnonzero(steps == n_steps)

@@ -322,7 +322,8 @@ def padded_blocks(sizes, width):
         longest = sizes[order[first]] * 5 // 4
         last = np.searchsorted(sizes, longest, side="right", sorter=order)
         most = max(1, BLOCK_CELLS // max(1, int(longest) * width))
-        blocks += [np.sort(order[i : min(i + most, last)]) for i in range(first, last, most)]
+        alike = order[first:last]
+        blocks += [np.sort(alike[i : i + most]) for i in range(0, len(alike), most)]
         first = last
     return blocks
 
