@@ -654,7 +654,13 @@ class RegressionTargets:
 
     def _decode(self, Z, X):
         """Predictions in the user's units, from outputs Z (n, 1) for validated X."""
-        y, base = self._scaling.inverse_y(Z[:, 0]), self._base_offset(X)
+        Z, base = Z[:, 0], self._base_offset(X)
+        far = abs(self._scaling.y_mean)
+        if base is not None:
+            far = max(far, np.abs(base).max(initial=0.0))
+        if not self._scaling.single_suffices(far):
+            Z = Z.astype(np.float64)
+        y = self._scaling.inverse_y(Z)
         return y if base is None else y + base[:, 0].astype(y.dtype)
 
 

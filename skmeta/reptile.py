@@ -25,7 +25,7 @@ from skmeta._callbacks import CallbackSupportMixin, meta_iterations
 from skmeta._core import inner, network, reptile, validation
 from skmeta._core.descent import AdamState
 from skmeta._core.layout import ParamLayout
-from skmeta._core.plan import wiped
+from skmeta._core.plan import wiping
 from skmeta._core.rates import RateState, initial_rates
 from skmeta._core.tasks import Rows, TaskTable
 from skmeta._guards import check_hidden_layer_sizes, check_range, show, stack_rows
@@ -53,6 +53,7 @@ MIN_TASKS_TO_HOLD_OUT = 5
 VALIDATE_EVERY = 10  # meta-iterations
 PREDICT_CELLS = 2**22  # numbers of a sparse X made dense at a time
 LARGE = 10.0  # size of a column, or 1 / that, that descent on raw data copes with
+LOW_WEIGHT = 0.1  # mean weight of a row, below which one rarely means what it says
 MANY_ITERATIONS = 50  # after which a loss that still falls is no excuse
 RISE = 0.1  # of the loss of a constant: adapting may raise the loss that far
 FAR_ABOVE = 3.0  # times the loss of a constant: meta-training has failed
@@ -96,6 +97,7 @@ class BaseReptile(CallbackSupportMixin, BaseMetaLearner):
         "random_state": ["random_state"],
     }
 
+    _mean_weight = 1.0  # of a row in meta-training
     _seen = 0.0  # weight of the rows that the model is adapted to
 
     # -- fitted attributes ------------------------------------------------------------
@@ -185,10 +187,12 @@ class BaseReptile(CallbackSupportMixin, BaseMetaLearner):
 
     # -- meta-training ----------------------------------------------------------------
 
-    @wiped()
+    @wiping
     @on_one_blas_thread
     def _meta_train(self, table, ids, again, data):
         self._check_parameters(table)
+        self._mean_weight = float(table.weight.mean())
+        self._check_weights(self._mean_weight, 1.0)
         seed = check_random_state(self.random_state).randint(np.iinfo(np.int32).max)
         self._seed = seed  # of minibatches in adaptation, which draws from no one else
         rng = np.random.default_rng(seed)
@@ -272,6 +276,7 @@ class BaseReptile(CallbackSupportMixin, BaseMetaLearner):
         }
         inherited = (
             "_seed",
+            "_mean_weight",
             "_scaling",
             "_n_way",
             "base_estimator_",
@@ -312,6 +317,11 @@ class BaseReptile(CallbackSupportMixin, BaseMetaLearner):
             return False
         size = 1.0 if self._takes_labels else float(np.sqrt(np.mean(Y**2)))
         return size == 0.0 or 1.0 / LARGE < size < LARGE
+
+    def _check_weights(self, mean, usual):
+        """Warn of weights that leave hardly a row to learn from."""
+        if mean < LOW_WEIGHT * min(1.0, usual):
+            warn(_LOW_WEIGHT.format(mean, self.alpha))
 
     def _check_arrived(self, settings):
         """Warn where meta-training has left the tasks worse off than a constant."""
@@ -430,9 +440,12 @@ class BaseReptile(CallbackSupportMixin, BaseMetaLearner):
 
     # -- adaptation -------------------------------------------------------------------
 
-    @wiped()
+    @wiping
     def _adapt_to(self, batch):
         net, state, settings = self._learned()
+        n_rows = batch.X.shape[1]
+        if n_rows > 1:  # a single row may well be meant to count little
+            self._check_weights(float(batch.n_rows[0]) / n_rows, self._mean_weight)
         if self._seen:  # go on from where the task stands
             state = replace(state, start=self._params, seen=self._seen)
         before = self._params[None]
@@ -476,7 +489,7 @@ class BaseReptile(CallbackSupportMixin, BaseMetaLearner):
     def _minibatch_rng(self):
         return None if self.batch_size is None else np.random.default_rng(self._seed)
 
-    @wiped()
+    @wiping
     def _adapt_each(self, parts):
         if self._n_way is not None or self.batch_size is not None:
             return super()._adapt_each(parts)
@@ -496,7 +509,7 @@ class BaseReptile(CallbackSupportMixin, BaseMetaLearner):
                 models[t].n_adapt_rows_ = int(starts[t + 1] - starts[t])
         return models
 
-    @wiped()
+    @wiping
     @on_one_blas_thread
     def _predict_each(self, known, new, method):
         if self._n_way is not None or self.batch_size is not None:
@@ -532,6 +545,7 @@ class BaseReptile(CallbackSupportMixin, BaseMetaLearner):
     def _adapt_chunks(self, table):
         """Adapt to many tasks; yields numbers of some of them, and their weights."""
         net, state, settings = self._learned()
+        self._check_weights(float(table.weight.mean()), self._mean_weight)
         losses = []
         for tasks, theta, change in inner.adapt_in_chunks(
             net, state, table, settings, self._adaptation_steps, None
@@ -571,6 +585,11 @@ class BaseReptile(CallbackSupportMixin, BaseMetaLearner):
 _NON_FINITE = (
     "{} produced weights that are not finite. Set standardize=True, or lower "
     "learning_rate."
+)
+_LOW_WEIGHT = (
+    "The mean sample weight of a row is {:.2g}. A weight of 2 is a row given twice, so "
+    "that these rows hardly count against the pull to the start, alpha={:.3g}. If only "
+    "the weights' ratios matter, divide them by their mean."
 )
 _DIVERGED = (
     "Meta-training ended with a loss of {:.3g} on the tasks drawn, where a constant "
@@ -672,7 +691,8 @@ class ReptileRegressor(
     inner_steps : int, default=10
         Steps of the inner loop, :math:`k` in the paper.
     batch_size : int, default=None
-        Rows per inner step, in cycling minibatches; None takes all support rows.
+        Rows per inner step, in cycling minibatches; None takes all support rows. Which
+        rows meet in a minibatch depends on the order in which they are given.
     support_size : int, tuple (low, high) or None, default=(1, 20)
         Rows drawn from each task in each meta-iteration: a number, a range to draw the
         number from, or None for all rows. The rows left over teach the learned rates;
@@ -682,7 +702,8 @@ class ReptileRegressor(
         Strength of the pull towards the start, in inner loop and adaptation: the
         penalty :math:`\frac{\alpha}{2} \sum_j (\theta_j - \phi_j)^2 / f_j` on the sum
         of the rows' losses, with :math:`f_j` the learned factor of a rate. It fades as
-        rows come in. On standardised data. A row counts as much as its sample weight.
+        rows come in. On standardised data. A row of sample weight 2 is a row given
+        twice, so that weights which sum to 1 leave hardly any row (a warning).
     meta_step : float, default=1.0
         :math:`\epsilon`, how far the start moves towards the adapted parameters. Falls
         linearly to 0 over ``max_iter``.
@@ -944,7 +965,8 @@ class ReptileClassifier(
     inner_steps : int, default=10
         Steps of the inner loop, :math:`k` in the paper.
     batch_size : int, default=None
-        Rows per inner step, in cycling minibatches; None takes all support rows.
+        Rows per inner step, in cycling minibatches; None takes all support rows. Which
+        rows meet in a minibatch depends on the order in which they are given.
     support_size : int, tuple (low, high) or None, default=(1, 20)
         Rows drawn from each task in each meta-iteration: a number, a range to draw the
         number from, or None for all rows. The rows left over teach the learned rates;
@@ -954,7 +976,8 @@ class ReptileClassifier(
         Strength of the pull towards the start, in inner loop and adaptation: the
         penalty :math:`\frac{\alpha}{2} \sum_j (\theta_j - \phi_j)^2 / f_j` on the sum
         of the rows' losses, with :math:`f_j` the learned factor of a rate. It fades as
-        rows come in. On standardised data. A row counts as much as its sample weight.
+        rows come in. On standardised data. A row of sample weight 2 is a row given
+        twice, so that weights which sum to 1 leave hardly any row (a warning).
     meta_step : float, default=1.0
         :math:`\epsilon`, how far the start moves towards the adapted parameters. Falls
         linearly to 0 over ``max_iter``.

@@ -5,6 +5,7 @@ import warnings
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose
+from sklearn.base import clone
 from sklearn.metrics import log_loss
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
@@ -235,3 +236,81 @@ def test_one_row_far_out_does_not_keep_the_others_from_teaching(cls, params, fac
         scores.append([error(m, X[10:], y[10:]) for m in (model, without, few)])
     none, without, few = np.mean(scores, axis=0)
     assert few < without + 0.3 * max(none - without, 0.04 * none)
+
+
+# -- weights --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("cls", "params"), KINDS)
+@pytest.mark.parametrize("standardize", [True, False])
+def test_weights_that_sum_to_little_are_told_and_do_no_harm(cls, params, standardize):
+    tasks = tasks_of(cls)
+    model = cls(max_iter=60, standardize=standardize, random_state=0, **params)
+    model.meta_fit(tasks[:45])
+    scores = []
+    for X, y in tasks[45:]:
+        with pytest.warns(UserWarning, match="mean sample weight of a row is 0.002"):
+            few = model.adapt(X[:5], y[:5], np.full(5, 0.002))
+        scores.append([error(m, X[5:], y[5:]) for m in (model, few)])
+    none, light = np.mean(scores, axis=0)
+    assert light < 1.02 * none
+
+
+@pytest.mark.parametrize("cls", [ReptileRegressor, ReptileClassifier])
+def test_of_light_weights_in_training_there_is_one_warning(cls):
+    tasks = [(X, y, np.full(len(y), 1 / 1500)) for X, y in tasks_of(cls)]
+    model = cls(max_iter=20, random_state=0)
+    with pytest.warns(UserWarning, match="divide them by their mean") as caught:
+        model.meta_fit(tasks)
+    assert len(caught) == 1
+    assert caught[0].filename == __file__
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        model.adapt(*tasks[0])
+
+
+@pytest.mark.filterwarnings("error")
+def test_one_row_of_little_weight_may_be_meant(regressor, linear_tasks):
+    X, y = linear_tasks[0]
+    regressor.adapt(X[:1], y[:1], [0.01])
+    regressor.adapt(X[:3], y[:3], [1.0, 0.01, 0.0])
+
+
+# -- precision ------------------------------------------------------------------------
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize(
+    ("unit", "origin"), [(1.0, 1e8), (1.0, -1e6), (1e40, 0.0), (1e-40, 0.0)]
+)
+def test_single_precision_tells_targets_far_from_zero_apart(unit, origin):
+    tasks = [
+        (X.astype(np.float32), unit * y + origin) for X, y in tasks_of(ReptileRegressor)
+    ]
+    model = ReptileRegressor(max_iter=40, random_state=0)
+    single = model.meta_fit(tasks)
+    X, y = tasks[0]
+    few, rows = single.adapt(X[:9], y[:9]), (X[:9], y[:9], X)
+    double = [(X.astype(float), y) for X, y in tasks]
+    together = single.adapt_predict(*rows, task=np.zeros(9), task_new=np.zeros(len(X)))
+    expected = clone(model).meta_fit(double).adapt(double[0][0][:9], y[:9])
+    expected = expected.predict(X.astype(float))
+    for predicted in (few.predict(X), together):
+        assert np.abs(predicted - expected).max() < 1e-3 * unit * np.std(y / unit)
+
+
+# -- going on from an earlier fit -----------------------------------------------------
+
+
+@pytest.mark.parametrize(("first", "then"), [("own", "shared"), ("shared", "own")])
+@pytest.mark.parametrize("verb", ["fit", "meta_fit"])
+def test_another_kind_of_classes_cannot_be_gone_on_with(first, then, verb, unchanged):
+    tasks = tasks_of(ReptileClassifier, n_tasks=8)
+    model = ReptileClassifier(task_classes=first, warm_start=True, max_iter=3)
+    model.meta_fit(tasks).set_params(task_classes=then)
+    X, y = (np.concatenate(part) for part in zip(*tasks, strict=True))
+    with unchanged(model), pytest.raises(ValueError, match=r"task_classes=.*Put"):
+        if verb == "fit":
+            model.fit(X, y, task=np.repeat(np.arange(8), 25))
+        else:
+            model.meta_fit(tasks)

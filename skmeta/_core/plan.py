@@ -15,8 +15,7 @@ per call than products of stacks.
 
 import threading
 from collections import OrderedDict
-from contextlib import contextmanager
-from functools import partial
+from functools import partial, wraps
 
 import numpy as np
 
@@ -103,16 +102,21 @@ def workspace(network, dtype):
     return found
 
 
-@contextmanager
-def wiped():
-    """Leave the buffers of this thread empty, and no more than `KEPT_BYTES` of them.
+def wiping(function):
+    """Let a function leave the buffers of its thread empty, and few.
 
-    They stay for the next one to use, who may be anybody: without rows in them.
+    They stay for the next one to use, who may be anybody: without rows in them, and no
+    more than `KEPT_BYTES`.
     """
-    try:
-        yield
-    finally:
-        _wipe()
+
+    @wraps(function)
+    def wiped(*args, **kwargs):
+        try:
+            return function(*args, **kwargs)
+        finally:
+            _wipe()
+
+    return wiped
 
 
 def _wipe():

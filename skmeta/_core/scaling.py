@@ -38,6 +38,13 @@ class Scaling:
         """The same scales about zero."""
         return replace(self, x_mean=np.zeros_like(self.x_mean), y_mean=0.0)
 
+    def single_suffices(self, far):
+        """Whether single precision can tell targets apart that are ``far`` from zero.
+
+        Seven digits are not enough for 1e8 plus or minus 1, nor to reach 1e40.
+        """
+        return far <= 100.0 * self.y_scale and 1e-30 < self.y_scale < 1e30
+
     def inverse_y(self, y):
         return y * self.y_scale + self.y_mean
 
