@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from skmeta._core import descent, dual, linear, network, planned
+from skmeta._core import descent, dual, linear, planned
 from skmeta._core.network import Batch
 from skmeta._core.plan import CHUNK_BYTES, tasks_side_by_side, workspace
 from skmeta._core.tasks import (
@@ -258,8 +258,17 @@ def adapt_in_chunks(net, state, table, settings, steps_for, rng):
 
 @np.errstate(over="ignore", invalid="ignore")
 def losses(net, before, after, batch):
-    """Loss (2, T) of the rows given, before and after adapting to them."""
-    return np.array([network.losses(net, theta, batch) for theta in (before, after)])
+    """Loss (2, T) of the rows given, before and after adapting to them.
+
+    ``after`` may be what `adapt` has returned, and is as good afterwards.
+    """
+    plan = workspace(net, after.dtype).plan(*_shape(batch))
+    plan.load(batch.X, batch.Y, batch.weight, batch.offset)
+    values = []
+    for theta in (before, after.copy()):
+        plan.theta[...] = theta
+        values.append(plan.losses())
+    return np.array(values)
 
 
 def predict(net, theta, X):

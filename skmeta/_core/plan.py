@@ -215,6 +215,12 @@ class Plan:
             for function, arguments in calls:
                 function(*arguments)
 
+    def losses(self):
+        """Mean loss of each task (T,) at ``theta``, without the gradient."""
+        for function, arguments in self._calls[: -len(self._backward)]:
+            function(*arguments)
+        return self.value()
+
     def outputs(self):
         """Raw outputs (T, n, o) at ``theta``, without offsets."""
         for function, arguments in self._forward:
