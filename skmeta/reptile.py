@@ -718,8 +718,8 @@ class ReptileRegressor(
         tasks; with fewer than 5 tasks it is ``inner_steps``.
     standardize : bool, default=True
         Whether X and y are standardised inside, by mean and deviation of all
-        meta-training rows, so that units do not matter. A sparse X is scaled, not
-        centred. False leaves alone what is of about unit size already, as behind a
+        meta-training rows, so that units do not matter. A sparse X gives the model of a
+        dense one, and stays sparse. False leaves alone what is of about unit size already, as behind a
         StandardScaler; where a column (with a warning) or y is larger than 10 or
         smaller than 0.1, or with "adam", it is standardised all the same. Not so with
         ``learn_rates=None`` and ``alpha=0``: these are the loops of the paper, on data
@@ -992,8 +992,8 @@ class ReptileClassifier(
         tasks; with fewer than 5 tasks it is ``inner_steps``.
     standardize : bool, default=True
         Whether X is standardised inside, by mean and deviation of all meta-training
-        rows, so that units do not matter. A sparse X is scaled, not centred. False
-        leaves alone what is of about unit size already, as behind a StandardScaler;
+        rows, so that units do not matter. A sparse X gives the model of a dense one,
+        and stays sparse. False leaves alone what is of about unit size already, as behind a StandardScaler;
         where a column is larger than 10 or smaller than 0.1, which is warned of, or
         with "adam", X is standardised all the same. Not so with ``learn_rates=None``
         and ``alpha=0``: these are the loops of the paper, on data as they are.
