@@ -719,9 +719,10 @@ class ReptileRegressor(
     standardize : bool, default=True
         Whether X and y are standardised inside, by mean and deviation of all
         meta-training rows, so that units do not matter. A sparse X gives the model of a
-        dense one, and stays sparse. False leaves alone what is of about unit size already, as behind a
-        StandardScaler; where a column (with a warning) or y is larger than 10 or
-        smaller than 0.1, or with "adam", it is standardised all the same. Not so with
+        dense one, and stays sparse. False leaves alone what is of about unit size
+        already, as behind a StandardScaler; where a column (with a warning) or y is
+        larger than 10 or smaller than 0.1, or with "adam", X and y are standardised all
+        the same. Not so with
         ``learn_rates=None`` and ``alpha=0``: these are the loops of the paper, on data
         as they are.
     early_stopping : bool, default=False
@@ -993,9 +994,9 @@ class ReptileClassifier(
     standardize : bool, default=True
         Whether X is standardised inside, by mean and deviation of all meta-training
         rows, so that units do not matter. A sparse X gives the model of a dense one,
-        and stays sparse. False leaves alone what is of about unit size already, as behind a StandardScaler;
-        where a column is larger than 10 or smaller than 0.1, which is warned of, or
-        with "adam", X is standardised all the same. Not so with ``learn_rates=None``
+        and stays sparse. False leaves alone what is of about unit size already, as
+        behind a StandardScaler; where a column is larger than 10 or smaller than 0.1,
+        which is warned of, or with "adam", X is standardised all the same. Not so with ``learn_rates=None``
         and ``alpha=0``: these are the loops of the paper, on data as they are.
     early_stopping : bool, default=False
         Whether to hold out tasks and to stop when predictions for them, after adapting,

@@ -130,11 +130,11 @@ def test_meta_training_that_diverges_within_the_finite_numbers_is_told(rate):
 def test_adapting_that_raises_the_loss_of_the_rows_given_is_told(solver):
     tasks = tasks_of(ReptileRegressor)
     params = {"solver": solver, "learning_rate": 0.02, "max_iter": 100}
-    model = ReptileRegressor((8,), **PAPER_MODE | params, random_state=0)
+    model = ReptileRegressor(**PAPER_MODE | params, random_state=0)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         model.meta_fit(tasks).adapt(tasks[0][0][:5], tasks[0][1][:5])
-    model.set_params(learning_rate=3.0)
+    model.set_params(learning_rate=30.0)
     X, y = tasks[0]
     ids = np.repeat([0, 1], 3)
     with pytest.warns(UserWarning, match="raised the loss of the very rows.*Lower"):
