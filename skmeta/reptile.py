@@ -996,8 +996,9 @@ class ReptileClassifier(
         rows, so that units do not matter. A sparse X gives the model of a dense one,
         and stays sparse. False leaves alone what is of about unit size already, as
         behind a StandardScaler; where a column is larger than 10 or smaller than 0.1,
-        which is warned of, or with "adam", X is standardised all the same. Not so with ``learn_rates=None``
-        and ``alpha=0``: these are the loops of the paper, on data as they are.
+        which is warned of, or with "adam", X is standardised all the same. Not so with
+        ``learn_rates=None`` and ``alpha=0``: these are the loops of the paper, on data
+        as they are.
     early_stopping : bool, default=False
         Whether to hold out tasks and to stop when predictions for them, after adapting,
         no longer improve. The best start so far is kept. Checked every 10
