@@ -139,7 +139,7 @@ def test_adapting_that_raises_the_loss_of_the_rows_given_is_told(solver):
     ids = np.repeat([0, 1], 3)
     with pytest.warns(UserWarning, match="raised the loss of the very rows.*Lower"):
         model.adapt(X[:5], y[:5])
-    model.set_params(batch_size=None, learning_rate=1000.0)
+    model.set_params(batch_size=None, adapt_steps=1)
     with pytest.warns(UserWarning, match="of 2 tasks.*Lower"):
         model.adapt_predict(X[:6], y[:6], X, task=ids, task_new=np.zeros(len(X)))
 
