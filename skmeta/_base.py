@@ -24,7 +24,17 @@ from sklearn.utils.validation import (
 )
 
 from skmeta import __version__
-from skmeta._base_model import fit_base, out_of_task, raw_prediction
+from skmeta._base_model import (
+    Told,
+    explaining_missing,
+    fit_base,
+    naming,
+    out_of_task,
+    raw_prediction,
+    remembered,
+    remembering,
+    takes_weights,
+)
 from skmeta._copies import own_what_can_change
 from skmeta._core.layout import ParamLayout
 from skmeta._core.network import Batch, Network
@@ -40,6 +50,7 @@ from skmeta._guards import (
     read_tasks,
     restored_on_error,
     scored_on_purpose,
+    stack_rows,
     with_hint_to_task,
 )
 from skmeta._ids import (
@@ -117,9 +128,7 @@ class BaseMetaLearner(LearnedRepr, BaseEstimator):
     A subclass implements `_meta_train`, `_adapt_to`, `_forget` and `_raw_outputs`.
     """
 
-    _parameter_constraints: dict = {
-        "base_estimator": [HasMethods(["fit", "predict"]), None]
-    }
+    _parameter_constraints: dict = {"base_estimator": [HasMethods("fit"), None]}
 
     base_estimator = None  # of a meta-learner without this parameter
     _n_way = None  # outputs for the classes of any one task, where each has its own
@@ -358,13 +367,14 @@ class BaseMetaLearner(LearnedRepr, BaseEstimator):
         """`adapt_predict` on sorted rows, one task at a time."""
         (X, y, weight, starts), (X_new, order, starts_new) = known, new
         parts = []
-        for t in np.flatnonzero(np.diff(starts_new)):
-            model, rows = self._unadapted_copy(), slice(starts[t], starts[t + 1])
-            vars(model).pop("feature_names_in_", None)  # they have been checked
-            if rows.stop > rows.start:
-                model._adapt_in_place(X[rows], y[rows], weight[rows])
-            rows = order[starts_new[t] : starts_new[t + 1]]
-            parts.append(getattr(model, method)(X_new[rows]))
+        with remembering(self._ask_base_once([X, X_new])):
+            for t in np.flatnonzero(np.diff(starts_new)):
+                model, rows = self._unadapted_copy(), slice(starts[t], starts[t + 1])
+                vars(model).pop("feature_names_in_", None)  # they have been checked
+                if rows.stop > rows.start:
+                    model._adapt_in_place(X[rows], y[rows], weight[rows])
+                rows = order[starts_new[t] : starts_new[t + 1]]
+                parts.append(getattr(model, method)(X_new[rows]))
         result = np.concatenate(parts)
         unsorted = np.empty_like(result)
         unsorted[order] = result
@@ -372,7 +382,13 @@ class BaseMetaLearner(LearnedRepr, BaseEstimator):
 
     def _adapt_each(self, parts):
         """Copies adapted to each of (X, y) or (X, y, sample_weight)."""
-        return [self.adapt(*part) for part in parts]
+        told = None
+        if hasattr(self, "base_estimator_"):
+            told = self._ask_base_once(
+                [self._validate_task(*part)[0] for part in parts]
+            )
+        with remembering(told):
+            return [self.adapt(*part) for part in parts]
 
     @with_hint_to_task
     def partial_adapt(self, X, y, sample_weight=None):
@@ -434,16 +450,17 @@ class BaseMetaLearner(LearnedRepr, BaseEstimator):
     def _validate_rows(self, X, y, *, reset, dtype):
         if reset or not is_clean(self, X, dtype, y):
             check_target(y, self._takes_labels)
-            X, y = validate_data(
-                self,
-                plain_table(X),
-                y,
-                reset=reset,
-                accept_sparse="csr",
-                dtype=dtype,
-                order="C" if reset else None,  # the same sums, whatever the table was
-                y_numeric=not self._takes_labels,
-            )
+            with explaining_missing(self):
+                X, y = validate_data(
+                    self,
+                    plain_table(X),
+                    y,
+                    reset=reset,
+                    accept_sparse="csr",
+                    dtype=dtype,
+                    order="C" if reset else None,  # the same sums, whatever the layout
+                    y_numeric=not self._takes_labels,
+                )
         return X, y if self._takes_labels else y.astype(np.float64, copy=False)
 
     def _validate_task(self, X, y, sample_weight=None):
@@ -500,9 +517,14 @@ class BaseMetaLearner(LearnedRepr, BaseEstimator):
         if is_clean(self, X, self._dtype):
             return X
         check_aligned(X=X)
-        return validate_data(
-            self, plain_table(X), reset=False, accept_sparse="csr", dtype=self._dtype
-        )
+        with explaining_missing(self):
+            return validate_data(
+                self,
+                plain_table(X),
+                reset=False,
+                accept_sparse="csr",
+                dtype=self._dtype,
+            )
 
     def _validated_outputs(self, X):
         """Outputs (n, o) for rows to predict, with those of a base classifier.
@@ -559,9 +581,21 @@ class BaseMetaLearner(LearnedRepr, BaseEstimator):
             return None
         if hasattr(self, "warm_start"):  # to know a changed one by
             self._base_given = clone(base)
+        if weight.min() < weight.max() and not takes_weights(base):
+            warn(
+                f"base_estimator {type(base).__name__} takes no sample_weight in fit: "
+                "it is fitted to all rows alike, and the weights count in its "
+                "correction only. Pass a base model that takes weights, or leave out "
+                "rows that should not count."
+            )
         y = self._base_target(X, y, weight, codes)
-        offset = out_of_task(base, X, y, weight, codes, self._base_classes())
-        self.base_estimator_ = fit_base(base, X, y, weight)
+        classes, seed = self._base_classes(), getattr(self, "random_state", None)
+        offset = out_of_task(base, X, y, weight, codes, classes, seed)
+        groups = codes if codes[0] < codes[-1] else None  # of one task there are none
+        with naming(
+            base, f"could not be fitted to all {len(y)} rows, as base_estimator"
+        ):
+            self.base_estimator_ = fit_base(base, X, y, weight, groups, seed)
         return offset
 
     def _base_target(self, X, y, weight, codes):
@@ -575,7 +609,23 @@ class BaseMetaLearner(LearnedRepr, BaseEstimator):
         """
         if not hasattr(self, "base_estimator_"):
             return None
-        return raw_prediction(self.base_estimator_, X, self._base_classes())
+        return self._ask_base(X)
+
+    def _ask_base(self, X):
+        """`raw_prediction` of the base model, which may have been asked before."""
+        base = self.base_estimator_
+        told = remembered(base, X)
+        if told is not None:
+            return told
+        with naming(base, "could not predict, as base_estimator"):
+            return raw_prediction(base, X, self._base_classes())
+
+    def _ask_base_once(self, tables):
+        """What the base model says of the validated rows of all tables, or None."""
+        if not hasattr(self, "base_estimator_"):
+            return None
+        X = stack_rows([table for table in tables if table.shape[0]])
+        return Told(self.base_estimator_, X, self._ask_base(X))
 
     def _base_classes(self):
         return self.classes_ if self._takes_labels else None

@@ -1,27 +1,200 @@
 """The base model that a meta-learner corrects: how it is fitted, and what it says."""
 
+from contextlib import contextmanager
+from hashlib import blake2b
+from numbers import Integral
+from threading import local
+
 import numpy as np
 from scipy.special import expit, softmax
 from sklearn import config_context
-from sklearn.base import clone, is_classifier
-from sklearn.utils import assert_all_finite
+from sklearn.base import BaseEstimator, ClassifierMixin, clone, is_classifier
+from sklearn.utils import assert_all_finite, get_tags
+from sklearn.utils.metadata_routing import get_routing_for_object
+from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import has_fit_parameter
 
 N_FOLDS = 5
 FLOOR = 1e-3  # of a probability: 0 and 1 would leave nothing to correct
 
 
-def fit_base(base, X, y, weight):
-    """A clone of the base model, fitted on these rows."""
+# -- fitting --------------------------------------------------------------------------
+
+
+def fit_base(base, X, y, weight, codes=None, seed=None):
+    """A clone of the base model, fitted on these rows.
+
+    Parameters
+    ----------
+    base : estimator
+    X, y, weight : rows, targets and weights
+    codes : ndarray of shape (n_rows,) or None
+        Numbers of the rows' tasks: the groups of a search, or of another model with
+        folds inside, whose splitter takes groups.
+    seed : int or None
+        Seed for each ``random_state`` of the base model that is None.
+    """
     if is_classifier(base) and (y == y[0]).all():
         from sklearn.dummy import DummyClassifier
 
         base = DummyClassifier()  # most classifiers refuse a single class
-    weighted = (weight != 1).any() and has_fit_parameter(base, "sample_weight")
-    metadata = {"sample_weight": weight} if weighted else {}
+    try:
+        return _fit(_seeded(clone(base), seed), X, y, weight, codes)
+    except Exception:
+        if not is_classifier(base):
+            raise
+        labels, places = np.unique(y, return_inverse=True)
+        if labels.dtype.kind in "iu" and (labels == np.arange(len(labels))).all():
+            raise
+        # Some classifiers, such as XGBoost's, want the labels 0, 1, ..., n - 1.
+        model = _seeded(clone(base), seed)
+        try:
+            return OfPlaces(_fit(model, X, places, weight, codes), labels)
+        except Exception:  # the labels were not to blame
+            pass
+        raise
+
+
+def _fit(model, X, y, weight, codes):
+    """Fit with the weights and groups that the model can take."""
+    names, given = _fit_names(model), {}
+    if (weight != 1).any() and "sample_weight" in names:
+        given[names["sample_weight"]] = weight
+    if codes is not None and "groups" in names:
+        given[names["groups"]] = codes
+    elif codes is not None and _routes_groups(model):
+        if "sample_weight" in given:
+            with config_context(enable_metadata_routing=True):
+                model.set_fit_request(sample_weight=True)
+        given = {name: given[name] for name in given if name == "sample_weight"}
+        with config_context(enable_metadata_routing=True):
+            return model.fit(X, y, groups=codes, **given)
     # The user's routing is about the model around: the base has no requests to state.
     with config_context(enable_metadata_routing=False):
-        return clone(base).fit(X, y, **metadata)
+        return model.fit(X, y, **given)
+
+
+def takes_weights(base):
+    """Whether weights reach the base model, or the last step of a Pipeline."""
+    names = _fit_names(base)
+    if names.get("sample_weight") in ("sample_weight", None):
+        return "sample_weight" in names
+    return "groups" in names or not _routes_groups(base)  # see `_fit`
+
+
+def _fit_names(model):
+    """Names under which `fit` takes "sample_weight" and "groups", as far as it does."""
+    from sklearn.compose import TransformedTargetRegressor
+    from sklearn.model_selection._search import BaseSearchCV
+    from sklearn.pipeline import Pipeline
+
+    if isinstance(model, Pipeline):
+        name, last = model.steps[-1]
+        return {key: f"{name}__{value}" for key, value in _fit_names(last).items()}
+    if isinstance(model, TransformedTargetRegressor):
+        inner = model.regressor
+        return (
+            {"sample_weight": "sample_weight"} if inner is None else _fit_names(inner)
+        )
+    if isinstance(model, BaseSearchCV):
+        names = _fit_names(model.estimator)
+        names.pop("groups", None)  # the search keeps them for its own splitter
+        return names | ({"groups": "groups"} if _wants_groups(model.cv) else {})
+    return {
+        name: name
+        for name in ("sample_weight", "groups")
+        if hasattr(model, "fit") and has_fit_parameter(model, name)
+        if name != "groups" or _wants_groups(getattr(model, "cv", None))
+    }
+
+
+def _wants_groups(cv):
+    """Whether a splitter makes use of groups; others of scikit-learn would warn."""
+    from sklearn.model_selection._split import GroupsConsumerMixin
+
+    known = type(cv).__module__.startswith("sklearn.")
+    return hasattr(cv, "split") and (isinstance(cv, GroupsConsumerMixin) or not known)
+
+
+def _routes_groups(model):
+    """Whether `fit` hands groups on where metadata routing is switched on."""
+    with config_context(enable_metadata_routing=True):
+        try:
+            consumed = get_routing_for_object(model).consumes("fit", ["groups"])
+        except Exception:  # a model that cannot state its routing is asked for none
+            return False
+    return "groups" in consumed
+
+
+def _seeded(model, seed):
+    """The model, with a seed in place of each ``random_state=None``."""
+    if not isinstance(seed, Integral):
+        return model
+    rng = np.random.RandomState(seed)
+    for name, value in sorted(model.get_params(deep=True).items(), key=lambda p: p[0]):
+        if name.rpartition("__")[2] == "random_state" and value is None:
+            model.set_params(**{name: rng.randint(2**31 - 1)})
+    return model
+
+
+def _has(method):
+    return available_if(lambda self: hasattr(self.estimator, method))
+
+
+class OfPlaces(ClassifierMixin, BaseEstimator):
+    """A classifier that was fitted to the places 0, 1, ... of the sorted labels."""
+
+    def __init__(self, estimator, labels):
+        self.estimator, self.labels = estimator, labels
+
+    @property
+    def classes_(self):
+        return self.labels
+
+    def predict(self, X):
+        return self.labels[np.asarray(self.estimator.predict(X), dtype=int).ravel()]
+
+    @_has("predict_proba")
+    def predict_proba(self, X):
+        return self.estimator.predict_proba(X)
+
+    @_has("decision_function")
+    def decision_function(self, X):
+        return self.estimator.decision_function(X)
+
+
+@contextmanager
+def naming(base, what):
+    """Name the base model, and what it was to do, in an error of its own."""
+    try:
+        yield
+    except (ValueError, TypeError, RuntimeError, ArithmeticError, LookupError) as error:
+        kinds = (ValueError, TypeError)
+        kind = next((kind for kind in kinds if isinstance(error, kind)), RuntimeError)
+        raise kind(f"{type(base).__name__} {what}: {error}") from error
+
+
+@contextmanager
+def explaining_missing(model):
+    """Say of a missing value in X that not the base model is in its way."""
+    try:
+        yield
+    except ValueError as error:
+        base = getattr(model, "base_estimator", None)
+        first, _, rest = str(error).partition("\n")
+        missing = first.startswith("Input X contains NaN") and "missing values" in rest
+        if base is None or not missing or not get_tags(base).input_tags.allow_nan:
+            raise
+        raise ValueError(
+            f"{first}\n{type(base).__name__}, the base_estimator, takes missing "
+            f"values, but the part of {type(model).__name__} that corrects it for each "
+            "task does not. Fill them in front of both: "
+            "make_pipeline(SimpleImputer(add_indicator=True), ...), whose indicators "
+            "tell the base model which values were missing."
+        ) from None
+
+
+# -- what it says ---------------------------------------------------------------------
 
 
 def raw_prediction(fitted, X, classes=None):
@@ -45,7 +218,8 @@ def raw_prediction(fitted, X, classes=None):
     else:
         P = np.zeros((X.shape[0], len(classes)))
         # of classes that its rows had lacked, the base model knows nothing
-        _, here, there = np.intersect1d(classes, fitted.classes_, return_indices=True)
+        own = getattr(fitted, "classes_", classes)
+        _, here, there = np.intersect1d(classes, own, return_indices=True)
         P[:, here] = _probabilities(fitted, X)[:, there]
         offset = np.log(np.clip(P, FLOOR, 1 - FLOOR))
         if len(classes) == 2:
@@ -66,7 +240,7 @@ def _probabilities(fitted, X):
     return softmax(margin, axis=1)
 
 
-def out_of_task(base, X, y, weight, codes, classes=None):
+def out_of_task(base, X, y, weight, codes, classes=None, seed=None):
     """`raw_prediction` of each row by a clone fitted without the row's task.
 
     A model's errors on the rows that it was fitted on are smaller than those on a new
@@ -74,9 +248,19 @@ def out_of_task(base, X, y, weight, codes, classes=None):
     """
     n_outputs = 1 if classes is None or len(classes) == 2 else len(classes)
     offset = np.zeros((X.shape[0], n_outputs))
-    for train, test in _folds(codes):
-        fitted = fit_base(base, X[train], y[train], weight[train])
-        offset[test] = raw_prediction(fitted, X[test], classes)
+    folds = list(_folds(codes))
+    for number, (train, test) in enumerate(folds, start=1):
+        n_tasks = len(np.unique(codes[train]))
+        where = (
+            f"could not be fitted in fold {number} of {len(folds)}, on {len(train)} "
+            f"rows of {n_tasks} tasks (a task's error is that of a model without it)"
+        )
+        # a single task has been cut into folds of rows, and there are no groups
+        groups = codes[train] if len(np.unique(codes)) > 1 else None
+        with naming(base, where):
+            fitted = fit_base(base, X[train], y[train], weight[train], groups, seed)
+        with naming(base, f"could not predict fold {number} of {len(folds)}"):
+            offset[test] = raw_prediction(fitted, X[test], classes)
     return offset
 
 
@@ -92,3 +276,56 @@ def _folds(codes):
         folds = KFold(min(N_FOLDS, n_rows), shuffle=True, random_state=0)
         return folds.split(codes)
     return []
+
+
+# -- asked once -----------------------------------------------------------------------
+
+
+class Told:
+    """What a base model has said of many rows, to be looked up for a few of them.
+
+    A call of a forest for five rows costs nearly what one for thousands does.
+    """
+
+    def __init__(self, base, X, offset):
+        self.base, self.offset = base, offset
+        self.places = {key: place for place, key in enumerate(_keys(X))}
+
+    def of(self, X):
+        """What was said of these rows; None if one of them is not known."""
+        places = [self.places.get(key) for key in _keys(X)]
+        return None if None in places else self.offset[places]
+
+
+def _keys(X):
+    """A key of each row's values: 16 bytes, in which no two rows agree by chance."""
+    if hasattr(X, "indptr"):
+        parts = (
+            X.indices[a:b].tobytes() + X.data[a:b].tobytes()
+            for a, b in zip(X.indptr[:-1], X.indptr[1:], strict=True)
+        )
+    else:
+        parts = (row.tobytes() for row in np.ascontiguousarray(X))
+    return [blake2b(part, digest_size=16).digest() for part in parts]
+
+
+_at_hand = local()
+
+
+@contextmanager
+def remembering(told):
+    """Look up what the base model was `Told` to say; None changes nothing."""
+    before = getattr(_at_hand, "told", ())
+    _at_hand.told = before if told is None else (*before, told)
+    try:
+        yield
+    finally:
+        _at_hand.told = before
+
+
+def remembered(base, X):
+    """What this base model said of these rows, if somebody remembers; or None."""
+    for told in getattr(_at_hand, "told", ()):
+        if told.base is base and (offset := told.of(X)) is not None:
+            return offset
+    return None

@@ -8,6 +8,7 @@ from sklearn.compose import TransformedTargetRegressor
 from sklearn.frozen import FrozenEstimator
 from sklearn.model_selection._search import BaseSearchCV
 from sklearn.pipeline import Pipeline
+from sklearn.utils import _safe_indexing
 from sklearn.utils.validation import assert_all_finite, check_is_fitted
 
 from skmeta._base import BaseMetaLearner
@@ -253,6 +254,16 @@ def transformed_rows(estimator, X):
             X = _transformed(estimator, X)
         estimator = _inside(estimator)
     return X
+
+
+def ask_base_once(estimator, X, index):
+    """What the base model inside says of these rows, for `remembering`; or None."""
+    model = _find_meta_learner(estimator)
+    if not hasattr(model, "base_estimator_") or not len(index):
+        return None
+    X = _safe_indexing(X, np.sort(index))
+    rows = model._validate_X(transformed_rows(estimator, X))
+    return model._ask_base_once([rows])
 
 
 def transformed_names(estimator):

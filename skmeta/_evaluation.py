@@ -13,6 +13,7 @@ from sklearn.utils import (
 from sklearn.utils.parallel import Parallel, delayed
 from sklearn.utils.validation import _check_sample_weight, _num_samples
 
+from skmeta._base_model import remembering
 from skmeta._guards import check_aligned
 from skmeta._ids import encode_tasks
 from skmeta._values import check_alike, is_missing, show
@@ -73,8 +74,12 @@ def few_shot_scores(
         ]
         for i in range(0, len(kept), BLOCK)
     )
+    # here, since it takes longer to import than skmeta itself
+    from skmeta._compositions import ask_base_once
+
+    told = ask_base_once(estimator, X, order)
     values = Parallel(n_jobs=n_jobs)(
-        delayed(_score_block)(estimator, adapt_each, score, X, y, weight, block)
+        delayed(_score_block)(estimator, adapt_each, score, X, y, weight, block, told)
         for block in blocks
     )
     scores = np.full((len(ids), n_repeats), np.nan)
@@ -123,17 +128,18 @@ def _checked_weight(sample_weight, y):
     )
 
 
-def _score_block(estimator, adapt_each, score, X, y, weight, block):
+def _score_block(estimator, adapt_each, score, X, y, weight, block, told):
     """Scores of the tasks of a block, one draw after the other."""
     splits = [split for task_splits in block for split in task_splits]
     models = [estimator] * len(splits)
-    if len(splits[0][0]):  # all tasks give rows, or none does
-        parts = [_take(support, X, y, weight) for support, _ in splits]
-        models = adapt_each(estimator, parts)
-    return [
-        _one_number(score(model, *_take(query, X, y, weight)))
-        for model, (_, query) in zip(models, splits, strict=True)
-    ]
+    with remembering(told):
+        if len(splits[0][0]):  # all tasks give rows, or none does
+            parts = [_take(support, X, y, weight) for support, _ in splits]
+            models = adapt_each(estimator, parts)
+        return [
+            _one_number(score(model, *_take(query, X, y, weight)))
+            for model, (_, query) in zip(models, splits, strict=True)
+        ]
 
 
 def _take(rows, X, y, weight):

@@ -17,9 +17,15 @@ from sklearn.utils import (
 from sklearn.utils.parallel import Parallel, delayed
 from sklearn.utils.validation import _num_samples
 
+from skmeta._base_model import remembering
 from skmeta._baselines import Baselines
 from skmeta._comparison import BASELINES, WITHOUT_POOL
-from skmeta._compositions import has_own_classes, meta_learner, transformed_rows
+from skmeta._compositions import (
+    ask_base_once,
+    has_own_classes,
+    meta_learner,
+    transformed_rows,
+)
 from skmeta._evaluation import BLOCK
 from skmeta._guards import check_aligned, check_task_ids, encode_tasks, show
 from skmeta.adaptation import adapt_each
@@ -267,9 +273,9 @@ def _run_fold(estimators, data, fold, draws, sizes, score, baselines):
     names = [*fitted, *learned.names]
     totals = {name: np.zeros((len(tasks), len(sizes))) for name in names}
     for name, model in fitted.items():
-        for value, (place, column, *_) in zip(
-            _meta_scores(model, data, jobs, score[name]), jobs, strict=True
-        ):
+        with remembering(ask_base_once(model, data.X, test)):
+            values = _meta_scores(model, data, jobs, score[name])
+        for value, (place, column, *_) in zip(values, jobs, strict=True):
             totals[name][place, column] += value
     # features of the test tasks' rows, once
     everything = features(test)

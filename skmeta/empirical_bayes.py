@@ -524,8 +524,8 @@ class EmpiricalBayesRegressor(
         Any regressor of scikit-learn. It is fitted on the rows of all tasks together,
         and the learned prior is that of its correction per task. What is left to
         correct in training are errors on tasks that a clone of it has not seen, in 5
-        folds of tasks. It gets sample weights if its ``fit`` has that parameter, and a
-        ``random_state`` of its own.
+        folds of tasks. It gets sample weights if its ``fit`` takes them, the tasks as
+        groups of folds inside it, and seeds from an integer ``random_state``.
     base_target : {"residual", "y"}, default="residual"
         What the base model is fitted to. "residual": what is left of y when a first
         learned prior, without base model, has been adapted to each task; the base model
@@ -916,8 +916,8 @@ class EmpiricalBayesClassifier(
         Any classifier of scikit-learn. It is fitted on the rows of all tasks together,
         and the learned prior is that of its correction per task. What is left to
         correct in training are errors on tasks that a clone of it has not seen, in 5
-        folds of tasks. It gets sample weights if its ``fit`` has that parameter, and a
-        ``random_state`` of its own.
+        folds of tasks. It gets sample weights if its ``fit`` takes them, the tasks as
+        groups of folds inside it, and seeds from an integer ``random_state``.
     fit_intercept : bool, default=True
         Whether there is an offset. Without one the origin keeps its meaning: X are
         scaled and not centred. For rows that are differences of two offers.

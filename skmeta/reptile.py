@@ -663,8 +663,8 @@ class ReptileRegressor(
         Any regressor of scikit-learn. It is fitted on the rows of all tasks together,
         and the meta-learned model corrects its prediction per task. What is left to
         correct in training are errors on tasks that a clone of it has not seen, in 5
-        folds of tasks. It gets sample weights if its ``fit`` has that parameter, and a
-        ``random_state`` of its own.
+        folds of tasks. It gets sample weights if its ``fit`` takes them, the tasks as
+        groups of folds inside it, and seeds from an integer ``random_state``.
     activation : {"tanh", "relu"}, default="tanh"
         Of the hidden layers.
     layer_norm : bool, default=False

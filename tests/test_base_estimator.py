@@ -1,26 +1,32 @@
 """A base model under the meta-learner, and what is left for each task to correct."""
 
 import copy
+import warnings
 
 import joblib
 import numpy as np
 import pytest
+import sklearn
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy import sparse
 from scipy.special import expit, logit, softmax
 from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin, clone
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.cluster import KMeans
+from sklearn.compose import TransformedTargetRegressor
 from sklearn.ensemble import (
+    ExtraTreesRegressor,
     HistGradientBoostingRegressor,
     RandomForestClassifier,
     RandomForestRegressor,
+    StackingRegressor,
 )
 from sklearn.linear_model import (
     LinearRegression,
     LogisticRegression,
     Ridge,
     RidgeClassifier,
+    RidgeCV,
 )
 from sklearn.model_selection import (
     GridSearchCV,
@@ -28,6 +34,7 @@ from sklearn.model_selection import (
     KFold,
     cross_val_predict,
 )
+from sklearn.neighbors import KNeighborsRegressor
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import LinearSVC
@@ -35,10 +42,21 @@ from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
 from sklearn.utils import get_tags
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
-from skmeta import ReptileClassifier, ReptileRegressor, adapt, meta_fit
+from skmeta import (
+    EmpiricalBayesClassifier,
+    EmpiricalBayesRegressor,
+    ReptileClassifier,
+    ReptileRegressor,
+    adapt,
+    meta_fit,
+)
 from skmeta._base_model import FLOOR, fit_base, out_of_task, raw_prediction
 from skmeta._core.tasks import ABSENT, TaskTable, split_rows
-from skmeta.model_selection import make_few_shot_scorer
+from skmeta.model_selection import (
+    compare_baselines,
+    few_shot_scores,
+    make_few_shot_scorer,
+)
 
 BASES = {ReptileRegressor: Ridge(), ReptileClassifier: LogisticRegression()}
 BOTH = pytest.mark.parametrize("cls", list(BASES))
@@ -349,12 +367,39 @@ def test_a_fold_and_a_table_of_one_class_work(label_table):
     assert_array_equal(single.adapt(X[:2], ["a", "a"]).predict(X), "a")
 
 
-def test_a_pipeline_may_be_the_base_model(linear_table, routing):
+@pytest.mark.parametrize("inside", ["plain", "target", "search"])
+def test_weights_reach_the_last_step_of_a_pipeline(inside, linear_table, routing):
     X, y, ids = linear_table.X, linear_table.y, linear_table.ids
-    base = make_pipeline(StandardScaler(), Ridge())
+    last = {
+        "plain": Ridge(),
+        "target": TransformedTargetRegressor(Ridge(), transformer=StandardScaler()),
+        "search": GridSearchCV(Ridge(), {"alpha": [1.0]}, cv=2),
+    }[inside]
+    base = make_pipeline(StandardScaler(), last)
     weight = np.linspace(0.5, 2, len(y))
     model = unmoved(ReptileRegressor, base).fit(X, y, weight, task=ids)
-    assert_array_equal(model.predict(X), clone(base).fit(X, y).predict(X))
+    scaler = StandardScaler().fit(X)
+    same = Ridge().fit(scaler.transform(X), y, weight)
+    if inside == "target":  # scikit-learn scales y without the weights
+        weighted_mean = np.average(y, weights=weight)
+        assert abs(y.mean() - weighted_mean) > 1e-3
+    assert_allclose(model.predict(X), same.predict(scaler.transform(X)), atol=1e-6)
+
+
+@pytest.mark.parametrize("base", [KNeighborsRegressor(), "pipeline"], ids=str)
+def test_a_base_model_that_takes_no_weights_says_so_once(base, linear_table):
+    if base == "pipeline":
+        base = make_pipeline(StandardScaler(), KNeighborsRegressor())
+    X, y, ids = linear_table.X, linear_table.y, linear_table.ids
+    model = fast(ReptileRegressor, base)
+    with pytest.warns(UserWarning, match="takes no sample_weight in fit") as caught:
+        model.fit(X, y, np.linspace(0.5, 2, len(y)), task=ids)
+    assert len(caught) == 1
+    assert caught[0].filename == __file__
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        model.fit(X, y, np.full(len(y), 2.0), task=ids)  # all alike
+        model.fit(X, y, task=ids)
 
 
 @BOTH
@@ -459,6 +504,259 @@ def test_compositions_adapt_over_a_base_model(linear_tasks):
     X, y = linear_tasks[0]
     adapted = adapt(meta_fit(pipe, linear_tasks), X[:6], y[:6])
     assert np.isfinite(adapted.predict(X)).all()
+
+
+# -- labels, groups, seeds ------------------------------------------------------------
+
+
+class PlacesOnly(ClassifierMixin, BaseEstimator):
+    """A classifier that wants the labels 0, 1, ..., n - 1, as XGBoost's does."""
+
+    def fit(self, X, y, sample_weight=None):
+        labels = np.unique(y)
+        if labels.dtype.kind != "i" or (labels != np.arange(len(labels))).any():
+            raise ValueError(f"Invalid classes: {labels}. Expected: 0, 1, ...")
+        self.model_ = LogisticRegression().fit(X, y, sample_weight)
+        self.classes_ = np.arange(len(labels))
+        return self
+
+    def predict(self, X):
+        return self.model_.predict(X)
+
+    def predict_proba(self, X):
+        return self.model_.predict_proba(X)
+
+
+@pytest.mark.parametrize(
+    ("cls", "labels"),
+    [
+        (ReptileClassifier, ["a", "b", "c"]),
+        (ReptileClassifier, [0, 1, 2]),
+        (ReptileClassifier, [4.0, 1.0, 2.0]),
+        (EmpiricalBayesClassifier, [7, 3, 5]),
+    ],
+)
+def test_a_base_model_of_places_is_one_of_labels(cls, labels, linear_table):
+    """Also where the tasks of a fold lack a class, in the middle or at an end."""
+    X, ids = linear_table.X, linear_table.ids
+    place = np.digitize(linear_table.y, np.quantile(linear_table.y, [0.3, 0.6]))
+    place[(place == 1) & (ids > "S03")] = 0  # a class that only four tasks have
+    y = np.array(labels)[place]
+    params = {"max_iter": 20} if cls is ReptileClassifier else {"prior": "intercept"}
+    model, same = (
+        cls(base_estimator=base, random_state=0, **params).fit(X, y, task=ids)
+        for base in (PlacesOnly(), LogisticRegression())
+    )
+    assert_array_equal(model.base_estimator_.classes_, np.unique(y))
+    assert_allclose(model.predict_proba(X), same.predict_proba(X), atol=1e-9)
+    assert set(model.base_estimator_.predict(X)) <= set(labels)
+    said, right = (m.base_estimator_.predict(X) for m in (model, same))
+    assert_array_equal(said, right)
+    adapted = model.adapt(X[:5], y[:5])
+    assert np.isfinite(adapted.predict_proba(X)).all()
+
+
+def test_class_weights_by_label_reach_the_base_model(linear_table):
+    X, y = linear_table.X, target(ReptileClassifier, linear_table.y, 2)
+    base = LogisticRegression(class_weight={"low": 1.0, "mid": 9.0})
+    model = unmoved(ReptileClassifier, base).fit(X, y, task=linear_table.ids)
+    assert_array_equal(model.predict(X), clone(base).fit(X, y).predict(X))
+
+
+class Groups(GroupKFold):
+    """Remembers the tasks that it was given."""
+
+    seen = []
+
+    def split(self, X, y=None, groups=None):
+        for train, test in super().split(X, y, groups):
+            assert not np.intersect1d(groups[train], groups[test]).size
+            type(self).seen.append(len(np.unique(groups)))
+            yield train, test
+
+
+@pytest.mark.parametrize("on", [False, True])
+@pytest.mark.parametrize("kind", ["search", "pipeline of a search", "ridge"])
+@pytest.mark.parametrize("weighted", [False, True])
+def test_folds_inside_a_base_model_keep_tasks_together(
+    kind, on, weighted, linear_table
+):
+    X, y, ids = linear_table.X, linear_table.y, linear_table.ids
+    Groups.seen = []
+    base = {
+        "search": GridSearchCV(Ridge(), {"alpha": [0.1, 1]}, cv=Groups(3)),
+        "pipeline of a search": make_pipeline(
+            StandardScaler(), GridSearchCV(Ridge(), {"alpha": [0.1, 1]}, cv=Groups(3))
+        ),
+        "ridge": RidgeCV([0.1, 1], cv=Groups(3)),
+    }[kind]
+    weight = np.linspace(0.5, 2, len(y)) if weighted else None
+    with sklearn.config_context(enable_metadata_routing=on):
+        fast(ReptileRegressor, base).fit(X, y, weight, task=ids)
+    assert set(Groups.seen) == {16, 20}  # tasks in a fold, and in all
+
+
+@pytest.mark.parametrize("cls", [ReptileRegressor, EmpiricalBayesRegressor])
+def test_a_seed_makes_a_base_model_repeatable(cls, linear_table):
+    X, y, ids = linear_table.X, linear_table.y, linear_table.ids
+    base = make_pipeline(StandardScaler(), ExtraTreesRegressor(3))
+    models = [cls(base_estimator=base, random_state=s) for s in (0, 0, 1, None)]
+    first, same, other, free = (m.fit(X, y, task=ids) for m in models)
+    assert_array_equal(first.predict(X), same.predict(X))
+    assert (first.predict(X) != other.predict(X)).any()
+    assert (first.predict(X) != free.predict(X)).any()
+    assert base[-1].random_state is None
+    base.set_params(extratreesregressor__random_state=5)
+    kept = cls(base_estimator=base, random_state=0).fit(X, y, task=ids)
+    assert kept.base_estimator_[-1].random_state == 5
+
+
+def test_a_stack_whose_last_model_is_the_default_may_be_the_base(linear_table):
+    base = StackingRegressor([("a", Ridge())])
+    model = fast(ReptileRegressor, base)
+    model.fit(linear_table.X, linear_table.y, task=linear_table.ids)
+    assert np.isfinite(model.predict(linear_table.X)).all()
+
+
+def test_an_error_of_the_base_model_names_it_and_the_fold(linear_table, unchanged):
+    X, y, ids = linear_table.X, linear_table.y, linear_table.ids
+    model = fast(ReptileRegressor, Ridge()).fit(X, y, task=ids)
+    search = GridSearchCV(Ridge(), {"alpha": [1]}, cv=GroupKFold(18))
+    model.set_params(base_estimator=search)
+    with (
+        unchanged(model),
+        pytest.raises(
+            ValueError,
+            match=r"GridSearchCV could not be fitted in fold 1 of 5, on 192 rows",
+        ),
+    ):
+        model.fit(X, y, task=ids)
+
+
+def test_a_missing_value_is_not_answered_by_the_base_model_itself(linear_table):
+    X, y, ids = linear_table.X.copy(), linear_table.y, linear_table.ids
+    trees = fast(ReptileRegressor, DecisionTreeRegressor(max_depth=2))
+    fitted = clone(trees).fit(X, y, task=ids)
+    X[5, 1] = np.nan
+    for call in (
+        lambda: trees.fit(X, y, task=ids),
+        lambda: fitted.adapt(X[:8], y[:8]),
+        lambda: fitted.predict(X),
+    ):
+        with pytest.raises(ValueError, match="SimpleImputer") as caught:
+            call()
+        assert "you might want to consider" not in str(caught.value)
+        assert "DecisionTreeRegressor, the base_estimator" in str(caught.value)
+
+
+# -- asked once -----------------------------------------------------------------------
+
+
+class Counting:
+    """Counts the rows that are asked, and the calls."""
+
+    calls = rows = 0
+
+    def predict(self, X):
+        type(self).calls, type(self).rows = self.calls + 1, self.rows + X.shape[0]
+        return super().predict(X)
+
+    def predict_proba(self, X):
+        type(self).calls, type(self).rows = self.calls + 1, self.rows + X.shape[0]
+        return super().predict_proba(X)
+
+
+class CountingRidge(Counting, Ridge):
+    pass
+
+
+class CountingLogistic(Counting, LogisticRegression):
+    pass
+
+
+ALL_FOUR = pytest.mark.parametrize(
+    "cls",
+    [
+        ReptileRegressor,
+        ReptileClassifier,
+        EmpiricalBayesRegressor,
+        EmpiricalBayesClassifier,
+    ],
+)
+
+
+def counted(cls, table, layout=np.asarray):
+    """A fitted model, its rows and targets; nothing is counted yet."""
+    regressor = cls in (ReptileRegressor, EmpiricalBayesRegressor)
+    base = CountingRidge() if regressor else CountingLogistic()
+    y = target(ReptileRegressor if regressor else cls, table.y, 2)
+    params = {"max_iter": 10} if cls in BASES else {}
+    model = cls(base_estimator=base, random_state=0, **params)
+    X = layout(table.X)
+    model.fit(X, y, task=table.ids)
+    type(base).calls = type(base).rows = 0
+    return model, X, y, type(base)
+
+
+@ALL_FOUR
+@pytest.mark.parametrize("layout", [np.asarray, sparse.csr_array, np.float32])
+def test_adapting_to_many_tasks_asks_the_base_model_once(cls, layout, linear_table):
+    model, X, y, base = counted(cls, linear_table, layout)
+    ids, known = linear_table.ids, np.tile(np.arange(12) < 5, 20)
+    new = model.adapt_predict(
+        X[known], y[known], X[~known], task=ids[known], task_new=ids[~known]
+    )
+    assert base.calls <= 2
+    assert base.rows == len(y)
+    loop = [
+        model.adapt(X[rows], y[rows]).predict(X[others])
+        for t in np.unique(ids)
+        for rows in [np.flatnonzero(known & (ids == t))]
+        for others in [np.flatnonzero(~known & (ids == t))]
+    ]
+    expected = np.concatenate(loop)
+    if cls in (ReptileRegressor, EmpiricalBayesRegressor):
+        assert_allclose(new, expected, atol=1e-5 if layout is np.float32 else 1e-9)
+    else:
+        assert_array_equal(new, expected)
+
+
+@ALL_FOUR
+@pytest.mark.parametrize("inside", [False, True])
+def test_few_shot_scores_ask_the_base_model_once(cls, inside, linear_table):
+    model, X, y, base = counted(cls, linear_table)
+    plain = few_shot_scores(model, X, y, linear_table.ids, n_repeats=3)
+    assert (base.calls, base.rows) == (1, len(y))
+    if inside:
+        pipe = make_pipeline(StandardScaler(with_mean=False, with_std=False), model)
+        pipe[0].fit(X)
+        base.calls = base.rows = 0
+        scores = few_shot_scores(pipe, X, y, linear_table.ids, n_repeats=3)
+        assert (base.calls, base.rows) == (1, len(y))
+        assert_allclose(scores, plain)
+    base.calls = base.rows = 0
+    score = model.score(X, y, task=linear_table.ids)
+    assert base.rows == len(y)
+    assert score == pytest.approx(plain.mean())
+
+
+def test_comparing_asks_the_base_model_once_in_a_fold(linear_table):
+    base, n_rows = CountingRidge(), len(linear_table.y)
+    model = EmpiricalBayesRegressor(base_estimator=base, random_state=0)
+    CountingRidge.calls = CountingRidge.rows = 0
+    compare_baselines(
+        model, *(linear_table.X, linear_table.y), task=linear_table.ids, cv=2,
+        baselines=["support mean"], n_support=(0, 2, 5),
+    )  # fmt: skip
+    # in each of two fits five folds of half the rows, and the tasks held out
+    assert CountingRidge.rows == 2 * n_rows
+    assert CountingRidge.calls == 2 * (5 + 1)
+
+
+def test_an_adapted_copy_carries_nothing_of_the_rows_asked(linear_table):
+    model, X, y, _ = counted(EmpiricalBayesRegressor, linear_table)
+    (adapted,) = model._adapt_each([(X[:5], y[:5])])
+    assert vars(adapted).keys() == vars(model.adapt(X[:5], y[:5])).keys()
 
 
 # -- state ----------------------------------------------------------------------------
