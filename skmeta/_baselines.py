@@ -24,6 +24,7 @@ from sklearn.ensemble import (
 from sklearn.linear_model import LogisticRegression, RidgeCV
 from sklearn.metrics.pairwise import euclidean_distances
 from sklearn.neural_network import MLPClassifier, MLPRegressor
+from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from skmeta._base_model import fit_base, out_of_task, raw_prediction
@@ -37,6 +38,7 @@ from skmeta._comparison import (
 )
 
 N_TUNING_TASKS = 40
+MEANS = (DummyRegressor, DummyClassifier)
 FLOOR = 1e-6  # of a probability whose logarithm is taken
 
 
@@ -125,7 +127,8 @@ class Pooled:
         ]
         best = np.argmin([raw_loss(raw, rows.y) for raw in raws])
         self.out_of_task = raws[best]
-        self.model = fit_base(self.candidates[best], *data)
+        self.chosen = self.candidates[best]
+        self.model = fit_base(self.chosen, *data, rows.codes)
         self.classes = rows.classes
         return self
 
@@ -398,9 +401,9 @@ class Baselines:
     task where each task has its own: a class then is its place among the task's labels.
     """
 
-    def __init__(self, names, classes, *, candidates=None, seed=0):
+    def __init__(self, names, classes, *, candidates=None, seed=0, back=None):
         self.names, self.classes = names, classes
-        self.candidates, self.seed = candidates, seed
+        self.candidates, self.seed, self.back = candidates, seed, back
         self.own_classes = isinstance(classes, int)
 
     def fit(self, X, y, codes, sizes):
@@ -409,6 +412,7 @@ class Baselines:
         self.mean, self.scale, classes = 0.0, 1.0, None
         if self.classes is None:
             self.mean, self.scale = np.mean(y), np.std(y) or 1.0
+            self.range = np.min(y), np.max(y)
             y = self._scaled(y)
         elif self.own_classes:
             classes = np.arange(self.classes)
@@ -421,6 +425,15 @@ class Baselines:
         self.fitted = fit_baselines(self.names, rows, self.candidates)
         return self
 
+    @property
+    def pooled(self):
+        """What was chosen as pooled model, with its scaling, unfitted; or None."""
+        for baseline in self.fitted.values():
+            model = getattr(baseline, "pooled", baseline)
+            if isinstance(model, Pooled) and not isinstance(model.chosen, MEANS):
+                return make_pipeline(clone(self.scaler), clone(model.chosen))
+        return None
+
     def _scaled(self, y):
         return (np.asarray(y, dtype=float) - self.mean) / self.scale
 
@@ -429,7 +442,7 @@ class Baselines:
         given = self.scaler.transform(X) if len(y) else X
         if self.classes is None:
             codes = self._scaled(y)
-            kind = AdaptedRegressor
+            kind = partial(AdaptedRegressor, self._given_back)
         else:
             labels = np.unique(y) if self.own_classes else self.classes
             codes = np.searchsorted(labels, y)
@@ -441,6 +454,15 @@ class Baselines:
 
     def _raw(self, raw, X):
         return self.mean + self.scale * raw(self.scaler.transform(X))
+
+    def _given_back(self, y):
+        """Predictions in the user's units, which an exponential can carry far away."""
+        if self.back is None:
+            return y
+        low, high = self.range
+        with np.errstate(all="ignore"):
+            y = self.back(np.clip(y, 2 * low - high, 2 * high - low))
+        return np.where(np.isfinite(y), y, self.back(np.array([self.mean])))
 
 
 def places_of_labels(y, codes):
@@ -455,11 +477,11 @@ def places_of_labels(y, codes):
 class AdaptedRegressor(RegressorMixin, BaseEstimator):
     """What a baseline says of a task, as a scorer wants it."""
 
-    def __init__(self, raw):
-        self.raw = raw
+    def __init__(self, given_back, raw):
+        self.given_back, self.raw = given_back, raw
 
     def predict(self, X):
-        return self.raw(X)[:, 0]
+        return self.given_back(self.raw(X)[:, 0])
 
 
 class AdaptedClassifier(ClassifierMixin, BaseEstimator):

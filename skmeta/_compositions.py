@@ -256,6 +256,32 @@ def transformed_rows(estimator, X):
     return X
 
 
+def target_transformers(estimator):
+    """The TransformedTargetRegressors around a meta-learner, the outermost first."""
+    found = []
+    while not isinstance(estimator, BaseMetaLearner):
+        if isinstance(estimator, TransformedTargetRegressor):
+            found.append(estimator)
+        estimator = _inside(estimator)
+    return found
+
+
+def transformed_targets(estimator, y):
+    """y as it reaches the fitted meta-learner inside a composition."""
+    for outer in target_transformers(estimator):
+        y = _transformed_target(outer, y)
+    return y
+
+
+def original_targets(estimator, y):
+    """Back from what the meta-learner inside predicts to the user's y."""
+    for outer in reversed(target_transformers(estimator)):
+        if outer.transformer_ is not None:
+            y = outer.transformer_.inverse_transform(np.reshape(y, (-1, 1)))
+            y = np.asarray(y, dtype=float).reshape(-1)
+    return y
+
+
 def ask_base_once(estimator, X, index):
     """What the base model inside says of these rows, for `remembering`; or None."""
     model = _find_meta_learner(estimator)

@@ -1,6 +1,7 @@
 """Models fitted on the same folds, and scored on the same rows of each task."""
 
 import warnings
+from functools import partial
 from numbers import Integral
 from typing import NamedTuple
 
@@ -24,7 +25,10 @@ from skmeta._compositions import (
     ask_base_once,
     has_own_classes,
     meta_learner,
+    original_targets,
+    target_transformers,
     transformed_rows,
+    transformed_targets,
 )
 from skmeta._evaluation import BLOCK
 from skmeta._guards import check_aligned, check_task_ids, encode_tasks, show
@@ -234,34 +238,47 @@ def _round_robin(labels):
 # -- fit and score --------------------------------------------------------------------
 
 
-def run(estimators, data, folds, draws, sizes, score, baselines, n_jobs):
-    """Scores of each model: {name: (n_tasks, n_sizes)}, NaN where rows are too few."""
+def baselines_behind(estimators, names):
+    """For each estimator the names of its own baselines, by what they are.
+
+    Baselines see y as the meta-learner does. Estimators that transform y in different
+    ways cannot share them: those of another than the first are named after it.
+    """
+    first_of, behind = {}, {}
+    for name, model in estimators.items():
+        key = tuple(
+            (outer.func, outer.inverse_func, repr(outer.transformer))
+            for outer in target_transformers(model)
+        )
+        first = first_of.setdefault(key, name)
+        suffix = "" if first == next(iter(estimators)) else f" for {first}"
+        behind[name] = {plain: plain + suffix for plain in names}
+    return behind
+
+
+def run(estimators, data, folds, draws, sizes, score, baselines, behind, n_jobs):
+    """Scores {name: (n_tasks, n_sizes)}, NaN where rows are too few, and pooled models.
+
+    The pooled models are those chosen in each fold, for the first estimator.
+    """
     parts = Parallel(n_jobs=n_jobs)(
-        delayed(_run_fold)(estimators, data, fold, draws, sizes, score, baselines)
+        delayed(_run_fold)(
+            estimators, data, fold, draws, sizes, score, baselines, behind
+        )
         for fold in folds
     )
     scores = {}
-    for fold_scores, tasks in parts:
+    for fold_scores, tasks, _ in parts:
         for name, table in fold_scores.items():
             empty = np.full((len(data.ids), len(sizes)), np.nan)
             scores.setdefault(name, empty)[tasks] = table
-    return scores
+    return scores, [pooled for *_, pooled in parts if pooled is not None]
 
 
-def _run_fold(estimators, data, fold, draws, sizes, score, baselines):
-    """Scores of one fold's test tasks, and their numbers."""
+def _run_fold(estimators, data, fold, draws, sizes, score, baselines, behind):
+    """Scores of one fold's test tasks, their numbers, and the pooled model chosen."""
     train, test = fold
     fitted = {name: _fit(model, data, train) for name, model in estimators.items()}
-    first = next(iter(fitted.values()))
-
-    def features(index):
-        return transformed_rows(first, _safe_indexing(data.X, index))
-
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of baselines that do not converge, and such
-        learned = Baselines(**baselines).fit(
-            features(train), data.y[train], data.codes[train], sizes
-        )
     tasks = np.unique(data.codes[test])
     jobs = [
         (place, column, draw.given[:k], draw.asked)
@@ -270,30 +287,60 @@ def _run_fold(estimators, data, fold, draws, sizes, score, baselines):
         for column, k in enumerate(sizes)
         if k <= len(draw.given) and len(draw.asked)
     ]
-    names = [*fitted, *learned.names]
-    totals = {name: np.zeros((len(tasks), len(sizes))) for name in names}
+    values = {}
     for name, model in fitted.items():
         with remembering(ask_base_once(model, data.X, test)):
-            values = _meta_scores(model, data, jobs, score[name])
-        for value, (place, column, *_) in zip(values, jobs, strict=True):
-            totals[name][place, column] += value
-    # features of the test tasks' rows, once
-    everything = features(test)
-    where = np.zeros(len(data.y), dtype=int)
-    where[test] = np.arange(len(test))
-    scorer = score[next(iter(score))]
-    for place, column, given, asked in jobs:
-        X_given, X_asked = (
-            _safe_indexing(everything, where[index]) for index in (given, asked)
-        )
-        for name, model in learned.adapt(X_given, data.y[given]).items():
-            value = scorer(model, X_asked, data.y[asked])
-            totals[name][place, column] += value
-    counts = np.zeros((len(tasks), len(sizes)))
-    for place, column, *_ in jobs:
-        counts[place, column] += 1
+            values[name] = _meta_scores(model, data, jobs, score[name])
+    pooled = None
+    for name, model in fitted.items():
+        names = behind[name]
+        if not set(names.values()) - set(values):
+            continue  # an earlier estimator has the same
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of baselines that do not converge
+            learned, scores = _baseline_scores(
+                model, data, fold, jobs, sizes, score[name], baselines
+            )
+        values |= {names[plain]: scores[plain] for plain in names}
+        pooled = pooled or learned.pooled
+    shape = len(tasks), len(sizes)
+    tables = {name: _table(value, jobs, *shape) for name, value in values.items()}
+    return tables, tasks, pooled
+
+
+def _table(values, jobs, n_tasks, n_sizes):
+    """Mean over a task's draws, without those whose score is not defined."""
+    total, count = np.zeros((2, n_tasks, n_sizes))
+    for value, (place, column, *_) in zip(values, jobs, strict=True):
+        if not np.isnan(value):
+            total[place, column] += value
+            count[place, column] += 1
     with np.errstate(invalid="ignore"):
-        return {name: total / counts for name, total in totals.items()}, tasks
+        return total / count
+
+
+def _baseline_scores(model, data, fold, jobs, sizes, score, baselines):
+    """Baselines that see X and y as a fitted model's meta-learner does, and scores."""
+    train, test = fold
+    y, back = data.y, None
+    if target_transformers(model):
+        y, back = transformed_targets(model, y), partial(original_targets, model)
+    # features of the rows, once
+    X_train, X_test = (
+        transformed_rows(model, _safe_indexing(data.X, index)) for index in fold
+    )
+    learned = Baselines(**baselines, back=back)
+    learned.fit(X_train, y[train], data.codes[train], sizes)
+    where = np.zeros(len(y), dtype=int)
+    where[test] = np.arange(len(test))
+    scores = {name: [] for name in learned.names}
+    for _, _, given, asked in jobs:
+        X_given, X_asked = (
+            _safe_indexing(X_test, where[index]) for index in (given, asked)
+        )
+        for name, adapted in learned.adapt(X_given, y[given]).items():
+            scores[name].append(score(adapted, X_asked, data.y[asked]))
+    return learned, scores
 
 
 def _fit(estimator, data, train):

@@ -493,7 +493,8 @@ def compare_baselines(
         stratify=own_classes if stratify is None else stratify,
         seed=random_state,
     )
-    scores = _folds.run(
+    behind = _folds.baselines_behind(estimators, names)
+    scores, chosen = _folds.run(
         estimators,
         data,
         folds,
@@ -509,6 +510,7 @@ def compare_baselines(
             "candidates": [pooled] if hasattr(pooled, "fit") else pooled,
             "seed": check_random_state(random_state).randint(2**31 - 1),
         },
+        behind,
         n_jobs,
     )
     return BaselineComparison(
@@ -517,4 +519,6 @@ def compare_baselines(
         sizes,
         data.ids[tested],
         scoring if isinstance(scoring, str) else getattr(scoring, "__name__", "score"),
+        chosen,
+        behind,
     )
