@@ -71,8 +71,8 @@ print(forecast)
 # ----------
 # In gaps the model pays from the first year on, and stays ahead of a model of the
 # state's own rows as long as we look. In forecasts an offset per state does as well up
-# to ten years: some years in a row say little about how a state will change, which
-# random years do say. Only with fifteen is the model clearly ahead.
+# to five years: some years in a row say little about how a state will change, which
+# random years do say. Only from ten on is the model clearly ahead.
 
 figure, axes = plt.subplots(1, 2, figsize=(11, 4.2), sharey=True, layout="constrained")
 for ax, (title, found) in zip(

@@ -359,7 +359,7 @@ class BaselineComparison:
             lines += [title]
             for name, cells in table:
                 padded = (c.rjust(w) for c, w in zip(cells, widths, strict=True))
-                lines += [name.ljust(first) + "".join(padded)]
+                lines += [(name.ljust(first) + "".join(padded)).rstrip()]
             lines += [""]
         verdict = (fill(line, WIDTH) for line in self.verdict.splitlines())
         return "\n".join([*lines, fill(FOOTNOTE, WIDTH), "", *verdict])

@@ -390,7 +390,7 @@ def compare_baselines(
         A scorer of scikit-learn. None is ``"neg_root_mean_squared_error"`` for
         regressors, ``"neg_log_loss"`` for classifiers, and ``"accuracy"`` where each
         task has its own classes. A name that starts with ``neg_`` is shown as an error,
-        and differences in per cent of it.
+        and differences in per cent of it: see :meth:`BaselineComparison.gain`.
     cv : int, splitter or None, default=None
         Splitter of whole tasks, whose ``split(X, y, groups)`` gets ``task`` as groups,
         and which tests a task at most once. A number is that of the folds of
@@ -434,9 +434,12 @@ def compare_baselines(
 
     Notes
     -----
-    The baselines see the features that the first estimator's meta-learner sees, behind
-    the steps in front of it, standardised. What they need to know about how far to move
-    is learned on training tasks, for each number of rows:
+    The baselines see the features and targets that the first estimator's meta-learner
+    sees, behind the steps in front of it and a transformation of the target around it,
+    standardised. All are scored on the user's y. Estimators that transform the target
+    in other ways get baselines of their own. A FrozenEstimator is taken as it stands:
+    it must not have been fitted to these tasks. What baselines need to know about how
+    far to move is learned on training tasks, for each number of rows:
 
     * *support mean*: the mean of the given rows, shrunken towards that of all tasks by
       the variances within and between tasks; class frequencies, shrunken as well.
@@ -450,10 +453,14 @@ def compare_baselines(
       passes over the given rows.
 
     Adapting pays if the meta-learner is ahead of the pooled model, and of itself before
-    any row was given. That it does so "from k rows on" is tested from the largest
-    number of rows downwards, each time at the 2.5 % level, until a test fails; so the
-    chance that it is said in error is at most 2.5 % for all numbers together. The best
-    baseline is picked on the results, which favours the baselines.
+    any row was given, clearly and by one per cent at least. That it does so "from k
+    rows on" is tested from the largest number of rows downwards, each time at the 2.5 %
+    level, until a test fails; so the chance that it is said in error is at most 2.5 %
+    for all numbers together. It does not pay if the whole interval lies below two per
+    cent; otherwise it is unclear. Each task is compared with itself, and no single task
+    decides. Numbers of rows that fewer than six tasks, or less than a third of them,
+    can give are shown and not judged. The best baseline is picked on the results, which
+    favours the baselines.
 
     Examples
     --------

@@ -324,7 +324,7 @@ def made_up(gain, noise, n_tasks=30, scoring="neg_mean_absolute_error", seed=0):
     ("gain", "noise", "n_tasks", "advice"),
     [
         (0.10, 0.01, 30, "meta-learn"),
-        (0.10, 0.50, 30, "unclear"),
+        (0.10, 0.50, 10, "unclear"),
         (0.00, 0.50, 10, "unclear"),
         (0.00, 0.001, 30, "pooled"),
         (0.005, 0.001, 30, "pooled"),  # clear, and below one per cent
