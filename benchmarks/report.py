@@ -216,7 +216,7 @@ def verdict_table():
     results = json.loads((HERE / "results" / "does_it_pay.json").read_text())
     rows = []
     for name, result in results.items():
-        _, _, verdict = result["verdict"].partition(": ")
+        _, _, verdict = result["verdict"].replace("\n", " ").partition(": ")
         rows.append(
             [f"``{name}``", result["n_tasks"], f"``{result['advice']}``: {verdict}"]
         )

@@ -45,7 +45,7 @@ found["Radon, by county"] = compare_baselines(
 print(fill(found["Radon, by county"].verdict))
 
 # %%
-# The whole interval lies near zero: a few houses save two per cent of the error at most,
+# The whole interval is near zero: a few houses save two per cent of the error at most,
 # and perhaps nothing. Where the data do not tell, the verdict says so.
 #
 # (With more rows given there are fewer counties large enough, and they are others; so

@@ -562,7 +562,9 @@ class _Verdict:
 
     def _best(self, names):
         """The one that is best in a typical task, over all numbers of rows."""
-        return max(names, key=lambda n: self._overall(n, self.name)[0], default=None)
+        lead = {name: self._overall(name, self.name)[0] for name in names}
+        known = [name for name in names if not np.isnan(lead[name])]
+        return max(known, key=lead.get, default=None)
 
     def _best_rival(self):
         return self._best(self.rivals)

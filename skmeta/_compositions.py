@@ -259,7 +259,7 @@ def transformed_rows(estimator, X):
 def target_transformers(estimator):
     """The TransformedTargetRegressors around a meta-learner, the outermost first."""
     found = []
-    while not isinstance(estimator, BaseMetaLearner):
+    while estimator is not None and not isinstance(estimator, BaseMetaLearner):
         if isinstance(estimator, TransformedTargetRegressor):
             found.append(estimator)
         estimator = _inside(estimator)

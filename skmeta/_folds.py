@@ -63,6 +63,8 @@ class Data(NamedTuple):
 def named(estimator):
     """Estimators by name; one that has none is called after its meta-learner."""
     if isinstance(estimator, dict):
+        for model in estimator.values():
+            meta_learner(model, "compare_baselines")
         return dict(estimator)
     models = estimator if isinstance(estimator, list) else [estimator]
     by_name = {}

@@ -668,8 +668,10 @@ def test_one_task_cannot_be_compared():
 
 
 def test_something_without_a_meta_learner_is_refused():
-    with pytest.raises(TypeError, match="no meta-learner in Ridge"):
-        compare(flat(make_linear_tasks(10, 12, random_state=0)), Ridge())
+    data = flat(make_linear_tasks(10, 12, random_state=0))
+    for model in (Ridge(), [MODEL, Ridge()], {"ours": MODEL, "other": Ridge()}):
+        with pytest.raises(TypeError, match="no meta-learner in Ridge"):
+            compare(data, model)
 
 
 def test_a_regressor_and_a_classifier_are_not_compared():
