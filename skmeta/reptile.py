@@ -936,8 +936,9 @@ class ReptileClassifier(
         and the meta-learned model corrects its log-odds per task (of several classes,
         its log-probabilities; probabilities count as no closer to 0 and 1 than 0.001).
         What is left to correct in training are errors on tasks that a clone of it has
-        not seen, in 5 folds of tasks. It gets sample weights if its ``fit`` has that
-        parameter, and a ``random_state`` of its own. Not with ``task_classes="own"``.
+        not seen, in 5 folds of tasks. It gets sample weights if its ``fit`` takes them,
+        the tasks as groups of folds inside it, and seeds from an integer
+        ``random_state``. Not with ``task_classes="own"``.
     activation : {"tanh", "relu"}, default="tanh"
         Of the hidden layers.
     layer_norm : bool, default=False
