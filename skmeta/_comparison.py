@@ -191,7 +191,7 @@ class BaselineComparison:
         return tuple(self._shown(value) for value in (mean, mean - half, mean + half))
 
     def tasks_ahead(self, name, other):
-        """Tasks in which one model is better than another, and tasks compared.
+        """Count the tasks in which one model is better than another, and all compared.
 
         Parameters
         ----------
