@@ -7,7 +7,7 @@ import numpy as np
 from scipy.special import stdtrit
 from sklearn.base import is_classifier
 
-from skmeta._guards import show
+from skmeta._values import show
 
 SUPPORT_MEAN = "support mean"
 POOLED = "pooled model"
