@@ -20,9 +20,9 @@ from skmeta._base import (
     RegressionTargets,
     SharedNetwork,
 )
-from skmeta._core import episodic, features, gaussian_prior, laplace
-from skmeta._core.calibration import interval_levels, width
+from skmeta._core import calibration, episodic, features, gaussian_prior, laplace
 from skmeta._core.prior import (
+    MAX_FOLD_ITER,
     MIN_TASKS,
     Prior,
     Search,
@@ -42,6 +42,7 @@ STRUCTURES = ("intercept", "isotropic", "diagonal", "low_rank", "full")
 ONE_TASK_TOL = 1e-12  # one number is searched for: exact costs nothing
 PREDICT_CELLS = 2**22  # numbers held at a time in predicting
 MAX_TASKS = 200  # that the structure is chosen with; more tell no more
+MAX_CALIBRATION = 500  # of which errors are measured, if there are so many
 LEARNED_FEATURES = ("validation_scores_", "n_feature_iter_")
 FEW_ITER = 12  # of a head with features, to tell whether they pay
 MANY_TASKS = 2000  # of which so few can be held out for good
@@ -197,16 +198,26 @@ class BaseEmpiricalBayes(SharedNetwork, BaseMetaLearner):
         folds = [
             Fold(few.take(f.kept), few.take(f.held_out), f.prior) for f in chosen.folds
         ]
+        learned = None
         if hidden:
             found = self._search_features(table, some, chosen, hidden, rng)
             learned = self._use_features(table, chosen, found, search)
             self.n_feature_iter_ = 0
             if learned is not None:
                 tasks, folds, option, self.n_feature_iter_ = learned
+        if learned is None and len(some) < len(parts):
+            tasks, folds = self._of_many(everything, parts, chosen, tasks, folds, rng)
         if chosen.name == "low_rank":
             self.prior_rank_ = chosen.structure.rank
         self._choose_start(tasks, folds)
-        self._calibrate(folds, option, rng)
+        self._calibrate(tasks, folds, option, rng)
+
+    def _of_many(self, everything, parts, chosen, tasks, folds, rng):
+        """Tasks and folds that say what to begin with, and how large errors are.
+
+        ``tasks`` and ``folds`` are those that the structure was chosen on.
+        """
+        return tasks, folds
 
     def _learn_from_one(self, part):
         """A single task shows no spread: it is a Bayesian ridge or logistic regression.
@@ -224,16 +235,17 @@ class BaseEmpiricalBayes(SharedNetwork, BaseMetaLearner):
             max_iter=self.max_iter,
         )
         self._keep(prior, "isotropic")
+        self._factor_of_one = prior.factor
         self._prior_mean, self._prior_factor = self._condition(
             prior.mean, prior.factor, part
         )
         self._covariance = self._prior_factor @ self._prior_factor.T
         self._start = self._prior_mean, self._prior_factor
         self.zero_shot_ = "prior"
-        self._calibrate([], 0, None)
+        self._calibrate(tasks, [], 0, None)
 
     def _keep(self, prior, name):
-        for optional in ("prior_rank_", "_levels"):
+        for optional in ("prior_rank_", "_levels", "_factor_of_one"):
             vars(self).pop(optional, None)
         if prior.n_iter >= self.max_iter:
             warn(
@@ -760,7 +772,7 @@ class EmpiricalBayesRegressor(
         X = self._validate_new(X)
         if not return_std:
             return self._decode(self._raw_outputs(X), X)
-        return self._decode(self._raw_outputs(X), X), self._deviation(X)
+        return self._decode(self._raw_outputs(X), X), self._deviation(X)[0]
 
     def predict_interval(self, X, coverage=0.9):
         """Predict intervals that hold a share of new targets.
@@ -791,13 +803,38 @@ class EmpiricalBayesRegressor(
                 f"the intervals are to hold; got {coverage!r}."
             )
         middle = self._decode(self._raw_outputs(X), X)
-        half = width(self._levels, coverage, self.n_adapt_rows_) * self._deviation(X)
+        deviation, freedom = self._deviation(X)
+        half = deviation * calibration.width(
+            self._levels, self._worth, coverage, self.n_adapt_rows_, freedom
+        )
         return np.column_stack([middle - half, middle + half])
 
     def _deviation(self, X):
-        """Deviation (n,) of new targets in the user's units."""
-        variance = self._in_chunks(lambda _, J: (J[:, 0] ** 2).sum(axis=1), X)
-        return np.sqrt(variance + self._noise) * self._scaling.y_scale
+        """Deviation (n,) of new targets in the user's units, and how well it is known.
+
+        The second are degrees of freedom, by Satterthwaite's approximation.
+        """
+        scales, freedom = self._scales, self._freedom
+        if self._start_variance is not None and not hasattr(self, "_posterior"):
+            scales = self._start_variance
+            freedom = np.full(2, max(self.n_tasks_ - 1.0, 1.0))
+
+        def parts(_, J):
+            J = J[:, 0]
+            of_spread, of_noise = calibration.predictive_variances(
+                self._first_factor, self._noise, self._present()[1], J
+            )
+            return np.column_stack([scales[0] * of_spread, scales[1] * of_noise])
+
+        parts = self._in_chunks(parts, X)
+        variance = parts.sum(axis=1)
+        freedom = variance**2 / (parts**2 / np.maximum(freedom, 1.0)).sum(axis=1)
+        return np.sqrt(variance) * self._scaling.y_scale, np.maximum(freedom, 1.0)
+
+    @property
+    def _first_factor(self):
+        """What tasks vary by, before any row: of one task, before its own rows too."""
+        return getattr(self, "_factor_of_one", self._prior_factor)
 
     def _base_target(self, X, y, weight, codes):
         n_tasks, sizes = codes.max() + 1, np.bincount(codes)
@@ -831,9 +868,49 @@ class EmpiricalBayesRegressor(
     def _start_factor(self):
         return self._prior_factor
 
-    def _calibrate(self, folds, option, rng):
-        unseen = [(fold.prior, rows) for fold in folds for rows in fold.held_out]
-        self._levels = interval_levels(unseen, rng)
+    def _of_many(self, everything, parts, chosen, tasks, folds, rng):
+        """All tasks, and two halves of those that can tell.
+
+        These have a row to give and one to ask. Where there are not enough of them,
+        they are filled up with others.
+        """
+        if not folds:
+            return everything, folds
+        order = rng.permutation(len(parts))
+        tells = np.array([len(part[0]) > 1 for part in parts])[order]
+        order = order[np.argsort(~tells, kind="stable")][:MAX_CALIBRATION]
+        halves = [[parts[task] for task in order[half::2]] for half in (0, 1)]
+        of_half = partial(
+            fit_prior,
+            structure=chosen.structure,
+            numbers=chosen.prior.numbers,
+            mean=chosen.prior.mean,
+            tol=self.tol,
+            max_iter=min(MAX_FOLD_ITER, self.max_iter),
+        )
+        return everything, [
+            Fold(kept, held_out, of_half(self._gather(kept)))
+            for kept, held_out in (halves, halves[::-1])
+        ]
+
+    def _calibrate(self, tasks, folds, option, rng):
+        """Measure what the deviations and intervals are to be."""
+        known = calibration.known_variances
+        self._scales, self._freedom = known(tasks, self._first_factor, self._noise)
+        self._start_variance, unseen = None, []
+        for fold in folds:
+            kept = self._gather(fold.kept)
+            start = fold.prior.mean
+            if self.zero_shot_ != "prior":
+                start = getattr(kept, self.zero_shot_)()
+            scales, _ = known(kept, fold.prior.factor, fold.prior.noise)
+            held_out = calibration.HeldOut(fold.prior, start, scales, fold.held_out)
+            unseen.append(held_out)
+        if self.zero_shot_ != "prior":
+            self._start_variance = calibration.start_variance(unseen)
+        self._levels, self._worth = calibration.interval_levels(
+            unseen, self._start_variance, rng or check_random_state(0)
+        )
 
     def _feature_target(self, table):
         return table
@@ -1146,7 +1223,7 @@ class EmpiricalBayesClassifier(
         # of a fit to all rows, as good as certain; the spread is the prior's
         return np.zeros_like(self._prior_factor)
 
-    def _calibrate(self, folds, option, rng):
+    def _calibrate(self, tasks, folds, option, rng):
         self.moderation_ = laplace.MODERATIONS[option]
 
     def _feature_target(self, table):

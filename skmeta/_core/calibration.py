@@ -1,74 +1,250 @@
 """How large errors on unseen tasks are, in units of the predicted deviation."""
 
 from itertools import pairwise
+from typing import NamedTuple
 
 import numpy as np
-from scipy.stats import norm
+from scipy.stats import t as student
+from sklearn.utils import gen_batches
 
 from skmeta._core.gaussian_prior import condition
 
 N_LEVELS = 201
-SUPPORT_EDGES = (1, 2, 4, 7, 12, 21)  # numbers of rows given that are taken together
+SUPPORT_EDGES = (0, 1, 2, 4, 7, 12, 21)  # numbers of rows given, taken together
 MAX_QUERY = 50
-MIN_ERRORS = 100  # to read a quantile off
-MIN_OF_SIZE = 1000  # to do so for some numbers of rows by themselves
+N_DRAWS = 4000  # of rows to give, of all tasks together and each range of numbers
+MAX_REPEATS = 8  # of them of one task
+PRIOR_ERRORS = 20  # independent ones that the model's own word is worth ...
+OTHER_ERRORS = 100  # ... and those after other numbers of rows are
+DRAW_CELLS = 2**21  # numbers held at a time
+MAX_SCALE = 100.0  # of what maximum likelihood takes away from a variance
+SHAPES = np.linspace(0.0, 1.0, 11)  # shares of a variance that goes with the prior's
 
 
-def normal_levels():
-    """Absolute errors of a standard normal at N_LEVELS equally spaced levels."""
-    levels = np.linspace(0.0, 1.0, N_LEVELS)
-    levels[-1] = 1.0 - 1e-9  # a normal error has no largest size
-    return norm.ppf(0.5 + 0.5 * levels)
+class HeldOut(NamedTuple):
+    """Tasks that a prior has not seen, and what is believed of them before any row."""
+
+    prior: object  # mean, factor, noise
+    start: np.ndarray  # (P,) coefficients that predict before adapting
+    scales: np.ndarray  # of the variances of spread and noise: see `known_variances`
+    tasks: list  # of rows (X, Y, weight, ...)
 
 
-def interval_levels(held_out, rng):
-    """Quantiles of the absolute standardised errors, (sizes, N_LEVELS).
+# -- before any row is given ----------------------------------------------------------
 
-    ``held_out`` are pairs of a prior and the rows (X, Y, weight) of a task that it has
-    not seen. Each task is conditioned on some of its rows, and its others are
-    predicted, for each range of `SUPPORT_EDGES`. A model may be surer than it should be
-    when it knows little, and less sure when it knows much; with too few errors to tell,
-    they are taken together, or are those of a normal.
+
+def start_variance(held_out):
+    """How errors about the predictions before adapting vary: (of spread, of noise).
+
+    The variance at a row is ``of_spread * x' S x + of_noise * s2``, S being the prior's
+    covariance and s2 its noise. The two numbers are those of the highest normal density
+    of the errors, each task counting by its rows up to `MAX_QUERY`.
     """
-    errors = [
-        [
-            _errors(prior, *rows[:3], low, high, rng)
-            for prior, rows in held_out
-            if len(rows[0]) > low
-        ]
-        for low, high in pairwise(SUPPORT_EDGES)
-    ]
-    errors = [np.concatenate(of_size or [np.empty(0)]) for of_size in errors]
-    together = np.concatenate(errors)
-    levels = normal_levels()
-    if len(together) >= MIN_ERRORS:
-        levels = _quantiles(together)
-    return np.array(
-        [_quantiles(e) if len(e) >= MIN_OF_SIZE else levels for e in errors]
+    squares, spread, noise = (
+        np.concatenate(of_all)
+        for of_all in zip(
+            *(_start_errors(fold, rows) for fold in held_out for rows in fold.tasks),
+            strict=True,
+        )
     )
+    if not squares.any():
+        return 1.0, 1.0
+    size, noise = max(spread.mean(), 1e-12 * noise.mean()), noise.mean()
+    best = None
+    for share in SHAPES[1:]:  # far away from all rows no error is bounded
+        shape = share * spread / size + (1.0 - share)
+        shape = np.maximum(shape, 1e-12)
+        scale = np.mean(squares / shape)
+        loss = np.log(shape).mean() + np.log(scale)
+        if best is None or loss < best[0]:
+            best = loss, scale * share / size, scale * (1.0 - share) / noise
+    return float(best[1]), float(best[2])
+
+
+def _start_errors(fold, rows):
+    """Squared errors of a task's rows, and the prior's variances there."""
+    X, Y = (part[:MAX_QUERY] for part in rows[:2])
+    squares = (Y[:, 0] - X @ fold.start) ** 2
+    spread = ((X @ fold.prior.factor) ** 2).sum(axis=1)
+    return squares, spread, np.full(len(X), fold.prior.noise)
+
+
+# -- quantiles of errors --------------------------------------------------------------
+
+
+def interval_levels(held_out, variance, rng):
+    """Quantiles of the absolute standardised errors, and what they are worth.
+
+    Parameters
+    ----------
+    held_out : list of HeldOut
+    variance : tuple or None
+        That of `start_variance`, if a model does not begin with its prior.
+
+    Returns
+    -------
+    levels : ndarray of shape (sizes, N_LEVELS)
+        For no row given, and for each range of `SUPPORT_EDGES`. A model may be surer
+        than it should be when it knows little, and less sure when it knows much. The
+        fewer errors after some number of rows, the more count those after any number.
+    worth : ndarray of shape (sizes,)
+        How many independent errors they come from.
+    """
+    n_tasks = sum(len(fold.tasks) for fold in held_out)
+    n_repeats = int(np.clip(N_DRAWS // max(n_tasks, 1), 1, MAX_REPEATS))
+    errors = [_at_start(held_out, variance)]
+    for low, high in pairwise(SUPPORT_EDGES[1:]):
+        draws = [_draw(fold, low, high, n_repeats, rng) for fold in held_out]
+        errors.append([e for drawn in draws for e in drawn])
+    every = [e for of_size in errors[1:] for e in of_size]
+    together, of_all = _quantiles(every), _independent(every)
+    found, worth = [_quantiles(errors[0])], [_independent(errors[0])]
+    for of_size in errors[1:]:
+        n = _independent(of_size)
+        own = n / (n + OTHER_ERRORS)
+        found.append(own * _quantiles(of_size) + (1.0 - own) * together)
+        worth.append(of_all)
+    return np.array(found), np.array(worth)
 
 
 def _quantiles(errors):
-    return np.quantile(errors, np.linspace(0.0, 1.0, N_LEVELS))
+    if not errors:
+        return np.zeros(N_LEVELS)
+    return np.quantile(np.concatenate(errors), np.linspace(0.0, 1.0, N_LEVELS))
 
 
-def width(levels, coverage, n_rows):
-    """Half the width of an interval, in deviations, of a task with so many rows."""
-    size = np.searchsorted(SUPPORT_EDGES[1:-1], n_rows, side="right")
-    return np.interp(coverage, np.linspace(0, 1, N_LEVELS), levels[size])
+def _independent(errors, coverage=0.8):
+    """How many independent errors those of some tasks are worth.
+
+    So many have the same variance of the share that an interval holds: errors of one
+    task are alike.
+    """
+    if len(errors) < 2:
+        return float(len(errors))
+    n = np.array([len(e) for e in errors])
+    end = np.quantile(np.concatenate(errors), coverage)
+    held = np.array([(e <= end).sum() for e in errors])
+    share = held.sum() / n.sum()
+    variance = ((held - share * n) ** 2).sum() / n.sum() ** 2
+    if variance == 0.0:
+        return float(n.sum())
+    return float(np.clip(share * (1 - share) / variance, len(errors) / 2, n.sum()))
 
 
-def _errors(prior, X, Y, weight, low, high, rng):
-    n_support = rng.randint(low, min(high, len(X)))
-    support, query = np.split(rng.permutation(len(X)), [n_support])
-    query = query[:MAX_QUERY]
-    mean, factor = condition(
-        prior.mean,
-        prior.factor,
-        prior.noise,
-        X[support],
-        Y[support, 0],
-        weight[support],
+def _at_start(held_out, variance):
+    """Errors before adapting, an array for each task."""
+    errors = []
+    for fold in held_out:
+        of_spread, of_noise = fold.scales if variance is None else variance
+        for rows in fold.tasks:
+            squares, spread, noise = _start_errors(fold, rows)
+            errors.append(np.sqrt(squares / (of_spread * spread + of_noise * noise)))
+    return errors
+
+
+def _draw(fold, low, high, n_repeats, rng):
+    """Errors of rows of each task, some others of it being given, some times over."""
+    tasks = [rows for rows in fold.tasks if len(rows[0]) > low]
+    if not tasks:
+        return []
+    n_coefficients = len(fold.prior.mean)
+    at_once = n_repeats * (high + MAX_QUERY + n_coefficients) * n_coefficients
+    errors = []
+    for some in gen_batches(len(tasks), max(1, DRAW_CELLS // at_once)):
+        drawn = [_parted(rows, low, high, n_repeats, rng) for rows in tasks[some]]
+        given, asked = ([part[i] for part in drawn] for i in (0, 1))
+        found = _standardised(fold, _padded(given, high - 1), _padded(asked, MAX_QUERY))
+        found = found.reshape(len(drawn), n_repeats, -1)
+        n_asked = [X.shape[1] for X, _, _ in asked]
+        errors += [e[:, :n].ravel() for e, n in zip(found, n_asked, strict=True)]
+    return errors
+
+
+def _parted(rows, low, high, n_repeats, rng):
+    """Rows of a task that are given and others that are asked for, of each draw."""
+    n = len(rows[0])
+    n_support = rng.randint(low, min(high, n))
+    order = rng.uniform(size=(n_repeats, n)).argsort(axis=1)
+    given, asked = order[:, :n_support], order[:, n_support:][:, :MAX_QUERY]
+    return tuple(tuple(part[some] for part in rows[:3]) for some in (given, asked))
+
+
+def _padded(parts, n_rows):
+    """X (B, n, P), y (B, n) and weight (B, n) of draws, of weight 0 on padding."""
+    n_repeats, _, n_coefficients = parts[0][0].shape
+    X = np.zeros((len(parts), n_repeats, n_rows, n_coefficients))
+    y, weight = np.zeros((2, len(parts), n_repeats, n_rows))
+    for i, (X_i, Y_i, weight_i) in enumerate(parts):
+        n = X_i.shape[1]
+        X[i, :, :n], y[i, :, :n], weight[i, :, :n] = X_i, Y_i[..., 0], weight_i
+    return X.reshape(-1, n_rows, n_coefficients), *(
+        a.reshape(-1, n_rows) for a in (y, weight)
     )
-    deviation = np.sqrt(((X[query] @ factor) ** 2).sum(axis=1) + prior.noise)
-    return np.abs(Y[query, 0] - X[query] @ mean) / deviation
+
+
+def _standardised(fold, given, asked):
+    """Absolute errors (B, n) at the rows asked for, in predicted deviations."""
+    prior, n = fold.prior, len(given[0])
+    mean, factor = condition(
+        np.broadcast_to(prior.mean, (n, *prior.mean.shape)),
+        np.broadcast_to(prior.factor, (n, *prior.factor.shape)),
+        prior.noise,
+        *given,
+    )
+    X, y, _ = asked
+    parts = predictive_variances(prior.factor, prior.noise, factor, X @ factor)
+    variance = sum(scale * part for scale, part in zip(fold.scales, parts, strict=True))
+    return np.abs(y - (X @ mean[..., None])[..., 0]) / np.sqrt(variance)
+
+
+# -- what a model knows of its variances ----------------------------------------------
+
+
+def known_variances(tasks, factor, noise):
+    """Scales that undo what maximum likelihood takes away, and degrees of freedom.
+
+    Both are pairs, (of the spread, of the noise). Mean and spread are fitted to the
+    same rows that the variances are read off, which are too small for it. With one
+    spread and equal sizes these are the classical numbers: T - 1 degrees of freedom
+    between T tasks, and as many within as there are rows less tasks.
+    """
+    n, of_tasks, of_mean, of_both = tasks.degrees_of_freedom(factor / np.sqrt(noise))
+    within = n - of_tasks - of_both
+    between = of_tasks + of_both - of_mean
+    scale = [
+        of_tasks / between if between > 1e-6 * of_tasks else 1.0,
+        (n - of_tasks) / max(within, 1.0),
+    ]
+    return np.clip(scale, 1.0, MAX_SCALE), np.array([between, within])
+
+
+def predictive_variances(prior_factor, noise, factor, J):
+    """Two parts of the variance of new targets: what it owes to spread and to noise.
+
+    If the spread's variance were larger by a small share, the variance at a row were
+    larger by that share of the first part; the same with the noise and the second.
+    ``factor`` is the posterior's, or the prior's own, and J (..., r) are rows times it.
+    """
+    variance = (J**2).sum(axis=-1) + noise
+    if factor is prior_factor:
+        return variance - noise, np.full_like(variance, noise)
+    sizes = np.maximum((prior_factor**2).sum(axis=0), 1e-300)
+    M = (prior_factor.T @ factor) / sizes[:, None]  # columns of a prior are orthogonal
+    spread = ((J @ M.swapaxes(-1, -2)) ** 2).sum(axis=-1)
+    spread = np.minimum(spread, variance - noise)
+    return spread, variance - spread
+
+
+def width(levels, worth, coverage, n_rows, freedom):
+    """Half the width of an interval, in deviations, of a task with so many rows.
+
+    Between what errors on held-out tasks say, and Student's t at ``freedom`` degrees of
+    freedom. The next error is larger than the largest of n with probability 1 / (n+1),
+    so a share of n is to be raised by as much.
+    """
+    size = np.searchsorted(SUPPORT_EDGES[1:-1], n_rows, side="right")
+    n = worth[size]
+    share = min(coverage * (n + 1.0) / max(n, 1.0), 1.0)
+    seen = np.interp(share, np.linspace(0, 1, N_LEVELS), levels[size])
+    expected = student.ppf(0.5 + 0.5 * coverage, freedom)
+    return (n * seen + PRIOR_ERRORS * expected) / (n + PRIOR_ERRORS)

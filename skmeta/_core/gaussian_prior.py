@@ -121,6 +121,24 @@ class GaussianTasks:
             precision=precision,
         )
 
+    def degrees_of_freedom(self, L):
+        """Rows, and what of them tasks, mean, and both at once can take up.
+
+        With V = I + Z Z' these are n, tr(I - V^-1), tr(A R'V^-1 R) and
+        tr(A R'V^-2 R), A being the inverse of the mean's precision.
+        """
+        Z = self.R @ L
+        inverse = np.linalg.inv(np.eye(Z.shape[1]) + Z @ Z.swapaxes(-1, -2))
+        W = inverse @ self.R
+        moments = np.einsum("tkp,tkq->pq", self.R, W, optimize=True)
+        A = np.linalg.inv(self._held(moments))
+        return (
+            self.n_rows.sum(),
+            Z.shape[1] * len(Z) - np.trace(inverse, axis1=-2, axis2=-1).sum(),
+            np.sum(A * moments),
+            np.sum(A * _products(W)),
+        )
+
     def held_out_score(self, prior, seed):
         """Log evidence of each task under a given prior, shape (1, T)."""
         whitened, log_det = _whiten(self, prior.factor / np.sqrt(prior.noise))
