@@ -30,7 +30,7 @@ from skmeta._core.prior import (
     fit_prior,
     zero_shot,
 )
-from skmeta._core.queries import greedy_queries
+from skmeta._core.queries import Pool, choose_queries
 from skmeta._core.structures import NONE, Beside, Diagonal, groups
 from skmeta._core.tasks import Parts, sizes_of
 from skmeta._guards import check_hidden_layer_sizes, check_range
@@ -402,7 +402,14 @@ class BaseEmpiricalBayes(SharedNetwork, BaseMetaLearner):
                 f"n_queries must be a whole number from 1 to {n_pool}, the rows of the "
                 f"pool; got {n_queries!r}."
             )
-        return greedy_queries(self._information(pool), int(n_queries))
+        design, (root, factor) = self._chunks_of(pool), self._information(pool)
+        return choose_queries(Pool(design, root, factor), int(n_queries))
+
+    def _chunks_of(self, X):
+        """A function that gives the design of a slice of validated rows."""
+        return lambda rows: self._design(
+            self._scaling.transform_X(self._dense(X[rows]))
+        )
 
     # -- fitted attributes ------------------------------------------------------------
 
@@ -942,7 +949,7 @@ class EmpiricalBayesRegressor(
 
     def _information(self, pool):
         _, factor = self._present_belief()
-        return self._times(pool, factor) / np.sqrt(self._noise)
+        return np.ones((pool.shape[0], 1, 1)), factor / np.sqrt(self._noise)
 
 
 class EmpiricalBayesClassifier(
@@ -1299,4 +1306,4 @@ class EmpiricalBayesClassifier(
     def _information(self, pool):
         mean, factor = self._present_belief()
         p = laplace.probabilities(self._logits(pool, mean))
-        return laplace.root_curvature(p) @ self._times(pool, factor)
+        return laplace.root_curvature(p), factor

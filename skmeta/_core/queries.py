@@ -1,16 +1,40 @@
 """Which rows of a pool to ask about first."""
 
+from itertools import combinations_with_replacement
+from typing import NamedTuple
+
 import numpy as np
+from sklearn.utils import gen_batches
+
+BLOCK_CELLS = 2**21  # numbers of rows held at a time
+TIE = 1e-9  # relative: gains as near as this are equal, and the first row is taken
 
 
-def greedy_queries(J, n_queries):
+class Pool(NamedTuple):
+    """Rows that could be asked about.
+
+    The outputs of row x are Theta x; an answer about them has unit noise once they are
+    multiplied by the row's root (o, o). Theta's rows, one after the other, are a factor
+    (o P, r) times independent standard normal unknowns.
+    """
+
+    design: object  # columns (n, P) of a slice of rows
+    root: np.ndarray  # (n, o, o)
+    factor: np.ndarray  # (o P, r)
+
+    def blocks(self):
+        n, o, _ = self.root.shape
+        width = max(self.factor.shape[1], len(self.factor) // o, o * o)
+        for rows in gen_batches(n, max(1, BLOCK_CELLS // max(1, width))):
+            yield rows, self.design(rows), self.root[rows]
+
+
+def choose_queries(pool, n_queries):
     r"""Rows that lower the posterior variance over the whole pool most, one by one.
 
     Parameters
     ----------
-    J : ndarray of shape (n, o, r)
-        Of each row, the outputs' dependence on independent standard normal unknowns, in
-        units in which one observation has unit noise.
+    pool : Pool
     n_queries : int
 
     Returns
@@ -19,22 +43,115 @@ def greedy_queries(J, n_queries):
 
     Notes
     -----
-    The variance summed over the pool is tr(S), :math:`S = \sum_j J_j' J_j`. Observing
-    row i turns it into tr(S (I + J_i' J_i)^-1), which is less by
-    tr((I + J_i J_i')^-1 J_i S J_i'), whatever is answered: Cohn's criterion (1996).
+    Let J (o, r) be what the outputs of a row depend on. The variance summed over the
+    pool is tr(S), :math:`S = \sum_j J_j' J_j`. Observing row i turns it into
+    tr(S (I + J_i' J_i)^-1), which is less by tr((I + J_i J_i')^-1 J_i S J_i'),
+    whatever is answered: Cohn's criterion (1996). No J is kept: rows are met a block at
+    a time, and an answer changes the factor only.
     """
-    n, o, r = J.shape
-    asked = np.zeros(n, dtype=bool)
+    chooser = _of_one_output if pool.root.shape[1] == 1 else _of_more_outputs
+    asked = np.zeros(len(pool.root), dtype=bool)
     rows = []
-    for _ in range(n_queries):
-        S = np.einsum("noi,noj->ij", J, J)
-        observed = J @ J.swapaxes(-1, -2) + np.eye(o)
-        explained = J @ S @ J.swapaxes(-1, -2)
-        gain = np.trace(np.linalg.solve(observed, explained), axis1=-2, axis2=-1)
-        gain[asked] = -np.inf
-        row = int(gain.argmax())
+    chosen = chooser(pool)
+    gain = next(chosen)
+    while True:
+        gain = np.where(asked, -np.inf, gain)
+        best = gain.max()
+        row = int(np.argmax(gain >= best - TIE * abs(best)))
         rows.append(row)
         asked[row] = True
-        C = np.linalg.cholesky(np.eye(r) + J[row].T @ J[row])
-        J = np.linalg.solve(C, J.swapaxes(-1, -2)).swapaxes(-1, -2)
-    return np.array(rows, dtype=np.intp)
+        if len(rows) == n_queries:
+            return np.array(rows, dtype=np.intp)
+        gain = chosen.send(row)
+
+
+def _of_one_output(pool):
+    """Yield the gains of all rows; be sent the row that is observed.
+
+    All is formed anew from the factor each time, which keeps small variances exact
+    beside large ones.
+    """
+    G, r = pool.factor, pool.factor.shape[1]
+    while True:
+        S, gain = np.zeros((r, r)), np.empty(len(pool.root))
+        for _, X, root in pool.blocks():
+            J = root[:, 0] * (X @ G)
+            S += J.T @ J
+        for rows, X, root in pool.blocks():
+            J = root[:, 0] * (X @ G)
+            gain[rows] = ((J @ S) * J).sum(axis=1) / (1.0 + (J**2).sum(axis=1))
+        row = yield gain
+        j = pool.root[row, 0] * (pool.design(slice(row, row + 1)) @ G)[0]
+        size = j @ j
+        # (I + j j')^(-1/2) = I - shrink j j'
+        shrink = 1.0 / (1.0 + size + np.sqrt(1.0 + size))
+        G = G - shrink * np.outer(G @ j, j)
+
+
+def _of_more_outputs(pool):
+    """The same, the gains being updated: forming them costs o^2 times as much.
+
+    Of each row (o, o) are A = J J' and B = J S J'. Observing J_q takes U U' from the
+    covariance V of the coefficients, and V K V, K being the sum over the pool, becomes
+    V K V - U W' - W U' + U (U'K U) U' with W = V K U.
+    """
+    G, o = pool.factor, pool.root.shape[1]
+    K, V = _joined(_products(pool), o), G @ G.T
+    A, B = _forms(pool, V), _forms(pool, V @ K @ V)
+    while True:
+        inverse = np.linalg.inv(A + np.eye(o))
+        row = yield np.einsum("nij,nji->n", inverse, B)
+        x = pool.design(slice(row, row + 1))[0]
+        J = pool.root[row] @ np.einsum("p,opr->or", x, V.reshape(o, len(x), -1))
+        C = np.linalg.cholesky(A[row] + np.eye(o))
+        U = np.linalg.solve(C, J).T
+        W = V @ (K @ U)
+        middle = U.T @ K @ U
+        V = V - U @ U.T
+        for rows, X, root in pool.blocks():
+            u, w = (root @ _outputs(X, part, o) for part in (U, W))
+            A[rows] -= u @ u.swapaxes(1, 2)
+            cross = u @ w.swapaxes(1, 2)
+            B[rows] += u @ middle @ u.swapaxes(1, 2) - cross - cross.swapaxes(1, 2)
+
+
+def _outputs(X, part, o):
+    """Rows (n, P) times a part (o P, k) of the coefficients: (n, o, k)."""
+    blocks = part.reshape(o, X.shape[1], -1)
+    return np.stack([X @ block for block in blocks], axis=1)
+
+
+def _products(pool):
+    """Sums over the pool of the rows' information times x x', for pairs of outputs."""
+    o = pool.root.shape[1]
+    pairs = list(combinations_with_replacement(range(o), 2))
+    total = [0.0] * len(pairs)
+    for _, X, root in pool.blocks():
+        information = root.swapaxes(1, 2) @ root
+        for i, (a, b) in enumerate(pairs):
+            total[i] = total[i] + X.T @ (information[:, a, b, None] * X)
+    return total
+
+
+def _joined(blocks, o):
+    """A symmetric matrix (o P, o P) of its blocks on and above the diagonal."""
+    P = len(blocks[0])
+    whole = np.empty((o, P, o, P))
+    pairs = combinations_with_replacement(range(o), 2)
+    for (a, b), block in zip(pairs, blocks, strict=True):
+        whole[a, :, b], whole[b, :, a] = block, block.T
+    return whole.reshape(o * P, o * P)
+
+
+def _forms(pool, M):
+    """R (x' M_ab x) R' of each row (n, o, o), M_ab being the blocks of M."""
+    n, o, _ = pool.root.shape
+    P = len(M) // o
+    blocks, forms = M.reshape(o, P, o, P), np.empty((n, o, o))
+    for rows, X, root in pool.blocks():
+        inner = np.empty((len(X), o, o))
+        for a, b in combinations_with_replacement(range(o), 2):
+            inner[:, a, b] = ((X @ blocks[a, :, b]) * X).sum(axis=1)
+            inner[:, b, a] = inner[:, a, b]
+        forms[rows] = root @ inner @ root.swapaxes(1, 2)
+    return forms
