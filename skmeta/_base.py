@@ -38,7 +38,7 @@ from skmeta._base_model import (
 from skmeta._copies import own_what_can_change
 from skmeta._core.layout import ParamLayout
 from skmeta._core.network import Batch, Network
-from skmeta._core.scaling import fit_scaling, identity_scaling
+from skmeta._core.scaling import far_values, fit_scaling, identity_scaling
 from skmeta._core.tasks import ABSENT, TaskTable
 from skmeta._evaluation import few_shot_scores, mean_score
 from skmeta._guards import (
@@ -193,10 +193,35 @@ class BaseMetaLearner(LearnedRepr, BaseEstimator):
             weight = self._validate_weight(sample_weight, X)
             order = np.argsort(codes, kind="stable")
             order = order[weight[order] > 0]
+            if not again:
+                self._warn_of_far_values(X, order, None if task is None else ids[codes])
             metadata = {} if task is None else {"metadata": {"task": task}}
             data = {"X": X, "y": y, **metadata}
             self._fit_table(weight, codes, ids, order, again, data)
         return self
+
+    def _warn_of_far_values(self, X, order, task):
+        """Warn where a few values make all others of their column look the same."""
+        if len(order) < X.shape[0]:
+            rows = np.sort(order)
+            X = X[rows]
+        else:
+            rows = np.arange(X.shape[0])
+        far = far_values(X)
+        if not far:
+            return
+        worst = far[0]
+        names = getattr(self, "feature_names_in_", range(X.shape[1]))
+        row = rows[worst.row]
+        of_task = "" if task is None else f" (task {task[row]!s})"
+        others = f" {len(far) - 1} more columns are like it." if len(far) > 1 else ""
+        warn(
+            f"Column {names[worst.column]!r} has the value {worst.value:.6g} in row "
+            f"{row}{of_task}, while half of its values lie between {worst.low:.6g} and "
+            f"{worst.high:.6g}: next to it they look the same, and what they tell is "
+            f"lost.{others} Correct or remove such rows, or put a transformer in front "
+            "that draws them in, such as QuantileTransformer.",
+        )
 
     def _fit_table(self, weight, codes, ids, order, again, data):
         X, y = data["X"], data["y"]

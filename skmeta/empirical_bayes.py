@@ -850,6 +850,7 @@ class EmpiricalBayesRegressor(
         if self.base_target == "y" or n_tasks == 1 or mostly_single:
             return y
         first = clone(self).set_params(base_estimator=None, hidden_layer_sizes=())
+        first._warn_of_far_values = lambda *_: None  # it has been said
         first.fit(X, y, weight, task=codes)
         left = y.copy()
         for task in range(n_tasks):

@@ -1,12 +1,23 @@
 """Pooled standardisation against scikit-learn's."""
 
+import warnings
+
 import numpy as np
+import pandas as pd
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy import sparse
+from sklearn.linear_model import Ridge
 from sklearn.preprocessing import StandardScaler
 
-from skmeta._core.scaling import fit_scaling, identity_scaling
+from skmeta import (
+    EmpiricalBayesClassifier,
+    EmpiricalBayesRegressor,
+    PrototypicalClassifier,
+    ReptileClassifier,
+    ReptileRegressor,
+)
+from skmeta._core.scaling import far_values, fit_scaling, identity_scaling
 
 
 @pytest.fixture
@@ -165,3 +176,94 @@ def test_identity_scaling_leaves_everything_as_it_is(rows):
     assert_array_equal(scaling.transform_X(X), X)
     assert_array_equal(scaling.transform_y(y), y)
     assert_array_equal(scaling.inverse_y(y), y)
+
+
+# -- values that hide all others ------------------------------------------------------
+
+
+def usual(n=200, d=3, seed=0):
+    return np.random.default_rng(seed).normal(size=(n, d))
+
+
+@pytest.mark.parametrize("kind", [np.asarray, sparse.csr_array, np.float32])
+@pytest.mark.parametrize("n", [30, 200, 5000])
+@pytest.mark.parametrize("unit", [1e-6, 1.0, 1e6])
+def test_a_value_that_hides_its_column_is_found(kind, n, unit):
+    X = usual(n)
+    X[17, 1] = -1e4
+    X = kind(X * unit + (7.0 * unit if kind is np.asarray else 0.0))
+    (far,) = far_values(X)
+    assert (far.column, far.row) == (1, 17)
+    assert far.value < -9e3 * unit
+    assert far.high - far.low < 2 * unit
+
+
+def test_codes_for_missing_values_are_found_and_the_worst_comes_first():
+    X = usual(5000)
+    X[::9, 2] = -9999
+    X[40, 0] = 1e8
+    assert [far.column for far in far_values(X)] == [0, 2]
+
+
+@pytest.mark.parametrize(
+    "column",
+    [
+        lambda rng, n: np.eye(n)[0],
+        lambda rng, n: np.where(np.arange(n) < 3, 1.0, 0.0),
+        lambda rng, n: rng.poisson(0.02, n) * 50.0,
+        lambda rng, n: rng.poisson(3.0, n).astype(float),
+        lambda rng, n: rng.standard_t(2, n),
+        lambda rng, n: rng.lognormal(0, 1.5, n),
+        lambda rng, n: rng.integers(2010, 2026, n).astype(float),
+        lambda rng, n: np.full(n, 5.0),
+        lambda rng, n: rng.gamma(0.3, size=n),
+    ],
+)
+@pytest.mark.parametrize("n", [12, 200, 3000])
+def test_rare_categories_counts_and_heavy_tails_are_ordinary(column, n):
+    X = column(np.random.default_rng(1), n)[:, None]
+    assert far_values(X) == []
+    assert far_values(sparse.csr_array(X)) == []
+
+
+@pytest.mark.parametrize(
+    "cls",
+    [
+        EmpiricalBayesRegressor,
+        EmpiricalBayesClassifier,
+        ReptileRegressor,
+        ReptileClassifier,
+        PrototypicalClassifier,
+    ],
+)
+def test_every_meta_learner_names_the_column_and_the_row(cls):
+    X, task = usual(100), np.repeat(list("abcde"), 20)
+    y = (X[:, 0] > 0).astype(int)
+    settings = {"max_iter": 3, "random_state": 0}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        warnings.filterwarnings("error", "Column")
+        cls(**settings).fit(X, y, task=task)
+    X[37, 1] = 1e4
+    with pytest.warns(UserWarning, match=r"Column 1 .* in row 37 \(task b\)"):
+        cls(**settings).fit(X, y, task=task)
+
+
+def test_rows_of_weight_zero_are_not_warned_of():
+    X = usual(100)
+    X[37, 1] = 1e4
+    weight = np.where(np.arange(100) == 37, 0.0, 1.0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        EmpiricalBayesRegressor().fit(X, X[:, 0], weight)
+
+
+def test_a_far_value_is_named_once_with_a_base_model():
+    X, task = usual(100), np.repeat(np.arange(5), 20)
+    X[37, 1] = 1e4
+    model = EmpiricalBayesRegressor(base_estimator=Ridge(), random_state=0)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        model.fit(pd.DataFrame(X, columns=["a", "b", "c"]), X[:, 0], task=task)
+    (one,) = (w for w in caught if "Column" in str(w.message))
+    assert "Column 'b' has the value 10000 in row 37" in str(one.message)

@@ -1,6 +1,7 @@
 """Pooled standardisation of X and y, frozen after meta-training."""
 
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import numpy as np
 from scipy import sparse
@@ -8,6 +9,10 @@ from sklearn.utils import gen_batches
 from sklearn.utils.sparsefuncs import inplace_column_scale, mean_variance_axis
 
 BLOCK_CELLS = 2**18  # numbers converted to double precision at a time
+FEW_ROWS = 10  # too few to say what is usual
+SAMPLE_ROWS = 2000  # that quartiles are taken of ...
+SAMPLE_CELLS = 2**22  # ... where no more numbers are in them
+HIDDEN = 30.0  # deviations over quartile range: of a normal column 0.74
 
 
 @dataclass(frozen=True)
@@ -118,3 +123,77 @@ def _scale(mean, variance, n_rows, dtype):
     sums, numbers = n_rows * np.finfo(np.float64).eps, np.finfo(dtype).eps
     rounding = sums * variance + (np.maximum(sums, numbers) * np.abs(mean)) ** 2
     return np.where(variance <= rounding, 1.0, np.sqrt(np.maximum(variance, 0.0)))
+
+
+# -- values that hide all others ------------------------------------------------------
+
+
+class FarValue(NamedTuple):
+    """A value next to which all others of its column look the same."""
+
+    column: int
+    row: int
+    value: float
+    low: float  # the quartiles of the column
+    high: float
+
+
+def far_values(X):
+    """The farthest value of each column whose deviation a few rows make up.
+
+    A column is scaled by its deviation. Where that is many times the range of its
+    middle half, the middle half ends up as one number. Columns of which a half or more
+    is one number, such as a rare category or counts that are mostly zero, have no such
+    range and are what they are.
+
+    Parameters
+    ----------
+    X : ndarray or CSR matrix of shape (n_rows, n_features)
+
+    Returns
+    -------
+    far : list of FarValue
+        The worst first.
+    """
+    n, d = X.shape
+    if n < FEW_ROWS:
+        return []
+    columns = np.arange(d)
+    if sparse.issparse(X):
+        columns = np.flatnonzero(np.bincount(X.indices, minlength=d) > n // 2)
+    if len(columns) == 0:
+        return []
+    n_sample = min(n, SAMPLE_ROWS, max(FEW_ROWS, SAMPLE_CELLS // len(columns)))
+    rows = np.arange(n)
+    if n_sample < n:  # not each so manieth: rows may come in a rhythm
+        rows = np.sort(np.random.RandomState(0).permutation(n)[:n_sample])
+    some = _of_columns(X[rows], columns)
+    low, high = np.quantile(some, [0.25, 0.75], axis=0)
+    with np.errstate(over="ignore"):
+        middle, size = low / 2 + high / 2, high - low
+        largest, smallest = (_extremes(X, name)[columns] for name in ("max", "min"))
+        reach = np.maximum(largest - middle, middle - smallest)
+        far = np.flatnonzero((size > 0) & (reach > HIDDEN * size) & np.isfinite(reach))
+    found = []
+    for i in far:
+        distance = np.abs(_of_columns(X, columns[[i]])[:, 0] - middle[i])
+        deviation = reach[i] * np.sqrt(np.mean((distance / reach[i]) ** 2))
+        if deviation > HIDDEN * size[i]:
+            row = int(distance.argmax())
+            value = float(_of_columns(X[[row]], columns[[i]])[0, 0])
+            one = FarValue(int(columns[i]), row, value, float(low[i]), float(high[i]))
+            found.append((deviation / size[i], one))
+    return [one for _, one in sorted(found, key=lambda pair: -pair[0])]
+
+
+def _of_columns(X, columns):
+    """Some columns as a dense array in double precision."""
+    X = X[:, columns] if len(columns) < X.shape[1] else X
+    return (X.toarray() if sparse.issparse(X) else X).astype(np.float64)
+
+
+def _extremes(X, name):
+    """Largest or smallest value of each column."""
+    found = getattr(X, name)(axis=0)
+    found = found.toarray() if sparse.issparse(found) else np.asarray(found)
+    return found.ravel().astype(np.float64)
