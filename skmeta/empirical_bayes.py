@@ -42,6 +42,7 @@ STRUCTURES = ("intercept", "isotropic", "diagonal", "low_rank", "full")
 ONE_TASK_TOL = 1e-12  # one number is searched for: exact costs nothing
 PREDICT_CELLS = 2**22  # numbers held at a time in predicting
 MAX_TASKS = 200  # that the structure is chosen with; more tell no more
+MIN_FREEDOM = 2.0  # of the noise, below which its size is a guess
 MAX_CALIBRATION = 500  # of which errors are measured, if there are so many
 LEARNED_FEATURES = ("validation_scores_", "n_feature_iter_")
 FEW_ITER = 12  # of a head with features, to tell whether they pay
@@ -326,6 +327,16 @@ class BaseEmpiricalBayes(SharedNetwork, BaseMetaLearner):
     def _forget(self):
         for name in ("_posterior", "_rows"):
             vars(self).pop(name, None)
+
+    def _begin_task(self):
+        if self.n_tasks_ == 1:
+            warn(
+                f"This {type(self).__name__} was fitted to one task, which does not "
+                "show how much tasks differ: rows of another are taken for more rows "
+                "of the same, and it is far too sure of them. Fit it to several tasks, "
+                "with their ids: task=ids. For more rows of the same task, call "
+                "partial_adapt.",
+            )
 
     def _rows_of(self, batch):
         X = self._design(batch.X[0])
@@ -774,11 +785,16 @@ class EmpiricalBayesRegressor(
             Predicted targets.
         y_std : ndarray of shape (n_samples,)
             Only with ``return_std``: standard deviations of new targets, from the noise
-            and from what is not known of the task's coefficients.
+            and from what is not known of the task's coefficients. Both variances are
+            those of ``noise_variance_`` and ``covariance_``, freed of what maximum
+            likelihood takes away where tasks or rows are few. Before adapting with
+            ``zero_shot_`` "pooled" or "constant" the errors of held-out tasks about
+            that prediction say how large they are.
         """
         X = self._validate_new(X)
         if not return_std:
             return self._decode(self._raw_outputs(X), X)
+        self._warn_of_little()
         return self._decode(self._raw_outputs(X), X), self._deviation(X)[0]
 
     def predict_interval(self, X, coverage=0.9):
@@ -786,10 +802,12 @@ class EmpiricalBayesRegressor(
 
         Their widths are quantiles of the errors on held-out tasks of the meta-training,
         in units of the predicted deviations, so that a coverage is measured and does
-        not rest on the errors being normal. They are those after about as many rows as
-        were given, where there are 1,000 such errors, else after any number. With fewer
-        than 5 tasks, or 100 errors, they are those of normal errors, and somewhat too
-        narrow.
+        not rest on the errors being normal: before adapting those of predictions
+        without any row, after it those after about as many rows as were given, and
+        where there are few of these, after any number. The fewer tasks there were to
+        look at, the more widths are those of Student's t, whose degrees of freedom say
+        how well spread and noise are known. With fewer than 5 tasks, or hardly more
+        rows than coefficients, that is a guess, and a warning says so.
 
         Parameters
         ----------
@@ -809,12 +827,31 @@ class EmpiricalBayesRegressor(
                 "coverage must be a number between 0 and 1, the share of new rows that "
                 f"the intervals are to hold; got {coverage!r}."
             )
+        self._warn_of_little()
         middle = self._decode(self._raw_outputs(X), X)
         deviation, freedom = self._deviation(X)
         half = deviation * calibration.width(
             self._levels, self._worth, coverage, self.n_adapt_rows_, freedom
         )
         return np.column_stack([middle - half, middle + half])
+
+    def _warn_of_little(self):
+        """Warn where neither deviations nor intervals can be trusted."""
+        of_noise = self._freedom[1]
+        if 1 < self.n_tasks_ < MIN_TASKS:
+            warn(
+                f"Deviations and intervals rest on {self.n_tasks_} tasks, which hardly "
+                "show how much tasks differ: they may be far off, and too small rather "
+                f"than too large. Fit the model to {MIN_TASKS} tasks or more.",
+            )
+        elif of_noise < MIN_FREEDOM:
+            warn(
+                "The rows that this model was fitted to are hardly more than its "
+                "coefficients, and cannot tell the noise (they leave "
+                f"{max(of_noise, 0.0):.1f} degrees of freedom): deviations and "
+                "intervals may be far too small. Fit it to more rows, or to fewer "
+                "columns.",
+            )
 
     def _deviation(self, X):
         """Deviation (n,) of new targets in the user's units, and how well it is known.

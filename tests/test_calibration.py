@@ -8,7 +8,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 from scipy.stats import norm
 from scipy.stats import t as student
 
-from skmeta import EmpiricalBayesRegressor
+from skmeta import EmpiricalBayesClassifier, EmpiricalBayesRegressor
 from skmeta._core.calibration import (
     N_LEVELS,
     HeldOut,
@@ -340,3 +340,58 @@ def test_the_seed_moves_widths_by_little():
         few = model.adapt(X[:3], y[:3])
         widths.append([np.diff(m.predict_interval(X)).mean() for m in (model, few)])
     assert (np.std(widths, axis=0) / np.mean(widths, axis=0) < 0.03).all()
+
+
+# -- what cannot be known is said -----------------------------------------------------
+
+
+def warned(call):
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        call()
+    return [str(w.message) for w in caught]
+
+
+@pytest.mark.parametrize(
+    "cls",
+    [EmpiricalBayesRegressor, EmpiricalBayesClassifier],
+    ids=["numbers", "labels"],
+)
+def test_a_model_of_one_task_says_that_it_cannot_tell_how_much_tasks_differ(cls):
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(40, 2))
+    y = X[:, 0] + rng.normal(size=40)
+    y = y if cls is EmpiricalBayesRegressor else y > 0
+    model = cls().fit(X[:30], y[:30])
+    with pytest.warns(UserWarning, match="fitted to one task"):
+        model.adapt(X[30:], y[30:])
+    with pytest.warns(UserWarning, match="fitted to one task"):
+        model.adapt_predict(X[30:], y[30:], X[:4], task=[7] * 10, task_new=[7] * 4)
+    assert not warned(lambda: model.partial_adapt(X[30:], y[30:]).predict(X))
+
+
+def test_deviations_from_a_few_tasks_come_with_a_warning():
+    rng = np.random.default_rng(0)
+    for n_tasks, n_warnings in ((1, 0), (2, 1), (4, 1), (5, 0)):
+        tasks = [ordinary(rng, 20) for _ in range(n_tasks)]
+        model = EmpiricalBayesRegressor(random_state=0).meta_fit(tasks)
+        X = tasks[0][0]
+        assert not warned(lambda: model.predict(X))
+        for ask in (
+            lambda: model.predict_interval(X),
+            lambda: model.predict(X, return_std=True),
+        ):
+            found = warned(ask)
+            assert len(found) == n_warnings
+            assert all(f"rest on {n_tasks} tasks" in message for message in found)
+
+
+def test_a_table_with_as_many_coefficients_as_rows_cannot_tell_the_noise():
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(6, 5))
+    model = EmpiricalBayesRegressor().fit(X, X.sum(axis=1) + rng.normal(size=6))
+    with pytest.warns(UserWarning, match="cannot tell the noise"):
+        model.predict_interval(X)
+    X = rng.normal(size=(30, 5))
+    model = EmpiricalBayesRegressor().fit(X, X.sum(axis=1) + rng.normal(size=30))
+    assert not warned(lambda: model.predict_interval(X))
