@@ -345,10 +345,10 @@ def test_the_seed_moves_widths_by_little():
 # -- what cannot be known is said -----------------------------------------------------
 
 
-def warned(call):
+def warned(call, *args, **kwargs):
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        call()
+        call(*args, **kwargs)
     return [str(w.message) for w in caught]
 
 
@@ -376,12 +376,11 @@ def test_deviations_from_a_few_tasks_come_with_a_warning():
         tasks = [ordinary(rng, 20) for _ in range(n_tasks)]
         model = EmpiricalBayesRegressor(random_state=0).meta_fit(tasks)
         X = tasks[0][0]
-        assert not warned(lambda: model.predict(X))
-        for ask in (
-            lambda: model.predict_interval(X),
-            lambda: model.predict(X, return_std=True),
+        assert not warned(model.predict, X)
+        for found in (
+            warned(model.predict_interval, X),
+            warned(model.predict, X, return_std=True),
         ):
-            found = warned(ask)
             assert len(found) == n_warnings
             assert all(f"rest on {n_tasks} tasks" in message for message in found)
 
@@ -394,4 +393,4 @@ def test_a_table_with_as_many_coefficients_as_rows_cannot_tell_the_noise():
         model.predict_interval(X)
     X = rng.normal(size=(30, 5))
     model = EmpiricalBayesRegressor().fit(X, X.sum(axis=1) + rng.normal(size=30))
-    assert not warned(lambda: model.predict_interval(X))
+    assert not warned(model.predict_interval, X)
