@@ -922,9 +922,9 @@ class EmpiricalBayesRegressor(
         if not folds:
             return everything, folds
         order = rng.permutation(len(parts))
-        tells = np.array([len(part[0]) > 1 for part in parts])[order]
+        tells = parts.sizes[order] > 1
         order = order[np.argsort(~tells, kind="stable")][:MAX_CALIBRATION]
-        halves = [[parts[task] for task in order[half::2]] for half in (0, 1)]
+        halves = [parts.take(np.sort(order[half::2])) for half in (0, 1)]
         of_half = partial(
             fit_prior,
             structure=chosen.structure,
@@ -940,6 +940,7 @@ class EmpiricalBayesRegressor(
 
     def _calibrate(self, tasks, folds, option, rng):
         """Measure what the deviations and intervals are to be."""
+        rng = rng or check_random_state(0)
         known = calibration.known_variances
         self._scales, self._freedom = known(tasks, self._first_factor, self._noise)
         self._start_variance, unseen = None, []
@@ -949,12 +950,12 @@ class EmpiricalBayesRegressor(
             if self.zero_shot_ != "prior":
                 start = getattr(kept, self.zero_shot_)()
             scales, _ = known(kept, fold.prior.factor, fold.prior.noise)
-            held_out = calibration.HeldOut(fold.prior, start, scales, fold.held_out)
-            unseen.append(held_out)
+            tasks = [calibration.some_rows(rows, rng) for rows in fold.held_out]
+            unseen.append(calibration.HeldOut(fold.prior, start, scales, tasks))
         if self.zero_shot_ != "prior":
             self._start_variance = calibration.start_variance(unseen)
         self._levels, self._worth = calibration.interval_levels(
-            unseen, self._start_variance, rng or check_random_state(0)
+            unseen, self._start_variance, rng
         )
 
     def _feature_target(self, table):

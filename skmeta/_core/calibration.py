@@ -12,6 +12,7 @@ from skmeta._core.gaussian_prior import condition
 N_LEVELS = 201
 SUPPORT_EDGES = (0, 1, 2, 4, 7, 12, 21)  # numbers of rows given, taken together
 MAX_QUERY = 50
+MAX_ROWS = 400  # of a task that are looked at
 N_DRAWS = 4000  # of rows to give, of all tasks together and each range of numbers
 MAX_REPEATS = 8  # of them of one task
 PRIOR_ERRORS = 20  # independent ones that the model's own word is worth ...
@@ -28,6 +29,15 @@ class HeldOut(NamedTuple):
     start: np.ndarray  # (P,) coefficients that predict before adapting
     scales: np.ndarray  # of the variances of spread and noise: see `known_variances`
     tasks: list  # of rows (X, Y, weight, ...)
+
+
+def some_rows(rows, rng):
+    """Rows (X, Y, weight) of a task, not more than `MAX_ROWS` of them."""
+    n = len(rows[1])
+    if n <= MAX_ROWS:
+        return rows[:3]
+    some = np.sort(rng.permutation(n)[:MAX_ROWS])
+    return tuple(part[some] for part in rows[:3])
 
 
 # -- before any row is given ----------------------------------------------------------

@@ -127,17 +127,17 @@ class GaussianTasks:
         With V = I + Z Z' these are n, tr(I - V^-1), tr(A R'V^-1 R) and
         tr(A R'V^-2 R), A being the inverse of the mean's precision.
         """
-        Z = self.R @ L
-        inverse = np.linalg.inv(np.eye(Z.shape[1]) + Z @ Z.swapaxes(-1, -2))
-        W = inverse @ self.R
-        moments = np.einsum("tkp,tkq->pq", self.R, W, optimize=True)
+        of_tasks, moments, twice = 0.0, 0.0, 0.0
+        for block in self.blocks:
+            R = block.rows[..., :-1]
+            Z = R @ L
+            inverse = np.linalg.inv(np.eye(Z.shape[1]) + Z @ Z.swapaxes(-1, -2))
+            W = inverse @ R
+            of_tasks += (1.0 - np.diagonal(inverse, axis1=-2, axis2=-1)).sum()
+            moments += np.einsum("tkp,tkq->pq", R, W, optimize=True)
+            twice += _products(W)
         A = np.linalg.inv(self._held(moments))
-        return (
-            self.n_rows.sum(),
-            Z.shape[1] * len(Z) - np.trace(inverse, axis1=-2, axis2=-1).sum(),
-            np.sum(A * moments),
-            np.sum(A * _products(W)),
-        )
+        return self.n_rows.sum(), of_tasks, np.sum(A * moments), np.sum(A * twice)
 
     def held_out_score(self, prior, seed):
         """Log evidence of each task under a given prior, shape (1, T)."""
