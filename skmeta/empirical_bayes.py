@@ -43,6 +43,7 @@ ONE_TASK_TOL = 1e-12  # one number is searched for: exact costs nothing
 PREDICT_CELLS = 2**22  # numbers held at a time in predicting
 MAX_TASKS = 200  # that the structure is chosen with; more tell no more
 MIN_FREEDOM = 2.0  # of the noise, below which its size is a guess
+FEW_TASKS = 20  # each of which is held out to measure errors
 MAX_CALIBRATION = 500  # of which errors are measured, if there are so many
 LEARNED_FEATURES = ("validation_scores_", "n_feature_iter_")
 FEW_ITER = 12  # of a head with features, to tell whether they pay
@@ -187,6 +188,7 @@ class BaseEmpiricalBayes(SharedNetwork, BaseMetaLearner):
         options = {"tol": self.tol, "max_iter": self.max_iter}
         search = Search(self._gather(few), self._shape, rng, **options)
         chosen = search.run(self.prior)
+        everything = search.tasks
         if len(some) < len(parts):
             everything = self._gather(parts)
             structure, prior = chosen.structure, chosen.prior
@@ -206,17 +208,18 @@ class BaseEmpiricalBayes(SharedNetwork, BaseMetaLearner):
             self.n_feature_iter_ = 0
             if learned is not None:
                 tasks, folds, option, self.n_feature_iter_ = learned
-        if learned is None and len(some) < len(parts):
-            tasks, folds = self._of_many(everything, parts, chosen, tasks, folds, rng)
+        if learned is None:
+            sets = self._to_measure(tasks, everything, parts, chosen, folds, rng)
+            tasks, folds = sets
         if chosen.name == "low_rank":
             self.prior_rank_ = chosen.structure.rank
         self._choose_start(tasks, folds)
         self._calibrate(tasks, folds, option, rng)
 
-    def _of_many(self, everything, parts, chosen, tasks, folds, rng):
+    def _to_measure(self, tasks, everything, parts, chosen, folds, rng):
         """Tasks and folds that say what to begin with, and how large errors are.
 
-        ``tasks`` and ``folds`` are those that the structure was chosen on.
+        ``tasks`` and ``folds`` are those that the structure was chosen with.
         """
         return tasks, folds
 
@@ -913,19 +916,28 @@ class EmpiricalBayesRegressor(
     def _start_factor(self):
         return self._prior_factor
 
-    def _of_many(self, everything, parts, chosen, tasks, folds, rng):
-        """All tasks, and two halves of those that can tell.
+    def _to_measure(self, tasks, everything, parts, chosen, folds, rng):
+        """All tasks, and the folds that errors are measured in.
 
-        These have a row to give and one to ask. Where there are not enough of them,
-        they are filled up with others.
+        Each of few tasks is held out by itself, so that no draw decides. Of many, two
+        halves of those that can tell are: they have a row to give and one to ask. Where
+        there are not enough of them, they are filled up with others.
         """
+        n = len(parts)
         if not folds:
             return everything, folds
-        order = rng.permutation(len(parts))
-        tells = parts.sizes[order] > 1
-        order = order[np.argsort(~tells, kind="stable")][:MAX_CALIBRATION]
-        halves = [parts.take(np.sort(order[half::2])) for half in (0, 1)]
-        of_half = partial(
+        if n <= FEW_TASKS:
+            held_out = [np.array([task]) for task in range(n)]
+            kept = [np.delete(np.arange(n), task) for task in range(n)]
+        elif n > MAX_TASKS:
+            order = rng.permutation(n)
+            tells = parts.sizes[order] > 1
+            order = order[np.argsort(~tells, kind="stable")][:MAX_CALIBRATION]
+            held_out = [np.sort(order[half::2]) for half in (0, 1)]
+            kept = held_out[::-1]
+        else:
+            return everything, folds
+        without = partial(
             fit_prior,
             structure=chosen.structure,
             numbers=chosen.prior.numbers,
@@ -934,8 +946,8 @@ class EmpiricalBayesRegressor(
             max_iter=min(MAX_FOLD_ITER, self.max_iter),
         )
         return everything, [
-            Fold(kept, held_out, of_half(self._gather(kept)))
-            for kept, held_out in (halves, halves[::-1])
+            Fold(parts.take(some), parts.take(others), without(everything.subset(some)))
+            for some, others in zip(kept, held_out, strict=True)
         ]
 
     def _calibrate(self, tasks, folds, option, rng):

@@ -13,8 +13,9 @@ N_LEVELS = 201
 SUPPORT_EDGES = (0, 1, 2, 4, 7, 12, 21)  # numbers of rows given, taken together
 MAX_QUERY = 50
 MAX_ROWS = 400  # of a task that are looked at
-N_DRAWS = 4000  # of rows to give, of all tasks together and each range of numbers
-MAX_REPEATS = 8  # of them of one task
+N_DRAWS = 2000  # of rows to give, of all tasks together and each range of numbers ...
+FEW_COEFFICIENTS = 20  # ... with no more than so many, since each draw costs a solve
+MAX_REPEATS = 40  # of them of one task
 PRIOR_ERRORS = 20  # independent ones that the model's own word is worth ...
 OTHER_ERRORS = 100  # ... and those after other numbers of rows are
 DRAW_CELLS = 2**21  # numbers held at a time
@@ -101,7 +102,9 @@ def interval_levels(held_out, variance, rng):
         How many independent errors they come from.
     """
     n_tasks = sum(len(fold.tasks) for fold in held_out)
-    n_repeats = int(np.clip(N_DRAWS // max(n_tasks, 1), 1, MAX_REPEATS))
+    size = max((len(fold.start) for fold in held_out), default=1) / FEW_COEFFICIENTS
+    n_draws = N_DRAWS / max(n_tasks, 1) / max(size, 1.0) ** 2
+    n_repeats = int(np.clip(n_draws, 1, MAX_REPEATS))
     errors = [_at_start(held_out, variance)]
     for low, high in pairwise(SUPPORT_EDGES[1:]):
         draws = [_draw(fold, low, high, n_repeats, rng) for fold in held_out]
@@ -172,11 +175,14 @@ def _draw(fold, low, high, n_repeats, rng):
 
 def _parted(rows, low, high, n_repeats, rng):
     """Rows of a task that are given and others that are asked for, of each draw."""
-    n = len(rows[0])
-    n_support = rng.randint(low, min(high, n))
+    n = len(rows[1])
+    most = min(high, n) - 1
+    n_support = rng.randint(low, most + 1, size=(n_repeats, 1))
     order = rng.uniform(size=(n_repeats, n)).argsort(axis=1)
-    given, asked = order[:, :n_support], order[:, n_support:][:, :MAX_QUERY]
-    return tuple(tuple(part[some] for part in rows[:3]) for some in (given, asked))
+    given, asked = order[:, :most], order[:, most:][:, :MAX_QUERY]
+    X, y, weight = (tuple(part[some] for some in (given, asked)) for part in rows[:3])
+    left_out = np.arange(most) >= n_support
+    return (X[0], y[0], np.where(left_out, 0.0, weight[0])), (X[1], y[1], weight[1])
 
 
 def _padded(parts, n_rows):
