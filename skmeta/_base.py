@@ -37,6 +37,7 @@ from skmeta._base_model import (
 )
 from skmeta._copies import own_what_can_change
 from skmeta._core.layout import ParamLayout
+from skmeta._core.margin import margin_scale
 from skmeta._core.network import Batch, Network
 from skmeta._core.scaling import far_values, fit_scaling, identity_scaling
 from skmeta._core.tasks import ABSENT, TaskTable
@@ -599,7 +600,8 @@ class BaseMetaLearner(LearnedRepr, BaseEstimator):
 
     def _fit_base(self, X, y, weight, codes):
         """Fit the base model; returns what it says out of task (n, o), or None."""
-        for name in ("base_estimator_", "_base_given"):  # of an earlier fit
+        # of an earlier fit
+        for name in ("base_estimator_", "base_scale_", "_base_given"):
             vars(self).pop(name, None)
         base = self.base_estimator
         if base is None:
@@ -621,7 +623,11 @@ class BaseMetaLearner(LearnedRepr, BaseEstimator):
             base, f"could not be fitted to all {len(y)} rows, as base_estimator"
         ):
             self.base_estimator_ = fit_base(base, X, y, weight, groups, seed)
-        return offset
+        if self._takes_labels and len(self.classes_) > 1:
+            Y = self._indicator(self._codes(y), len(self.classes_))
+            scaled = fit_scaling(X, None, weight).transform_X(X)
+            self.base_scale_ = margin_scale(offset, Y, weight, scaled)
+        return self._believed(offset)
 
     def _base_target(self, X, y, weight, codes):
         """What the base model is fitted to."""
@@ -634,7 +640,7 @@ class BaseMetaLearner(LearnedRepr, BaseEstimator):
         """
         if not hasattr(self, "base_estimator_"):
             return None
-        return self._ask_base(X)
+        return self._believed(self._ask_base(X))
 
     def _ask_base(self, X):
         """`raw_prediction` of the base model, which may have been asked before."""
@@ -651,6 +657,10 @@ class BaseMetaLearner(LearnedRepr, BaseEstimator):
             return None
         X = stack_rows([table for table in tables if table.shape[0]])
         return Told(self.base_estimator_, X, self._ask_base(X))
+
+    def _believed(self, offset):
+        """What the base model says, as far as its log-odds can be believed."""
+        return getattr(self, "base_scale_", 1.0) * offset
 
     def _base_classes(self):
         return self.classes_ if self._takes_labels else None

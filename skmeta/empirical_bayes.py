@@ -197,7 +197,7 @@ class BaseEmpiricalBayes(SharedNetwork, BaseMetaLearner):
             prior = fit_prior(everything, structure, start, prior.mean, **options)
             chosen = replace(chosen, prior=prior)
         self._keep(chosen.prior, chosen.name)
-        tasks, option = search.tasks, chosen.option
+        tasks, scores = search.tasks, chosen.scores
         folds = [
             Fold(few.take(f.kept), few.take(f.held_out), f.prior) for f in chosen.folds
         ]
@@ -207,14 +207,14 @@ class BaseEmpiricalBayes(SharedNetwork, BaseMetaLearner):
             learned = self._use_features(table, chosen, found, search)
             self.n_feature_iter_ = 0
             if learned is not None:
-                tasks, folds, option, self.n_feature_iter_ = learned
+                tasks, folds, scores, self.n_feature_iter_ = learned
         if learned is None:
             sets = self._to_measure(tasks, everything, parts, chosen, folds, rng)
             tasks, folds = sets
         if chosen.name == "low_rank":
             self.prior_rank_ = chosen.structure.rank
         self._choose_start(tasks, folds)
-        self._calibrate(tasks, folds, option, rng)
+        self._calibrate(tasks, folds, scores, rng)
 
     def _to_measure(self, tasks, everything, parts, chosen, folds, rng):
         """Tasks and folds that say what to begin with, and how large errors are.
@@ -246,7 +246,7 @@ class BaseEmpiricalBayes(SharedNetwork, BaseMetaLearner):
         self._covariance = self._prior_factor @ self._prior_factor.T
         self._start = self._prior_mean, self._prior_factor
         self.zero_shot_ = "prior"
-        self._calibrate(tasks, [], 0, None)
+        self._calibrate(tasks, [], None, None)
 
     def _keep(self, prior, name):
         for optional in ("prior_rank_", "_levels", "_factor_of_one"):
@@ -950,7 +950,7 @@ class EmpiricalBayesRegressor(
             for some, others in zip(kept, held_out, strict=True)
         ]
 
-    def _calibrate(self, tasks, folds, option, rng):
+    def _calibrate(self, tasks, folds, scores, rng):
         """Measure what the deviations and intervals are to be."""
         rng = rng or check_random_state(0)
         known = calibration.known_variances
@@ -1051,7 +1051,8 @@ class EmpiricalBayesClassifier(
         Any classifier of scikit-learn. It is fitted on the rows of all tasks together,
         and the learned prior is that of its correction per task. What is left to
         correct in training are errors on tasks that a clone of it has not seen, in 5
-        folds of tasks. It gets sample weights if its ``fit`` takes them, the tasks as
+        folds of tasks; those also tell how far its log-odds can be believed
+        (``base_scale_``). It gets sample weights if its ``fit`` takes them, the tasks as
         groups of folds inside it, and seeds from an integer ``random_state``.
     fit_intercept : bool, default=True
         Whether there is an offset. Without one the origin keeps its meaning: X are
@@ -1086,12 +1087,15 @@ class EmpiricalBayesClassifier(
     prior_rank_ : int
         Only with "low_rank": the number of directions.
     log_marginal_likelihood_ : float
-        Log probability of all labels under the learned prior, by Laplace's method.
+        Log probability of all labels under the learned prior, by Laplace's method; for
+        two classes by quadrature where only the intercept varies, and for tasks of one
+        row.
     moderation_ : float
-        Share of the posterior's variance that probabilities are averaged over, the best
-        of 1, 0.5, 0.25 and 0 for held-out tasks after a few rows. A normal posterior is
-        too wide where the rows given are all of one class, and too narrow where rows
-        are not independent.
+        Share of the posterior's variance that probabilities of an adapted model are
+        averaged over: the mean of 1, 0.75, 0.5, 0.25 and 0, weighted by how well each
+        of them predicts held-out tasks after a few rows. A normal posterior is too wide
+        where the rows given are all of one class, and too narrow where rows are not
+        independent. Before adapting, the whole prior is averaged over.
     zero_shot_ : {"prior", "pooled", "constant"}
         What predicts before adapting: the prior, the fit to all rows as one task, or
         the frequencies of the classes; the best for held-out tasks.
@@ -1111,6 +1115,10 @@ class EmpiricalBayesClassifier(
     base_estimator_ : estimator
         Only with ``base_estimator``: the base model, fitted on all rows. Adapted copies
         share it.
+    base_scale_ : float
+        Only with ``base_estimator``: what its log-odds (or log-probabilities) are
+        multiplied by, from 0 to 2, learned from tasks it has not seen. Below 1 it was
+        too sure of itself, or a model linear in X says the same.
     n_tasks_ : int
         Tasks seen in meta-training.
     n_iter_ : int
@@ -1132,7 +1140,10 @@ class EmpiricalBayesClassifier(
     -----
     The prior maximises the Laplace approximation of the log marginal likelihood itself,
     with its exact gradient. EM about posterior modes, which is simpler, finds spreads
-    several times too small.
+    several times too small. Of two classes, a task of one row has an integral over its
+    logit instead, as have all tasks if only the intercept varies: Laplace's method
+    takes them for less different than they are, and many of them would draw the spread
+    to zero.
 
     The posterior is not normal, so an adapted model keeps the rows it has seen and
     meets them all again from the prior at each :meth:`partial_adapt`. That makes the
@@ -1247,7 +1258,8 @@ class EmpiricalBayesClassifier(
         """Log-odds (n, 1) or log-probabilities (n, classes) for validated X."""
         if len(self.classes_) == 1:
             return np.zeros((X.shape[0], 1))
-        root = np.sqrt(self.moderation_)
+        # how far the posterior is from normal is no matter before there is one
+        root = np.sqrt(self.moderation_) if hasattr(self, "_posterior") else 1.0
 
         def scores(X, factor):
             return laplace.predictive_scores(self._logits(X), root * factor)
@@ -1281,8 +1293,9 @@ class EmpiricalBayesClassifier(
         # of a fit to all rows, as good as certain; the spread is the prior's
         return np.zeros_like(self._prior_factor)
 
-    def _calibrate(self, tasks, folds, option, rng):
-        self.moderation_ = laplace.MODERATIONS[option]
+    def _calibrate(self, tasks, folds, scores, rng):
+        # without a task held out, Laplace's posterior is taken at its word
+        self.moderation_ = laplace.moderation(scores) if folds else 1.0
 
     def _feature_target(self, table):
         """The table with numbers to learn features by: labels less probabilities."""
@@ -1329,7 +1342,7 @@ class EmpiricalBayesClassifier(
         self._set_network(learner.network, learner.with_unit_scales(state))
         parts = self._parts(table)
         self._keep(self._prior_beside(chosen.prior, parts), chosen.name)
-        return self._gather(parts), folds, option, found.n_iter
+        return self._gather(parts), folds, scores, found.n_iter
 
     def _prior_beside(self, linear, parts, max_iter=np.inf):
         """A prior with learned features, of one spread, beside what a linear one says.

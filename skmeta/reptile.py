@@ -1029,6 +1029,10 @@ class ReptileClassifier(
     base_estimator_ : estimator
         Only with ``base_estimator``: the base model, fitted on all rows. Adapted copies
         share it.
+    base_scale_ : float
+        Only with ``base_estimator``: what its log-odds (or log-probabilities) are
+        multiplied by, from 0 to 2, learned from tasks it has not seen. Below 1 it was
+        too sure of itself, or a model linear in X says the same.
     coefs_, intercepts_ : list of ndarray
         Present weights (fan_in, fan_out) and biases (fan_out,) of each layer, on
         standardised data.

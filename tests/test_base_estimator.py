@@ -2,6 +2,7 @@
 
 import copy
 import warnings
+from dataclasses import replace
 
 import joblib
 import numpy as np
@@ -87,16 +88,23 @@ def outputs(model, X):
 
 
 def offsets_and_table(model, X, y, **metadata):
-    """Fit a model; returns the table that its meta-training was given."""
-    seen = []
+    """Fit a model; returns the table that its meta-training was given.
+
+    Offsets are as the base model says them, before they are scaled.
+    """
+    seen, scales = [], []
 
     class Recorder(type(model)):
         def _meta_train(self, table, *args):
             seen.append(table)
+            scales.append(getattr(self, "base_scale_", 1.0))
             super()._meta_train(table, *args)
 
     Recorder(**model.get_params(deep=False)).fit(X, y, **metadata)
-    return seen[0]
+    table, scale = seen[0], scales[0]
+    if table.offset is not None:
+        table = replace(table, offset=table.offset / scale)
+    return table
 
 
 @pytest.fixture(scope="module")
@@ -221,9 +229,9 @@ def test_a_correction_that_has_learned_nothing_leaves_the_base_model(cls, linear
     same = clone(base).fit(X, y)
     assert_array_equal(model.predict(X), same.predict(X))
     if cls is ReptileClassifier:
-        assert_allclose(
-            model.predict_proba(X), same.predict_proba(X), atol=3 * FLOOR, rtol=0
-        )
+        odds = np.log(np.clip(same.predict_proba(X), FLOOR, 1 - FLOOR))
+        expected = softmax(model.base_scale_ * odds, axis=1)
+        assert_allclose(model.predict_proba(X), expected, rtol=1e-6)
 
 
 @BOTH
@@ -267,7 +275,7 @@ def test_an_adapted_copy_adds_its_correction_to_the_base_model(cls, linear_table
     base = raw_prediction(model.base_estimator_, X, classes)
     linear = np.atleast_2d(adapted.coef_)
     correction = X @ linear.T + np.atleast_1d(adapted.intercept_)
-    expected = base + correction
+    expected = getattr(model, "base_scale_", 1.0) * base + correction
     shown = outputs(adapted, X).reshape(expected.shape)
     assert_allclose(shown, expected, atol=1e-8)
     if cls is ReptileClassifier:
@@ -314,15 +322,17 @@ def test_a_classifier_without_probabilities_gives_its_margins(
     X, y = linear_table.X, target(ReptileClassifier, linear_table.y, n_classes)
     model = unmoved(ReptileClassifier, base).fit(X, y, task=linear_table.ids)
     margin = clone(base).fit(X, y).decision_function(X)
+    scale = model.base_scale_
     if n_classes == 2:
         near = np.abs(margin) < logit(1 - FLOOR)
         assert near.mean() > 0.5
-        assert_allclose(model.decision_function(X)[near], margin[near])
+        assert_allclose(model.decision_function(X)[near], scale * margin[near])
     else:  # equal up to a constant per row, where no class is next to impossible
         P = softmax(margin, axis=1)
         near = (P > FLOOR).all(axis=1) & (P < 1 - FLOOR).all(axis=1)
         assert near.mean() > 0.5
-        assert_allclose(model.predict_proba(X)[near], P[near])
+        expected = softmax(scale * margin, axis=1)
+        assert_allclose(model.predict_proba(X)[near], expected[near])
 
 
 def test_a_classifier_that_has_nothing_but_labels_works(label_table):

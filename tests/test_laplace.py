@@ -399,7 +399,8 @@ def test_the_score_of_a_held_out_task_is_the_log_probability_of_its_other_rows(o
         eta = X @ theta[0].reshape(o, D).T + offset
         J = np.einsum("nd,odr->nor", X, factor[0].reshape(o, D, -1))
         for option, moderation in enumerate(MODERATIONS):
-            p = predictive(eta, np.sqrt(moderation) * J)[0]
+            share = moderation if n > 1 else 1.0  # of the prior, all of it
+            p = predictive(eta, np.sqrt(share) * J)[0]
             p = (p if Y[0, 0] else 1 - p) if o == 1 else p @ Y[0]
             assert_allclose(score[option, task], np.log(p), rtol=1e-5)
 

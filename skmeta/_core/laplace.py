@@ -23,6 +23,7 @@ from scipy.special import expit, log_softmax, logsumexp, softmax
 from scipy.stats import norm
 from scipy.stats.qmc import Sobol
 
+from skmeta._core import quadrature
 from skmeta._core.network import LOSSES
 from skmeta._core.tasks import Parts, sizes_of, take_parts
 
@@ -31,9 +32,11 @@ MEAN_DEVIATION = (
     2.5  # at most, of one of them; and of an intercept (Gelman et al., 2008)
 )
 PINNED = 1e-5  # deviation that holds a coefficient of the mean at zero
-MODERATIONS = (1.0, 0.5, 0.25, 0.0)  # shares of the posterior's variance
+MODERATIONS = (1.0, 0.75, 0.5, 0.25, 0.0)  # shares of the posterior's variance
+ROWS_OF_TASK = 4  # that a held-out task counts as: its rows are not independent
 SUPPORT_SIZES = (1, 2, 4, 8, 16)
-N_DRAWS = 2
+N_DRAWS = (2, 10)  # of rows of a task that is held out, at least and at most, ...
+DRAWS_IN_ALL = 400  # ... so that few tasks are drawn from often
 LOG2_POINTS = 6  # half of the points that softmax is averaged over
 MAX_QUERY = 50
 STACK_CELLS = 2**23  # numbers of one stack
@@ -57,8 +60,10 @@ class LogisticTasks:
     parts: list | Parts  # of (X, Y, weight, offset)
     stacks: list
     order: list  # of index arrays, one per stack
+    lines: list  # of bool: whether each task of a stack has rows in one direction only
     fit_intercept: bool  # whether the last column of X is the intercept's
     pin_slopes: bool = False  # whether the slopes of the mean are held at zero
+    like_richer: bool = False  # whether a spread of one coefficient is none by itself
 
     @property
     def n_tasks(self):
@@ -79,7 +84,7 @@ class LogisticTasks:
 
     def subset(self, tasks):
         subset = gather(take_parts(self.parts, tasks), self.fit_intercept)
-        return replace(subset, pin_slopes=self.pin_slopes)
+        return replace(subset, pin_slopes=self.pin_slopes, like_richer=self.like_richer)
 
     def with_pinned_slopes(self):
         """The same tasks, if slopes are zero on average."""
@@ -129,8 +134,8 @@ class LogisticTasks:
         """Laplace evidence of all tasks together."""
         state = state or [None] * len(self.stacks)
         terms = [
-            _evidence(stack, mean, L, u)
-            for stack, u in zip(self.stacks, state, strict=True)
+            self._terms(stack, line, mean, L, u)
+            for stack, line, u in zip(self.stacks, self.lines, state, strict=True)
         ]
         weak = self._weak
         return Evidence(
@@ -143,6 +148,14 @@ class LogisticTasks:
             state=[term.u for term in terms],
         )
 
+    def _terms(self, stack, line, mean, L, u):
+        """Evidence of a stack: an integral where that is one over a line."""
+        if stack.Y.shape[-1] == 1 and line:
+            return _integral(stack, mean, L, _along(stack, L), u)
+        if stack.Y.shape[-1] == 1 and L.shape[1] == 1 and not self.like_richer:
+            return _integral(stack, mean, L, np.ones((len(stack.X), 1)), u)
+        return _evidence(stack, mean, L, u)
+
     def held_out_score(self, prior, seed):
         """How well tasks are predicted from a few of their rows: (options, T).
 
@@ -151,17 +164,20 @@ class LogisticTasks:
         for tasks whose rows the model can separate.
         """
         rng = np.random.RandomState(seed)
+        n_draws = int(np.clip(DRAWS_IN_ALL // self.n_tasks, *N_DRAWS))
+        task = np.tile(np.arange(self.n_tasks), n_draws)
+        splits = [_split(self.parts[t], rng) for t in task]
+        given = gather([support for support, _ in splits], self.fit_intercept)
         score = np.zeros((len(MODERATIONS), self.n_tasks))
-        for _ in range(N_DRAWS):
-            splits = [_split(part, rng) for part in self.parts]
-            given = gather([support for support, _ in splits], self.fit_intercept)
-            for stack, order in zip(given.stacks, given.order, strict=True):
-                theta, factor = condition(prior.mean, prior.factor, stack)
-                query = _stack([splits[task][1] for task in order])
-                eta, J = logits(query, theta), _times(query, factor)
-                for option, moderation in enumerate(MODERATIONS):
-                    p = predictive(eta, np.sqrt(moderation) * J)
-                    score[option, order] -= _log_loss(query, p) / N_DRAWS
+        for stack, order in zip(given.stacks, given.order, strict=True):
+            theta, factor = condition(prior.mean, prior.factor, stack)
+            query = _stack([splits[draw][1] for draw in order])
+            eta, J = logits(query, theta), _times(query, factor)
+            for option, moderation in enumerate(MODERATIONS):
+                if not stack.weight.any():  # before adapting the prior counts in full
+                    moderation = 1.0
+                p = predictive(eta, np.sqrt(moderation) * J)
+                np.add.at(score[option], task[order], -_log_loss(query, p) / n_draws)
         return score
 
     def loss(self, theta):
@@ -182,6 +198,18 @@ class LogisticTasks:
         for stack, order in zip(self.stacks, self.order, strict=True):
             loss[order] = _log_loss(stack, predict(stack))
         return loss
+
+
+def moderation(score):
+    """The share of the posterior's variance to average over, of scores (options, T).
+
+    The mean of the `MODERATIONS`, each as probable as it makes held-out tasks, of which
+    a task counts as ROWS_OF_TASK rows; before any task, as probable as it is large. The
+    best of them would jump between 0 and 1 where tasks are few.
+    """
+    log_likelihood = ROWS_OF_TASK * score.sum(axis=1)
+    likelihood = np.exp(log_likelihood - log_likelihood.max())
+    return float(np.average(MODERATIONS, weights=likelihood * MODERATIONS))
 
 
 def _log_loss(stack, p):
@@ -219,20 +247,35 @@ def gather(parts, fit_intercept):
     nor the Hessians of all tasks at once may fill the memory.
     """
     sizes, (X, Y, *_) = sizes_of(parts), parts[0]
+    is_line = np.array([_is_line(X) for X, *_ in parts])
+    buckets = 2 * _bucket(sizes) + is_line
     n_coefficients = X.shape[1] * Y.shape[1]
-    stacks, orders = [], []
-    for bucket in np.unique(_bucket(sizes)):
-        tasks = np.flatnonzero(_bucket(sizes) == bucket)
+    stacks, orders, lines = [], [], []
+    for bucket in np.unique(buckets):
+        tasks = np.flatnonzero(buckets == bucket)
         cells = n_coefficients * (n_coefficients + sizes[tasks].max())
         n_stacks = -(-len(tasks) * cells // STACK_CELLS)
         for order in np.array_split(tasks, min(n_stacks, len(tasks))):
             stacks.append(_stack([parts[task] for task in order]))
             orders.append(order)
-    return LogisticTasks(parts, stacks, orders, fit_intercept)
+            lines.append(bool(is_line[order[0]]))
+    return LogisticTasks(parts, stacks, orders, lines, fit_intercept)
 
 
 def _bucket(sizes):
     return np.ceil(2 * np.log2(np.maximum(sizes, 1)))
+
+
+def _is_line(X):
+    """Whether all rows are multiples of one, as one row is and rows that repeat."""
+    if len(X) <= 1:
+        return True
+    row = X[np.abs(X).max(axis=1).argmax()]
+    square = row @ row
+    if square == 0:
+        return True
+    apart = X - np.outer(X @ row / square, row)
+    return bool(np.abs(apart).max() <= 1e-12 * np.abs(row).max())
 
 
 def _stack(parts):
@@ -430,6 +473,60 @@ def _evidence(tasks, mean, L, u=None):
         precision=0.5 * (M + M.T),
         u=mode.u,
     )
+
+
+def _along(tasks, L):
+    """Directions (T, r) in which u moves the logits of rows that are multiples."""
+    largest = np.abs(tasks.X).max(axis=-1).argmax(axis=1)
+    w = tasks.X[np.arange(len(largest)), largest] @ L
+    size = np.sqrt((w * w).sum(axis=-1, keepdims=True))
+    return np.divide(w, size, out=np.zeros_like(w), where=size > 0)
+
+
+def _integral(tasks, mean, L, w, z=None):
+    """`_evidence` of two classes where only w'u, of w (T, r), moves a task's logits."""
+    n_tasks, n, P = tasks.X.shape
+    lines = quadrature.Lines(
+        b=logits(tasks, mean[None])[..., 0],
+        a=(tasks.X @ (w @ L.T)[..., None])[..., 0],
+        Y=tasks.Y[..., 0],
+        weight=tasks.weight,
+    )
+    value, mode = np.empty(n_tasks), np.empty(n_tasks)
+    products, curvature, means = (np.zeros((P, P)) for _ in range(3))
+    mean_slope = np.zeros(P)
+    for some in quadrature.in_chunks(n_tasks, n):
+        X = tasks.X[some]
+        found = quadrature.integrate(
+            quadrature.Lines(*(field[some] for field in lines)),
+            None if z is None else z[some],
+        )
+        value[some], mode[some] = found.value, found.mode
+        score = (found.share[:, None] @ found.slope) @ X  # E[X'g], (T, 1, P)
+        score = score[:, 0]
+        mean_slope += score.sum(axis=0)
+        means += score.T @ score
+        products += _mean_products(X, found)
+        rows = X.reshape(-1, P)
+        curvature += (rows * found.curvature.reshape(-1, 1)).T @ rows
+    return _Terms(
+        value=value,
+        D=products - curvature,
+        mean_slope=mean_slope,
+        precision=curvature - products + means,
+        u=mode,
+    )
+
+
+def _mean_products(X, found):
+    """Sum over tasks of X' E[gg'] X, in whichever order takes less."""
+    _, n, P = X.shape
+    root = np.sqrt(found.share)[..., None] * found.slope
+    if n == 1:
+        rows, square = X[:, 0], (root * root).sum(axis=(1, 2))
+        return (rows * square[:, None]).T @ rows
+    scores = (root @ X).reshape(-1, P)
+    return scores.T @ scores
 
 
 def _posterior_covariance(mode, L):

@@ -4,7 +4,7 @@ The tasks' likelihood is a `GaussianTasks` or a `LogisticTasks`; both give the e
 of a spread L and its gradient, and nothing here depends on which.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy.optimize import minimize
@@ -147,8 +147,8 @@ class Fold:
 class Candidate:
     """A structure with its fit to all tasks and to all but each fold.
 
-    ``score`` (T,) is of each task by the prior that has not seen it, with the best
-    ``option`` of how to predict.
+    ``score`` (T,) is of each task by the prior that has not seen it, with the best of
+    the options of how to predict; ``scores`` (options, T) are with each of them.
     """
 
     name: str
@@ -156,7 +156,7 @@ class Candidate:
     prior: Prior
     folds: list
     score: np.ndarray
-    option: int
+    scores: np.ndarray
 
 
 class Search:
@@ -193,7 +193,9 @@ class Search:
             # slopes that did not vary before would begin where nothing pulls at them
             smaller, start = prior, prior if kind == "diagonal" else None
             prior = self._fit(structure, start)
-            if name == kind or (name == "auto" and self._pays(prior, smaller)):
+            if name == kind or (
+                name == "auto" and self._pays(prior, self._like(prior, smaller))
+            ):
                 yield self._validated(kind, structure, prior)
             if name == kind:
                 return
@@ -222,6 +224,23 @@ class Search:
         _, n_outputs, fit_intercept = self.shape
         many = self.tasks.n_coefficients > MAX_COEFFICIENTS
         return n_outputs > 1 and many and fit_intercept
+
+    def _like(self, prior, smaller):
+        """A simpler fit whose evidence is found in the way of a richer one.
+
+        That of labels is exact where one coefficient varies, and else an approximation,
+        which would be compared with the exact one.
+        """
+        tasks = self.tasks
+        if smaller is None or not hasattr(tasks, "like_richer"):
+            return smaller
+        if smaller.spread.shape[1] > 1 or prior.spread.shape[1] == 1:
+            return smaller
+        structure = Diagonal(groups("intercept", *self.shape))
+        tasks = replace(tasks, like_richer=True)
+        return fit_prior(
+            tasks, structure, smaller.numbers, smaller.mean, **self.options
+        )
 
     @staticmethod
     def _pays(prior, smaller):
@@ -275,10 +294,12 @@ class Search:
             scores.append(held.held_out_score(fold, self.seed))
             folds.append(Fold(held_out, kept, fold))
         if not folds:
-            return Candidate(name, structure, prior, folds, np.zeros(1), 0)
+            return Candidate(
+                name, structure, prior, folds, np.zeros(1), np.zeros((1, 0))
+            )
         scores = np.concatenate(scores, axis=1)
-        option = int(scores.sum(axis=1).argmax())
-        candidate = Candidate(name, structure, prior, folds, scores[option], option)
+        best = scores[scores.sum(axis=1).argmax()]
+        candidate = Candidate(name, structure, prior, folds, best, scores)
         self.tried.append(candidate)
         return candidate
 

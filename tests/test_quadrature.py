@@ -1,0 +1,192 @@
+"""Tasks whose logits move along one line, against quadrature written out."""
+
+from itertools import pairwise
+
+import numpy as np
+import pytest
+from numpy.testing import assert_allclose
+from scipy.integrate import quad
+from scipy.optimize import minimize
+from scipy.special import expit, log_expit
+from scipy.stats import norm
+from sklearn.metrics import log_loss
+
+from skmeta import EmpiricalBayesClassifier
+from skmeta._core.laplace import gather
+from skmeta._core.quadrature import Lines, integrate
+
+
+def log_integral(b, a, y, weight):
+    """The log of the integral over z ~ N(0, 1), by SciPy's adaptive rule."""
+
+    def f(z):
+        eta = b + a * z
+        return weight @ log_expit(np.where(y > 0.5, eta, -eta)) - 0.5 * z**2
+
+    # its parts are steep where a row's logit is zero
+    points = np.sort(np.clip(np.r_[-b / a, -b / a + 8 / a, -b / a - 8 / a, 0], -9, 9))
+    top = max(f(z) for z in np.linspace(-9, 9, 2001))
+    edges = np.unique(np.r_[-9, points, 9])
+    total = sum(
+        quad(lambda z: np.exp(f(z) - top), low, high, epsabs=1e-13)[0]
+        for low, high in pairwise(edges)
+    )
+    return top + np.log(total / np.sqrt(2 * np.pi))
+
+
+@pytest.mark.parametrize("n", [1, 2, 7])
+@pytest.mark.parametrize("spread", [0.1, 2.0, 20.0])
+def test_the_integral_is_that_of_scipy_at_any_spread(n, spread):
+    rng = np.random.default_rng(n)
+    b, a = 4 * rng.normal(size=(20, n)), spread * rng.uniform(0.5, 1.5, size=(20, n))
+    Y = (rng.random((20, n)) < 0.5) * 1.0
+    Y[:4], Y[4:8] = 0.0, 1.0
+    weight = rng.uniform(0.2, 2.0, size=(20, n))
+    expected = [log_integral(*line) for line in zip(b, a, Y, weight, strict=True)]
+    found = integrate(Lines(b, a, Y, weight)).value
+    assert_allclose(found, expected, atol=2e-5 if spread > 10 else 1e-7)
+
+
+def test_a_label_against_all_expectation_has_an_integral_too():
+    far = np.array([[1e3], [-1e3], [1e6], [0.0]])
+    for spread in (1e-8, 1.0, 500.0, 1e6):
+        lines = Lines(far, np.full((4, 1), spread), np.zeros((4, 1)), np.ones((4, 1)))
+        found = integrate(lines)
+        assert np.isfinite(found.value).all()
+        assert_allclose(found.share.sum(axis=1), 1.0)
+    # beside such a spread a logistic step is one of a normal
+    assert_allclose(found.value, norm.logcdf(-far[:, 0] / spread), atol=1e-4)
+
+
+def one_row_tasks(n_tasks, rng, n_columns=3):
+    X = np.column_stack(
+        [rng.normal(size=(n_tasks, n_columns - 1)), np.ones((n_tasks, 1))]
+    )
+    Y = (rng.random((n_tasks, 1)) < expit(X.sum(axis=1, keepdims=True))) * 1.0
+    weight = rng.uniform(0.5, 2.0, size=n_tasks)
+    offset = 0.3 * rng.normal(size=(n_tasks, 1))
+    return [(X[[t]], Y[[t]], weight[[t]], offset[[t]]) for t in range(n_tasks)]
+
+
+def differences(function, x, h=1e-5):
+    out = np.zeros(x.shape)
+    for cell in np.ndindex(x.shape):
+        step = np.zeros_like(x)
+        step[cell] = h
+        out[cell] = (function(x + step) - function(x - step)) / (2 * h)
+    return out
+
+
+@pytest.mark.parametrize("kind", ["one row", "rows that repeat", "one coefficient"])
+def test_slopes_of_the_integral_are_those_of_finite_differences(kind):
+    rng = np.random.default_rng(0)
+    parts, L = one_row_tasks(8, rng), rng.normal(size=(3, 3))
+    if kind == "rows that repeat":
+        parts = [tuple(np.repeat(f, 3, axis=0) for f in part) for part in parts]
+        for part in parts:
+            part[1][0] = 1.0 - part[1][1]
+    if kind == "one coefficient":
+        four = [parts[:4], parts[4:]]
+        parts = [tuple(np.concatenate(f) for f in zip(*p, strict=True)) for p in four]
+        L = np.array([[0.0], [0.0], [1.7]])
+    tasks, mean = gather(parts, True), rng.normal(size=3)
+    found = tasks.evidence(L, mean)
+    in_mean = differences(lambda m: tasks.evidence(L, m).value, mean)
+    assert_allclose(found.mean_slope, in_mean, atol=1e-6)
+    in_L = differences(lambda L: tasks.evidence(L, mean).value, L)
+    assert_allclose(found.D @ L, in_L, atol=1e-6)
+    curvature = -differences(lambda m: tasks.evidence(L, m).mean_slope[0], mean)
+    assert_allclose(found.precision[0], curvature, atol=1e-6)
+
+
+def test_the_value_of_a_task_of_one_row_is_its_integral_under_any_spread():
+    rng = np.random.default_rng(1)
+    parts, L, mean = one_row_tasks(5, rng), rng.normal(size=(3, 3)), rng.normal(size=3)
+    expected = 0.0
+    for X, Y, weight, offset in parts:
+        b, a = X @ mean + offset[:, 0], np.linalg.norm(X @ L, axis=1)
+        expected += log_integral(b, a, Y[:, 0], weight)
+    tasks = gather(parts, True)
+    weak = 0.5 * mean @ tasks._weak @ mean
+    assert_allclose(tasks.evidence(L, mean).value, expected - weak, atol=1e-6)
+
+
+# -- the spread that is learned -------------------------------------------------------
+
+
+def groups_of(sizes, rng, spread=2.0):
+    g = np.repeat(np.arange(len(sizes)), sizes)
+    x = rng.normal(size=len(g))
+    eta = x + spread * rng.normal(size=len(sizes))[g]
+    return x[:, None], (rng.random(len(g)) < expit(eta)).astype(int), g
+
+
+def maximum_likelihood(X, y, g):
+    """Slope, intercept and spread by a rule of 101 equal steps, for a weak prior."""
+    z = np.linspace(-7, 7, 101)
+    starts = np.flatnonzero(np.r_[1, np.diff(g)])
+    x = (X[:, 0] - X.mean()) / X.std()
+
+    def loss(v):
+        eta = v[0] * x[:, None] + v[1] + v[2] * z
+        each = np.where(y[:, None] > 0, log_expit(eta), log_expit(-eta))
+        f = np.add.reduceat(each, starts) - 0.5 * z**2
+        value = np.log(np.exp(f).sum(axis=1) * (z[1] - z[0])).sum()
+        return 0.5 * ((v[:2] / 2.5) ** 2).sum() - value
+
+    v = minimize(loss, [0.9, 0.0, 1.5], tol=1e-4).x
+    return np.array([v[0] / X.std(), abs(v[2])])
+
+
+def learned(model):
+    return np.array([model.prior_coef_[0, 0], model.prior_covariance_[-1, -1] ** 0.5])
+
+
+@pytest.mark.parametrize(
+    "sizes",
+    [np.r_[np.ones(400, int), np.full(25, 15)], np.full(200, 2), np.full(60, 5)],
+    ids=["one-row tasks beside others", "two rows", "five rows"],
+)
+def test_the_spread_of_small_tasks_is_that_of_maximum_likelihood(sizes):
+    X, y, g = groups_of(sizes, np.random.default_rng(3))
+    model = EmpiricalBayesClassifier("intercept", tol=1e-6, random_state=0)
+    found = learned(model.fit(X, y, task=g))
+    assert_allclose(found, maximum_likelihood(X, y, g), rtol=2e-3)
+
+
+@pytest.mark.parametrize("prior", ["isotropic", "auto"])
+def test_more_tasks_of_one_row_do_not_make_predictions_for_new_tasks_worse(prior):
+    rng = np.random.default_rng(1)
+    new = [groups_of([30], rng)[:2] for _ in range(60)]
+    X, y, g = groups_of(np.r_[np.ones(1500, int), np.full(50, 20)], rng)
+
+    def loss_and_spread(rows):
+        model = EmpiricalBayesClassifier(prior, random_state=0)
+        model.fit(X[rows], y[rows], task=g[rows])
+        losses = [
+            log_loss(y[3:], model.adapt(X[:3], y[:3]).predict_proba(X[3:])[:, 1])
+            for X, y in new
+            if 0 < y[3:].mean() < 1
+        ]
+        return np.mean(losses), learned(model)[1]
+
+    without, spread = loss_and_spread(g >= 1500)
+    with_them, spread_too = loss_and_spread(g >= 0)
+    assert with_them < without + 0.005
+    assert abs(spread_too / spread - 1) < 0.25
+
+
+@pytest.mark.parametrize("prior", ["intercept", "isotropic"])
+def test_a_task_of_one_row_twice_is_a_task_of_one_row_of_weight_two(prior):
+    X, y, g = groups_of(
+        np.r_[np.ones(60, int), np.full(10, 6)], np.random.default_rng(5)
+    )
+    times = np.where(g < 60, 2, 1)
+    model = EmpiricalBayesClassifier(prior, tol=1e-7, random_state=0)
+    one = learned(model.fit(X, y, times * 1.0, task=g))
+    two = learned(
+        model.fit(
+            *(np.repeat(v, times, axis=0) for v in (X, y)), task=np.repeat(g, times)
+        )
+    )
+    assert_allclose(one, two, rtol=1e-4)
