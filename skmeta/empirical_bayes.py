@@ -21,6 +21,7 @@ from skmeta._base import (
     SharedNetwork,
 )
 from skmeta._core import calibration, episodic, features, gaussian_prior, laplace
+from skmeta._core.duration import seconds_of_search
 from skmeta._core.prior import (
     MAX_FOLD_ITER,
     MIN_TASKS,
@@ -28,6 +29,7 @@ from skmeta._core.prior import (
     Search,
     first_fit,
     fit_prior,
+    too_many_classes,
     zero_shot,
 )
 from skmeta._core.queries import Pool, choose_queries
@@ -45,9 +47,17 @@ MAX_TASKS = 200  # that the structure is chosen with; more tell no more
 MIN_FREEDOM = 2.0  # of the noise, below which its size is a guess
 FEW_TASKS = 20  # each of which is held out to measure errors
 MAX_CALIBRATION = 500  # of which errors are measured, if there are so many
+LONG_SEARCH = 90.0  # seconds that are announced
+MANY_COLUMNS = 50
 LEARNED_FEATURES = ("validation_scores_", "n_feature_iter_")
 FEW_ITER = 12  # of a head with features, to tell whether they pay
 MANY_TASKS = 2000  # of which so few can be held out for good
+
+
+def _in_words(seconds):
+    if seconds < 5400:
+        return f"{seconds / 60:.0f} minutes"
+    return f"{seconds / 3600:.0f} hours"
 
 
 class Fold(NamedTuple):
@@ -162,6 +172,34 @@ class BaseEmpiricalBayes(SharedNetwork, BaseMetaLearner):
                 "TruncatedSVD in front, or set base_estimator=Ridge().",
             )
 
+    def _warn_of_long_search(self, tasks, n_tasks):
+        """Say so before a search that takes minutes, with what would make it short."""
+        n_features, n_outputs, _ = self._shape
+        only_intercept = self.prior == "intercept" or (
+            self.prior == "auto" and too_many_classes(tasks, self._shape)
+        )
+        seconds = seconds_of_search(tasks, n_tasks, not only_intercept, n_outputs)
+        if seconds < LONG_SEARCH:
+            return
+        remedies = []
+        if n_features > max(MANY_COLUMNS, n_outputs):
+            remedies.append("put PCA or TruncatedSVD in front")
+        if not only_intercept and n_tasks > 1:
+            remedies.append("set prior='intercept'")
+        if n_outputs > 2:
+            remedies.append(
+                "merge classes, or take PrototypicalClassifier, which has no "
+                "coefficients for each"
+            )
+        classes = f" for each of {n_outputs} classes" if n_outputs > 1 else ""
+        what = "; or ".join(remedies or ["fit it to fewer tasks"])
+        warn(
+            f"This fit may take about {_in_words(seconds)}: {n_features} columns"
+            f"{classes} are {tasks.n_coefficients} coefficients of {n_tasks} "
+            f"task{'s' if n_tasks > 1 else ''}, and the time grows with the cube of their number. To make it "
+            f"short, {what}. It can be interrupted, which leaves the model as it was.",
+        )
+
     def _parts(self, table):
         """Rows of each task: (X, Y, weight, offset)."""
         if self._has_features:  # a network is faster on all rows at once
@@ -186,7 +224,9 @@ class BaseEmpiricalBayes(SharedNetwork, BaseMetaLearner):
             some = np.sort(rng.permutation(len(parts))[:MAX_TASKS])
         few = parts.take(some)
         options = {"tol": self.tol, "max_iter": self.max_iter}
-        search = Search(self._gather(few), self._shape, rng, **options)
+        gathered = self._gather(few)
+        self._warn_of_long_search(gathered, len(parts))
+        search = Search(gathered, self._shape, rng, **options)
         chosen = search.run(self.prior)
         everything = search.tasks
         if len(some) < len(parts):
@@ -230,6 +270,7 @@ class BaseEmpiricalBayes(SharedNetwork, BaseMetaLearner):
         the prior of later tasks is its posterior.
         """
         tasks = self._gather([part]).with_pinned_slopes()
+        self._warn_of_long_search(tasks, 1)
         of_slopes = groups("isotropic", *self._shape)
         structure = Diagonal(np.where(of_slopes == 0, 0, NONE))
         prior = first_fit(

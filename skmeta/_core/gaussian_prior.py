@@ -71,6 +71,11 @@ class GaussianTasks:
     def n_coefficients(self):
         return self.blocks[0].rows.shape[-1] - 1
 
+    def work(self, n_varying):
+        """Multiplications of one evaluation of the evidence, if so many vary."""
+        T, K, P = self.R.shape
+        return T * K * (P * n_varying + K * n_varying + K * P + P**2) + P**3 / 3
+
     def subset(self, tasks):
         number = np.full(self.n_tasks, -1)
         number[tasks] = np.arange(len(tasks))

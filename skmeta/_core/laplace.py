@@ -36,11 +36,13 @@ MODERATIONS = (1.0, 0.75, 0.5, 0.25, 0.0)  # shares of the posterior's variance
 ROWS_OF_TASK = 4  # that a held-out task counts as: its rows are not independent
 SUPPORT_SIZES = (1, 2, 4, 8, 16)
 N_DRAWS = (2, 10)  # of rows of a task that is held out, at least and at most, ...
-DRAWS_IN_ALL = 400  # ... so that few tasks are drawn from often
+DRAWS_IN_ALL = 400  # ... so that few tasks are drawn from often, if that is quick
+MANY_COEFFICIENTS = 60
 LOG2_POINTS = 6  # half of the points that softmax is averaged over
 MAX_QUERY = 50
 STACK_CELLS = 2**23  # numbers of one stack
 MAX_NEWTON = 50
+NEWTON_STEPS = 4  # that one evaluation of the evidence takes from the one before
 MODE_TOL = 1e-11  # of the Newton decrement: twice what a step can still gain
 
 
@@ -81,6 +83,21 @@ class LogisticTasks:
     def n_coefficients(self):
         stack = self.stacks[0]
         return stack.X.shape[-1] * stack.Y.shape[-1]
+
+    def work(self, n_varying):
+        """Multiplications of one evaluation of the evidence, if so many vary."""
+        o, d = self.stacks[0].Y.shape[-1], self.stacks[0].X.shape[-1]
+        P, r, work = o * d, n_varying, 0.0
+        for stack in self.stacks:
+            T, n = stack.weight.shape
+            curvature = 0.5 * o * (o + 1) * n * d**2
+            if o == 1 and r == 1:
+                work += T * (curvature + 2 * quadrature.N_NODES * n * d)
+                continue
+            newton = curvature * min(1.0, r / P) ** 2 + 2 * r**3 + r**3 / 3
+            last = 2 * curvature + 2 * P**2 * r + 2 * P * r**2 + 2 * P**3
+            work += T * (NEWTON_STEPS * newton + last)
+        return work
 
     def subset(self, tasks):
         subset = gather(take_parts(self.parts, tasks), self.fit_intercept)
@@ -164,7 +181,8 @@ class LogisticTasks:
         for tasks whose rows the model can separate.
         """
         rng = np.random.RandomState(seed)
-        n_draws = int(np.clip(DRAWS_IN_ALL // self.n_tasks, *N_DRAWS))
+        many = DRAWS_IN_ALL if self.n_coefficients <= MANY_COEFFICIENTS else 0
+        n_draws = int(np.clip(many // self.n_tasks, *N_DRAWS))
         task = np.tile(np.arange(self.n_tasks), n_draws)
         splits = [_split(self.parts[t], rng) for t in task]
         given = gather([support for support, _ in splits], self.fit_intercept)

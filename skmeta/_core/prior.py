@@ -134,6 +134,13 @@ ROWS_PER_NUMBER = 3  # of mean and spread, for "diagonal" and beyond
 MAX_COEFFICIENTS = 60  # of structures with correlations, where not asked for
 
 
+def too_many_classes(tasks, shape):
+    """Whether slopes of each class would take long, and intercepts may do."""
+    _, n_outputs, fit_intercept = shape
+    many = tasks.n_coefficients > MAX_COEFFICIENTS
+    return n_outputs > 1 and many and fit_intercept
+
+
 @dataclass(frozen=True)
 class Fold:
     """Tasks held out, and the prior learned from the others."""
@@ -188,7 +195,11 @@ class Search:
                 continue
             if name == "auto" and kind == "diagonal" and self._too_few_rows(structure):
                 return
-            if name == "auto" and kind != "intercept" and self._too_many_classes():
+            if (
+                name == "auto"
+                and kind != "intercept"
+                and too_many_classes(self.tasks, self.shape)
+            ):
                 return
             # slopes that did not vary before would begin where nothing pulls at them
             smaller, start = prior, prior if kind == "diagonal" else None
@@ -218,12 +229,6 @@ class Search:
         n_numbers = self.tasks.n_coefficients + structure.n_numbers
         n_rows = np.maximum(self.tasks.n_rows - 1, 0).sum()
         return n_rows < ROWS_PER_NUMBER * n_numbers
-
-    def _too_many_classes(self):
-        """Whether slopes of each class would take long, and intercepts may do."""
-        _, n_outputs, fit_intercept = self.shape
-        many = self.tasks.n_coefficients > MAX_COEFFICIENTS
-        return n_outputs > 1 and many and fit_intercept
 
     def _like(self, prior, smaller):
         """A simpler fit whose evidence is found in the way of a richer one.
