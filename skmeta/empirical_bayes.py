@@ -196,8 +196,9 @@ class BaseEmpiricalBayes(SharedNetwork, BaseMetaLearner):
         warn(
             f"This fit may take about {_in_words(seconds)}: {n_features} columns"
             f"{classes} are {tasks.n_coefficients} coefficients of {n_tasks} "
-            f"task{'s' if n_tasks > 1 else ''}, and the time grows with the cube of their number. To make it "
-            f"short, {what}. It can be interrupted, which leaves the model as it was.",
+            f"task{'s' if n_tasks > 1 else ''}, and the time grows with the cube of "
+            f"their number. To make it short, {what}. It can be interrupted, which "
+            "leaves the model as it was.",
         )
 
     def _parts(self, table):
@@ -221,7 +222,10 @@ class BaseEmpiricalBayes(SharedNetwork, BaseMetaLearner):
         parts = self._parts(table)
         some = np.arange(len(parts))
         if len(parts) > MAX_TASKS:
-            some = np.sort(rng.permutation(len(parts))[:MAX_TASKS])
+            some = rng.permutation(len(parts))
+            # a task of one row tells nothing of what follows from the rows before
+            single = parts.sizes[some] < 2
+            some = np.sort(some[np.argsort(single, kind="stable")][:MAX_TASKS])
         few = parts.take(some)
         options = {"tol": self.tol, "max_iter": self.max_iter}
         gathered = self._gather(few)
@@ -1181,10 +1185,10 @@ class EmpiricalBayesClassifier(
     -----
     The prior maximises the Laplace approximation of the log marginal likelihood itself,
     with its exact gradient. EM about posterior modes, which is simpler, finds spreads
-    several times too small. Of two classes, a task of one row has an integral over its
-    logit instead, as have all tasks if only the intercept varies: Laplace's method
-    takes them for less different than they are, and many of them would draw the spread
-    to zero.
+    several times too small. A task of one row has an integral over its logits instead,
+    and so have, of two classes, all tasks if only the intercept varies: Laplace's
+    method takes them for less different than they are, and many of them would draw the
+    spread to zero.
 
     The posterior is not normal, so an adapted model keeps the rows it has seen and
     meets them all again from the prior at each :meth:`partial_adapt`. That makes the

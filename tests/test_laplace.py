@@ -1,5 +1,6 @@
 """Laplace evidence of logistic tasks, against brute force, sampling and quadrature."""
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -108,6 +109,8 @@ def test_the_evidence_is_that_of_brute_force(o):
     parts, (mean, L) = rows_of(o), mean_and_factor(o)
     alone = [brute_force(part, mean, L @ L.T)[2] for part in parts]
     tasks = gather(parts, True)
+    # where a task of one row is no integral
+    tasks = replace(tasks, lines=[False] * len(tasks.stacks))
     assert_allclose(tasks.evidence(L, mean).value, sum(alone) + weak(mean), rtol=1e-5)
 
 

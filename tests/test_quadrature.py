@@ -7,7 +7,7 @@ import pytest
 from numpy.testing import assert_allclose
 from scipy.integrate import quad
 from scipy.optimize import minimize
-from scipy.special import expit, log_expit
+from scipy.special import expit, log_expit, softmax
 from scipy.stats import norm
 from sklearn.metrics import log_loss
 
@@ -190,3 +190,61 @@ def test_a_task_of_one_row_twice_is_a_task_of_one_row_of_weight_two(prior):
         )
     )
     assert_allclose(one, two, rtol=1e-4)
+
+
+# -- more than two classes ------------------------------------------------------------
+
+
+def many_class_rows(sizes, rng, o=3):
+    parts = []
+    for n in sizes:
+        X = np.repeat([[rng.normal(), 1.0]], n, axis=0)
+        Y = np.eye(o)[rng.integers(o, size=n)]
+        weight = rng.uniform(0.4, 1.4, size=n)
+        parts.append((X, Y, weight, 0.3 * rng.normal(size=(n, o))))
+    return parts
+
+
+@pytest.mark.parametrize("spread", [1e-3, 1.0, 5.0])
+def test_slopes_of_the_average_over_points_are_those_of_finite_differences(spread):
+    rng = np.random.default_rng(0)
+    tasks = gather(many_class_rows([1, 1, 1, 2], rng), True)
+    L, mean = spread * rng.normal(size=(6, 6)), rng.normal(size=6)
+    found = tasks.evidence(L, mean)
+    in_mean = differences(lambda m: tasks.evidence(L, m).value, mean)
+    assert_allclose(found.mean_slope, in_mean, atol=1e-6)
+    in_L = differences(lambda L: tasks.evidence(L, mean).value, L, 1e-5 * spread)
+    assert_allclose(found.D @ L, in_L, atol=1e-5)
+    curvature = -differences(lambda m: tasks.evidence(L, m).mean_slope[0], mean)
+    assert_allclose(found.precision[0], curvature, atol=1e-6)
+
+
+def test_the_average_over_points_is_near_that_over_many_draws():
+    rng = np.random.default_rng(0)
+    parts, L, mean = many_class_rows([1] * 6, rng), rng.normal(size=(6, 6)), np.ones(6)
+    theta = mean + rng.normal(size=(50_000, 6)) @ L.T
+    expected = 0.0
+    for X, Y, weight, offset in parts:
+        eta = theta.reshape(-1, 3, 2) @ X[0] + offset
+        p = softmax(eta, axis=1) @ Y[0]
+        expected += np.log(np.mean(p ** weight[0]))
+    tasks = gather(parts, True)
+    weak = 0.5 * mean @ tasks._weak @ mean
+    assert_allclose(tasks.evidence(L, mean).value + weak, expected, atol=0.05)
+
+
+def test_one_row_tasks_of_three_classes_do_not_draw_the_spread_to_zero():
+    rng = np.random.default_rng(1)
+    sizes = np.r_[np.full(30, 15), np.ones(200, int)]
+    g = np.repeat(np.arange(len(sizes)), sizes)
+    X = rng.normal(size=(len(g), 1))
+    eta = [-1, 0, 1] * X + 1.7 * rng.normal(size=(len(sizes), 3))[g]
+    y = (eta + rng.gumbel(size=eta.shape)).argmax(axis=1)
+
+    def spread_of_differences(rows):
+        model = EmpiricalBayesClassifier("intercept", random_state=0)
+        covariance = model.fit(X[rows], y[rows], task=g[rows]).prior_covariance_
+        return np.sqrt(np.trace(covariance) / 3)
+
+    without, with_them = map(spread_of_differences, (g < 30, g >= 0))
+    assert abs(with_them / without - 1) < 0.25

@@ -39,10 +39,13 @@ N_DRAWS = (2, 10)  # of rows of a task that is held out, at least and at most, .
 DRAWS_IN_ALL = 400  # ... so that few tasks are drawn from often, if that is quick
 MANY_COEFFICIENTS = 60
 LOG2_POINTS = 6  # half of the points that softmax is averaged over
+LOG2_MANY_POINTS = 7  # half of those for the evidence of a task of one row
+FEW_ROWS = 3  # of the same x, that such points are enough for
 MAX_QUERY = 50
 STACK_CELLS = 2**23  # numbers of one stack
 MAX_NEWTON = 50
 NEWTON_STEPS = 4  # that one evaluation of the evidence takes from the one before
+JITTER = 1e-8  # variance of logits that none lacks: a matrix of zeros has no factor
 MODE_TOL = 1e-11  # of the Newton decrement: twice what a step can still gain
 
 
@@ -167,7 +170,9 @@ class LogisticTasks:
 
     def _terms(self, stack, line, mean, L, u):
         """Evidence of a stack: an integral where that is one over a line."""
-        if stack.Y.shape[-1] == 1 and line:
+        if stack.Y.shape[-1] > 1 and line:
+            return _average(stack, mean, L)
+        if line:
             return _integral(stack, mean, L, _along(stack, L), u)
         if stack.Y.shape[-1] == 1 and L.shape[1] == 1 and not self.like_richer:
             return _integral(stack, mean, L, np.ones((len(stack.X), 1)), u)
@@ -181,8 +186,8 @@ class LogisticTasks:
         for tasks whose rows the model can separate.
         """
         rng = np.random.RandomState(seed)
-        many = DRAWS_IN_ALL if self.n_coefficients <= MANY_COEFFICIENTS else 0
-        n_draws = int(np.clip(many // self.n_tasks, *N_DRAWS))
+        slow = self.stacks[0].Y.shape[-1] > 1 or self.n_coefficients > MANY_COEFFICIENTS
+        n_draws = int(np.clip((0 if slow else DRAWS_IN_ALL) // self.n_tasks, *N_DRAWS))
         task = np.tile(np.arange(self.n_tasks), n_draws)
         splits = [_split(self.parts[t], rng) for t in task]
         given = gather([support for support, _ in splits], self.fit_intercept)
@@ -192,9 +197,9 @@ class LogisticTasks:
             query = _stack([splits[draw][1] for draw in order])
             eta, J = logits(query, theta), _times(query, factor)
             for option, moderation in enumerate(MODERATIONS):
-                if not stack.weight.any():  # before adapting the prior counts in full
-                    moderation = 1.0
-                p = predictive(eta, np.sqrt(moderation) * J)
+                # before adapting the prior counts in full, whatever the option
+                if option == 0 or stack.weight.any():
+                    p = predictive(eta, np.sqrt(moderation) * J)
                 np.add.at(score[option], task[order], -_log_loss(query, p) / n_draws)
         return score
 
@@ -265,7 +270,7 @@ def gather(parts, fit_intercept):
     nor the Hessians of all tasks at once may fill the memory.
     """
     sizes, (X, Y, *_) = sizes_of(parts), parts[0]
-    is_line = np.array([_is_line(X) for X, *_ in parts])
+    is_line = np.array([_is_line(X) and _tells_little(Y, w) for X, Y, w, _ in parts])
     buckets = 2 * _bucket(sizes) + is_line
     n_coefficients = X.shape[1] * Y.shape[1]
     stacks, orders, lines = [], [], []
@@ -294,6 +299,11 @@ def _is_line(X):
         return True
     apart = X - np.outer(X @ row / square, row)
     return bool(np.abs(apart).max() <= 1e-12 * np.abs(row).max())
+
+
+def _tells_little(Y, weight):
+    """Whether few points, placed by the prior, represent the posterior of a task."""
+    return Y.shape[1] == 1 or weight.sum() <= FEW_ROWS
 
 
 def _stack(parts):
@@ -495,10 +505,14 @@ def _evidence(tasks, mean, L, u=None):
 
 def _along(tasks, L):
     """Directions (T, r) in which u moves the logits of rows that are multiples."""
-    largest = np.abs(tasks.X).max(axis=-1).argmax(axis=1)
-    w = tasks.X[np.arange(len(largest)), largest] @ L
+    w = _largest_row(tasks) @ L
     size = np.sqrt((w * w).sum(axis=-1, keepdims=True))
     return np.divide(w, size, out=np.zeros_like(w), where=size > 0)
+
+
+def _largest_row(tasks):
+    largest = np.abs(tasks.X).max(axis=-1).argmax(axis=1)
+    return tasks.X[np.arange(len(largest)), largest]
 
 
 def _integral(tasks, mean, L, w, z=None):
@@ -534,6 +548,78 @@ def _integral(tasks, mean, L, w, z=None):
         precision=curvature - products + means,
         u=mode,
     )
+
+
+def _average(tasks, mean, L):
+    """`_evidence` of more classes, if all rows of a task are multiples c of one row x.
+
+    The average of the likelihood over points z_k that are spread evenly over a standard
+    normal. Logits less that of the last class vary by B u, B = M (I x') L with M = [I,
+    -1], as R z does if R is a Cholesky factor of BB'. The derivatives are those of the
+    average itself. That in L is D L, D = M'SM times xx' for each two classes, with S
+    twice the derivative in BB' (Murray, 2016).
+    """
+    n_tasks, n, d = tasks.X.shape
+    o = tasks.Y.shape[-1]
+    points = _normal_points(o - 1, LOG2_MANY_POINTS)
+    value, mean_slope = np.empty(n_tasks), np.zeros((o, d))
+    D, precision = np.zeros((o, d, o, d)), np.zeros((o, d, o, d))
+    size = max(1, STACK_CELLS // (8 * len(points) * n * o))
+    for some in (slice(i, i + size) for i in range(0, n_tasks, size)):
+        part = Stack(*(field[some] for field in tasks))
+        x = _largest_row(part)
+        c = (part.X @ x[..., None])[..., 0] / np.maximum(
+            (x * x).sum(axis=-1, keepdims=True), np.finfo(float).tiny
+        )
+        A = np.einsum("td,odr->tor", x, L.reshape(o, d, -1))
+        B = A[:, :-1] - A[:, -1:]
+        R = np.linalg.cholesky(B @ B.swapaxes(-1, -2) + JITTER * np.eye(o - 1))
+        moved = points @ R.swapaxes(-1, -2)  # (t, k, o - 1)
+        moved = np.concatenate([moved, np.zeros((*moved.shape[:2], 1))], axis=-1)
+        eta = (
+            logits(part, mean[None])[:, None] + c[:, None, :, None] * moved[:, :, None]
+        )
+        log_p = log_softmax(eta, axis=-1)
+        weight = part.weight[:, None, :, None]
+        f = (weight * part.Y[:, None] * log_p).sum(axis=(-1, -2))
+        value[some] = logsumexp(f, axis=1) - np.log(len(points))
+        share = softmax(f, axis=1)
+        p = np.exp(log_p)
+        g = weight * (part.Y[:, None] - p) * c[:, None, :, None]
+        score = g.sum(axis=2)  # in the logits of x, (t, k, o)
+        slope = (share[:, None] @ score)[:, 0]
+        weighted = share[..., None] * score
+        products = weighted.swapaxes(-1, -2) @ score
+        p = p.reshape(len(p), -1, o)
+        times = share[..., None] * part.weight[:, None] * c[:, None] ** 2
+        p_times = p * times.reshape(len(p), -1, 1)
+        curvature = -p_times.swapaxes(-1, -2) @ p
+        curvature += p_times.sum(axis=1)[..., None] * np.eye(o)
+        S = _cholesky_slope(R, weighted[..., :-1].swapaxes(-1, -2) @ points)
+        in_logits = np.zeros((len(x), o, o))
+        in_logits[:, :-1, :-1] = S
+        in_logits[:, :-1, -1] = in_logits[:, -1, :-1] = -S.sum(axis=-1)
+        in_logits[:, -1, -1] = S.sum(axis=(-1, -2))
+        apart = slope[:, :, None] * slope[:, None]
+        mean_slope += slope.T @ x
+        for total, blocks in (
+            (D, in_logits),
+            (precision, curvature - products + apart),
+        ):
+            total += np.einsum("tab,td,te->adbe", blocks, x, x, optimize=True)
+    P = o * d
+    return _Terms(
+        value, D.reshape(P, P), mean_slope.ravel(), precision.reshape(P, P), None
+    )
+
+
+def _cholesky_slope(R, slope):
+    """Twice the derivative in RR', symmetric, given that in the lower triangular R."""
+    lower = np.tril(R.swapaxes(-1, -2) @ slope)
+    lower -= 0.5 * np.einsum("tii->ti", lower)[..., None] * np.eye(R.shape[-1])
+    inverse = np.linalg.inv(R)
+    half = inverse.swapaxes(-1, -2) @ lower @ inverse
+    return half + half.swapaxes(-1, -2)
 
 
 def _mean_products(X, found):
@@ -595,9 +681,9 @@ def predictive_scores(eta, factor):
 
 
 @cache
-def _normal_points(n_dimensions):
+def _normal_points(n_dimensions, log2_points=LOG2_POINTS):
     """Points (n, n_dimensions) that represent a standard normal."""
-    cube = Sobol(n_dimensions, scramble=False).random_base2(LOG2_POINTS)
+    cube = Sobol(n_dimensions, scramble=False).random_base2(log2_points)
     points = norm.ppf(cube + 0.5 / len(cube))
     return np.concatenate([points, -points])
 
