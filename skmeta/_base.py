@@ -45,6 +45,7 @@ from skmeta._evaluation import few_shot_scores, mean_score
 from skmeta._guards import (
     called_by_scorer,
     check_aligned,
+    check_magnitude,
     check_same_parameters,
     is_clean,
     naming_the_task,
@@ -487,6 +488,7 @@ class BaseMetaLearner(LearnedRepr, BaseEstimator):
                     order="C" if reset else None,  # the same sums, whatever the layout
                     y_numeric=not self._takes_labels,
                 )
+        check_magnitude(X, "X")
         return X, y if self._takes_labels else y.astype(np.float64, copy=False)
 
     def _validate_task(self, X, y, sample_weight=None):

@@ -336,6 +336,39 @@ def restored_on_error(estimator):
         raise
 
 
+# -- numbers ------------------------------------------------------------------------
+
+LARGEST = 1e100  # number whose products can be summed
+
+
+def check_magnitude(values, name):
+    """Refuse numbers whose squares are no numbers."""
+    values = getattr(values, "data", values) if hasattr(values, "indptr") else values
+    if values.size == 0:
+        return
+    largest = max(float(values.max()), -float(values.min()))
+    if largest > LARGEST:
+        raise ValueError(
+            f"{name} holds {largest:.3g}; products of numbers beyond {LARGEST:.0e} are "
+            f"no numbers. Divide {name} by a number of that size."
+        )
+
+
+@contextmanager
+def explaining_singular(weight):
+    """Say what makes a matrix singular that has an inverse by right."""
+    try:
+        yield
+    except np.linalg.LinAlgError as error:
+        raise ValueError(
+            "The rows are beyond what double precision can solve "
+            f"({str(error).lower().rstrip('.')}): their weights are {weight.min():.3g} "
+            f"to {weight.max():.3g}, and sum to {weight.sum():.3g}. Divide the weights "
+            "by their mean, centre columns that are far from zero, and leave "
+            "standardize=True."
+        ) from error
+
+
 # -- rows that need no conversion -----------------------------------------------------
 
 

@@ -35,7 +35,11 @@ from skmeta._core.prior import (
 from skmeta._core.queries import Pool, choose_queries
 from skmeta._core.structures import NONE, Beside, Diagonal, groups
 from skmeta._core.tasks import Parts, sizes_of
-from skmeta._guards import check_hidden_layer_sizes, check_range
+from skmeta._guards import (
+    check_hidden_layer_sizes,
+    check_range,
+    explaining_singular,
+)
 from skmeta._repr import prior_table
 from skmeta._threads import on_one_blas_thread
 from skmeta._warn import warn
@@ -154,11 +158,13 @@ class BaseEmpiricalBayes(SharedNetwork, BaseMetaLearner):
                 "model. Set hidden_layer_sizes=(), or pass the rows' task ids.",
             )
             hidden = []
-        if table.n_tasks == 1:
-            self._learn_from_one(self._parts(table)[0])
-        else:
+        if table.n_tasks > 1:
             self._warn_of_few_rows(table)
-            self._learn_from_many(table, hidden, rng)
+        with explaining_singular(table.weight):
+            if table.n_tasks == 1:
+                self._learn_from_one(self._parts(table)[0])
+            else:
+                self._learn_from_many(table, hidden, rng)
         # a density of y is one per unit of y
         n_rows = table.weight.sum()
         self.log_marginal_likelihood_ -= n_rows * np.log(self._scaling.y_scale)
@@ -1332,7 +1338,9 @@ class EmpiricalBayesClassifier(
         if hasattr(self, "_rows"):
             rows = tuple(map(np.concatenate, zip(self._rows, rows, strict=True)))
         self._rows = rows
-        self._posterior = self._condition(self._prior_mean, self._prior_factor, rows)
+        prior = self._prior_mean, self._prior_factor
+        with explaining_singular(rows[2]):
+            self._posterior = self._condition(*prior, rows)
 
     def _start_factor(self):
         # of a fit to all rows, as good as certain; the spread is the prior's

@@ -1,5 +1,6 @@
 """Tasks whose logits move along one line, against quadrature written out."""
 
+import warnings
 from itertools import pairwise
 
 import numpy as np
@@ -248,3 +249,34 @@ def test_one_row_tasks_of_three_classes_do_not_draw_the_spread_to_zero():
 
     without, with_them = map(spread_of_differences, (g < 30, g >= 0))
     assert abs(with_them / without - 1) < 0.25
+
+
+# -- numbers beyond what can be solved ------------------------------------------------
+
+
+@pytest.mark.parametrize("prior", ["intercept", "auto"])
+@pytest.mark.parametrize("weight", [1e-10, 1e10])
+def test_weights_of_any_size_give_probabilities_without_a_warning_of_numpy(
+    prior, weight
+):
+    X, y, g = groups_of(np.full(12, 5), np.random.default_rng(0))
+    model = EmpiricalBayesClassifier(prior, max_iter=40, random_state=0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", RuntimeWarning)
+        warnings.simplefilter("ignore", UserWarning)
+        model.fit(X, y, np.full(len(y), weight), task=g)
+        p = model.adapt(X[:3], y[:3], np.full(3, weight)).predict_proba(X)
+    assert np.isfinite(p).all()
+
+
+@pytest.mark.parametrize("verb", ["fit", "adapt"])
+def test_weights_and_columns_whose_squares_are_no_numbers_are_refused(verb):
+    X, y, g = groups_of(np.full(12, 5), np.random.default_rng(0))
+    model = EmpiricalBayesClassifier("intercept", random_state=0)
+    if verb == "adapt":
+        model.fit(X, y, task=g)
+    call = getattr(model, verb)
+    with pytest.raises(ValueError, match="sample weights add up"):
+        call(X, y, np.full(len(y), 1e308))
+    with pytest.raises(ValueError, match="X holds"):
+        call(X * 1e200, y)

@@ -73,8 +73,12 @@ class GaussianTasks:
 
     def work(self, n_varying):
         """Multiplications of one evaluation of the evidence, if so many vary."""
-        T, K, P = self.R.shape
-        return T * K * (P * n_varying + K * n_varying + K * P + P**2) + P**3 / 3
+        P, r = self.n_coefficients, n_varying
+        work = P**3 / 3
+        for block in self.blocks:
+            T, K, _ = block.rows.shape
+            work += T * K * (P * r + K * r + K * P + P**2)
+        return work
 
     def subset(self, tasks):
         number = np.full(self.n_tasks, -1)

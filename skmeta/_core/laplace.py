@@ -118,7 +118,8 @@ class LogisticTasks:
         terms = [_evidence(stack, mean, none) for stack in self.stacks]
         precision = sum(term.precision for term in terms) + self._weak
         values, vectors = np.linalg.eigh(precision / self.n_tasks)
-        return mean, vectors / np.sqrt(values)
+        least = np.finfo(float).eps * values.max()  # the rest is rounding
+        return mean, vectors / np.sqrt(np.maximum(values, least))
 
     @cached_property
     def _weak(self):

@@ -24,7 +24,7 @@ from scipy.special import expit
 
 N_NODES = 24  # on either side of the mode
 DROP = 20.0  # of f from the mode to where the integral is cut off
-MAX_SEARCH = 60  # steps, of which most halve a bracket
+MAX_SEARCH = 200  # steps, of which most halve a bracket
 CHUNK_CELLS = 2**19  # logits held at a time
 
 
@@ -68,6 +68,7 @@ def integrate(lines, z=None):
     )
     width = np.concatenate([below[:, None] * rule, above[:, None] * rule], axis=1)
     f, slope, curvature = _at(lines, z)
+    top = f.max(axis=1)
     share = width * np.exp(f - top[:, None])
     total = share.sum(axis=1)
     share /= total[:, None]
