@@ -110,7 +110,7 @@ JOBS = [
     Job("ragged-32", "30-32-32-1, tasks of 5 to 50 rows, meta-batch 32", **TABLE,
         meta_batch=32, n_tasks=400, rows=(5, 50), guard=2.3),
     Job("one-task", "30-32-32-1, one new task: adapt to 10 rows, predict 100", **TABLE,
-        meta_batch=1, queries=100, guard=0.85),
+        meta_batch=1, queries=100, guard=1.0),
     Job("many-tasks", "30-32-32-1, 10,000 new tasks at once, the same", **TABLE,
         meta_batch=10_000, n_tasks=10_000, queries=100, guard=3.6),
 ]  # fmt: skip

@@ -1,7 +1,7 @@
 """Reptile estimators (Nichol, Achiam & Schulman, 2018)."""
 
 from dataclasses import replace
-from functools import partial
+from functools import lru_cache, partial
 from numbers import Integral, Real
 
 import numpy as np
@@ -57,6 +57,24 @@ LOW_WEIGHT = 0.1  # mean weight of a row, below which one rarely means what it s
 MANY_ITERATIONS = 50  # after which a loss that still falls is no excuse
 RISE = 0.1  # of the loss of a constant: adapting may raise the loss that far
 FAR_ABOVE = 3.0  # times the loss of a constant: meta-training has failed
+
+
+@lru_cache
+def _network_of(sizes, layer_norm, activation, loss):
+    return network.Network(ParamLayout(sizes, layer_norm), activation, loss)
+
+
+# Typed, since 1 and True are equal, and one of them is no number of steps.
+@lru_cache(typed=True)
+def _check_of_adapting(cls, adapt_steps, learning_rate, alpha):
+    """Check the parameters that adapting reads: once for each that are given."""
+    given = {
+        "adapt_steps": adapt_steps,
+        "learning_rate": learning_rate,
+        "alpha": alpha,
+    }
+    constraints = {name: cls._parameter_constraints[name] for name in given}
+    validate_parameter_constraints(constraints, given, caller_name=cls.__name__)
 
 
 class BaseReptile(CallbackSupportMixin, BaseMetaLearner):
@@ -173,7 +191,7 @@ class BaseReptile(CallbackSupportMixin, BaseMetaLearner):
     @property
     def _network(self):
         sizes, layer_norm, activation, loss = self._architecture
-        return network.Network(ParamLayout(tuple(sizes), layer_norm), activation, loss)
+        return _network_of(tuple(sizes), layer_norm, activation, loss)
 
     @property
     def _dtype(self):
@@ -469,20 +487,20 @@ class BaseReptile(CallbackSupportMixin, BaseMetaLearner):
         """Warn where adapting has raised the loss of the very rows given."""
         before, after = losses
         allowed = np.maximum(before, getattr(self, "_constant_loss", 1.0))
-        worse = np.flatnonzero(~(after <= before + RISE * allowed))
-        if len(worse):
+        right = after <= before + RISE * allowed
+        if not right.all():
+            worse = np.flatnonzero(~right)
             first = worse[0]
             warn(_RAISED.format(before[first], after[first], len(worse), len(after)))
 
     def _learned(self):
         """Network, state and settings of the core, as they are for adapting."""
         # these three may have been set since meta-training
-        names = ("adapt_steps", "learning_rate", "alpha")
-        validate_parameter_constraints(
-            {name: self._parameter_constraints[name] for name in names},
-            {name: getattr(self, name) for name in names},
-            caller_name=type(self).__name__,
-        )
+        given = self.adapt_steps, self.learning_rate, self.alpha
+        try:
+            _check_of_adapting(type(self), *given)
+        except TypeError:  # a list, say, which no cache can hold
+            _check_of_adapting.__wrapped__(type(self), *given)
         net = self._network
         return net, self._state(), self._settings(net, *self._inner_loop)
 

@@ -6,6 +6,7 @@ tasks fast. Nothing here loops over tasks.
 """
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
@@ -45,6 +46,13 @@ class Network:
     layout: ParamLayout
     activation: str
     loss: str | None = None
+
+    def __hash__(self):  # buffers are looked up by it, several times in adapting
+        return self._hash
+
+    @cached_property
+    def _hash(self):
+        return hash((self.layout, self.activation, self.loss))
 
 
 # -- activations: name -> (function, derivative in terms of the function's value) -----

@@ -38,7 +38,10 @@ def tasks_side_by_side(network, dtype, n_rows=0):
 
 
 class Workspace:
-    """Parameters and gradients of many tasks, and the plans that work on them."""
+    """Parameters and gradients of many tasks, and the plans that work on them.
+
+    ``nbytes`` are those of all that is kept.
+    """
 
     def __init__(self, network, dtype):
         self.network, self.dtype = network, np.dtype(dtype)
@@ -55,14 +58,9 @@ class Workspace:
             self._make_room()
             flat = [buffer[:n_tasks] for buffer in self._flat]
             plan = Plan(self.network, n_rows, *flat, input_gradient=input_gradient)
+            self.nbytes += plan.nbytes
         self._plans[shape] = self._used[shape] = plan
         return plan
-
-    @property
-    def nbytes(self):
-        """Of all that is kept."""
-        plans = sum(plan.nbytes for plan in self._plans.values())
-        return plans + sum(buffer.nbytes for buffer in self._flat)
 
     def clear(self):
         """Leave nothing of the rows and parameters of those who have used it."""
@@ -78,6 +76,7 @@ class Workspace:
             many = len(self._plans) >= MAX_PLANS or total > KEPT_BYTES
             if many or size > BIG_BYTES:
                 total -= size
+                self.nbytes -= size
                 self._plans.pop(shape)
                 self._used.pop(shape, None)
 
@@ -86,6 +85,7 @@ class Workspace:
         self._plans.clear()
         self._used.clear()
         self._flat = [np.zeros(shape, self.dtype) for _ in range(5)]
+        self.nbytes = sum(buffer.nbytes for buffer in self._flat)  # of all that is kept
 
 
 _local = threading.local()  # no two threads share a buffer
