@@ -36,6 +36,7 @@ from skmeta._base_model import (
     takes_weights,
 )
 from skmeta._copies import own_what_can_change
+from skmeta._core.canonical import canonical_order
 from skmeta._core.layout import ParamLayout
 from skmeta._core.margin import margin_scale
 from skmeta._core.network import Batch, Network
@@ -53,6 +54,7 @@ from skmeta._guards import (
     restored_on_error,
     scored_on_purpose,
     stack_rows,
+    sum_duplicates,
     with_hint_to_task,
 )
 from skmeta._ids import (
@@ -193,22 +195,18 @@ class BaseMetaLearner(LearnedRepr, BaseEstimator):
             codes, ids = encode_tasks(task, X.shape[0])
             warn_of_single_rows(codes, ids)
             weight = self._validate_weight(sample_weight, X)
-            order = np.argsort(codes, kind="stable")
-            order = order[weight[order] > 0]
             if not again:
-                self._warn_of_far_values(X, order, None if task is None else ids[codes])
+                kept = np.flatnonzero(weight > 0)
+                self._warn_of_far_values(X, kept, None if task is None else ids[codes])
             metadata = {} if task is None else {"metadata": {"task": task}}
             data = {"X": X, "y": y, **metadata}
-            self._fit_table(weight, codes, ids, order, again, data)
+            self._fit_table(weight, codes, ids, again, data)
         return self
 
-    def _warn_of_far_values(self, X, order, task):
+    def _warn_of_far_values(self, X, rows, task):
         """Warn where a few values make all others of their column look the same."""
-        if len(order) < X.shape[0]:
-            rows = np.sort(order)
+        if len(rows) < X.shape[0]:
             X = X[rows]
-        else:
-            rows = np.arange(X.shape[0])
         far = far_values(X)
         if not far:
             return
@@ -225,12 +223,12 @@ class BaseMetaLearner(LearnedRepr, BaseEstimator):
             "that draws them in, such as QuantileTransformer.",
         )
 
-    def _fit_table(self, weight, codes, ids, order, again, data):
-        X, y = data["X"], data["y"]
-        if len(order) < X.shape[0] or (np.diff(order) < 0).any():
-            X, y, weight = X[order], y[order], weight[order]
-        present, codes = np.unique(codes[order], return_inverse=True)
-        starts = np.concatenate([[0], np.cumsum(np.bincount(codes))])
+    def _fit_table(self, weight, codes, ids, again, data):
+        # before anything is drawn, so that neither names nor positions matter
+        rows, sizes, tasks = self._canonical(data["X"], data["y"], weight, codes)
+        X, y, weight, ids = data["X"][rows], data["y"][rows], weight[rows], ids[tasks]
+        codes = np.repeat(np.arange(len(tasks)), sizes)
+        starts = np.concatenate([[0], np.cumsum(sizes)])
         Y, n_classes = self._fit_targets(y, starts, again)
         if again:
             base = self._base_offset(X)
@@ -242,8 +240,10 @@ class BaseMetaLearner(LearnedRepr, BaseEstimator):
             # without an intercept the origin has a meaning, and is not moved
             has_intercept = getattr(self, "fit_intercept", True)
             self._scaling = scaling if has_intercept else scaling.uncentred()
+        # X is a copy, which only a base model may hold as well
+        alone = self.base_estimator is None
         table = TaskTable(
-            self._scaling.transform_X(X),
+            self._scaling.transform_X(X, in_place=alone),
             self._scaling.transform_y(Y).astype(X.dtype, copy=False),
             weight,
             starts,
@@ -252,7 +252,20 @@ class BaseMetaLearner(LearnedRepr, BaseEstimator):
         )
         self.n_tasks_ = table.n_tasks + (self.n_tasks_ if again else 0)
         self.n_adapt_rows_ = 0
-        self._meta_train(table, ids[present], again, data)
+        del X, Y, y, rows, codes  # what follows needs its memory
+        self._meta_train(table, ids, again, data)
+
+    def _canonical(self, X, y, weight, codes):
+        """Numbers of the rows in order, and of the tasks, without rows of no weight.
+
+        Between them, how many rows each task has.
+        """
+        kept = np.flatnonzero(weight > 0)
+        if len(kept) < len(weight):
+            X, y, weight, codes = X[kept], y[kept], weight[kept], codes[kept]
+        present, codes = np.unique(codes, return_inverse=True)
+        order, tasks = canonical_order(X, self._order_key(y, codes), weight, codes)
+        return kept[order], np.bincount(codes)[tasks], present[tasks]
 
     @with_hint_to_task
     def meta_fit(self, tasks):
@@ -366,7 +379,11 @@ class BaseMetaLearner(LearnedRepr, BaseEstimator):
         codes, codes_new, ids = encode_new_tasks(
             task, X.shape[0], task_new, X_new.shape[0]
         )
-        kept = np.flatnonzero(weight > 0)
+        wanted = np.zeros(len(ids), dtype=bool)
+        wanted[codes_new] = True
+        kept = np.flatnonzero((weight > 0) & wanted[codes])
+        if len(kept) == 0:  # tasks of which nothing is known; the core wants some row
+            kept = np.flatnonzero(weight > 0)[:1]
         rows = kept[np.argsort(codes[kept], kind="stable")]
         new = np.argsort(codes_new, kind="stable")
         numbers = np.arange(len(ids) + 1)
@@ -488,8 +505,13 @@ class BaseMetaLearner(LearnedRepr, BaseEstimator):
                     order="C" if reset else None,  # the same sums, whatever the layout
                     y_numeric=not self._takes_labels,
                 )
-        check_magnitude(X, "X")
-        return X, y if self._takes_labels else y.astype(np.float64, copy=False)
+        X = sum_duplicates(X)
+        check_magnitude(self, X)
+        if self._takes_labels:
+            return X, y
+        y = y.astype(np.float64, copy=False)
+        check_magnitude(self, y, "y")
+        return X, y
 
     def _validate_task(self, X, y, sample_weight=None):
         """Rows of one task, their targets and weights, without those of weight zero."""
@@ -542,17 +564,18 @@ class BaseMetaLearner(LearnedRepr, BaseEstimator):
         return self._validate_X(X)
 
     def _validate_X(self, X):
-        if is_clean(self, X, self._dtype):
-            return X
-        check_aligned(X=X)
-        with explaining_missing(self):
-            return validate_data(
-                self,
-                plain_table(X),
-                reset=False,
-                accept_sparse="csr",
-                dtype=self._dtype,
-            )
+        if not is_clean(self, X, self._dtype):
+            check_aligned(X=X)
+            with explaining_missing(self):
+                X = validate_data(
+                    self,
+                    plain_table(X),
+                    reset=False,
+                    accept_sparse="csr",
+                    dtype=self._dtype,
+                )
+        check_magnitude(self, X)
+        return sum_duplicates(X)
 
     def _validated_outputs(self, X):
         """Outputs (n, o) for rows to predict, with those of a base classifier.
@@ -723,6 +746,10 @@ class RegressionTargets:
 
     _takes_labels = False
 
+    def _order_key(self, y, codes):
+        """What rows are compared by first, to be put in order."""
+        return y
+
     def _fit_targets(self, y, starts, again):
         return y[:, None], None
 
@@ -755,6 +782,20 @@ class ClassificationTargets:
     """Targets of a classifier: one column of 0 and 1, or one column per class."""
 
     _takes_labels = True
+
+    def _order_key(self, y, codes):
+        """What rows are compared by first, to be put in order: numbers of classes.
+
+        Where each task has its own, they are numbered within it, since their names may
+        be made from that of the task.
+        """
+        check_classification_targets(y)
+        classes, number = np.unique(y, return_inverse=True)
+        if getattr(self, "task_classes", "own") == "shared":
+            return number
+        pairs, number = np.unique(codes * len(classes) + number, return_inverse=True)
+        first = np.searchsorted(pairs, np.arange(codes.max() + 1) * len(classes))
+        return number - first[codes]
 
     def _fit_targets(self, y, starts, again):
         check_classification_targets(y)

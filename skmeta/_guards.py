@@ -338,20 +338,29 @@ def restored_on_error(estimator):
 
 # -- numbers ------------------------------------------------------------------------
 
-LARGEST = 1e100  # number whose products can be summed
+LARGEST = {8: 1e100, 4: 1e37}  # by bytes: numbers whose products can be summed
 
 
-def check_magnitude(values, name):
-    """Refuse numbers whose squares are no numbers."""
-    values = getattr(values, "data", values) if hasattr(values, "indptr") else values
-    if values.size == 0:
+def check_magnitude(estimator, table, name="X"):
+    """Refuse finite numbers that are too large to compute with."""
+    numbers = table.data if sparse.issparse(table) else table
+    limit = LARGEST[numbers.dtype.itemsize]
+    if not numbers.size or (numbers.max() <= limit and numbers.min() >= -limit):
         return
-    largest = max(float(values.max()), -float(values.min()))
-    if largest > LARGEST:
-        raise ValueError(
-            f"{name} holds {largest:.3g}; products of numbers beyond {LARGEST:.0e} are "
-            f"no numbers. Divide {name} by a number of that size."
-        )
+    where = ""
+    if name == "X":
+        table = table.tocsc() if sparse.issparse(table) else table
+        low, high = table.min(axis=0), table.max(axis=0)
+        if sparse.issparse(low):
+            low, high = low.toarray(), high.toarray()
+        column = int(np.argmax(np.maximum(np.abs(low), np.abs(high))))
+        names = getattr(estimator, "feature_names_in_", range(column + 1))
+        where = f" in column {show(names[column])}"
+    largest = max(float(numbers.max()), -float(numbers.min()))
+    raise ValueError(
+        f"{name} holds {largest:.3g}{where}; products of numbers beyond {limit:.0e} "
+        "are no numbers. Change the unit, or mend the rows."
+    )
 
 
 @contextmanager
@@ -397,6 +406,14 @@ def _is_clean_target(y, n_rows):
         and y.dtype.kind in "fiub"
         and bool(np.isfinite(y).all())
     )
+
+
+def sum_duplicates(X):
+    """X itself, or a copy of a sparse one in which each cell is stored but once."""
+    if sparse.issparse(X) and not X.has_canonical_format:
+        X = X.copy()
+        X.sum_duplicates()
+    return X
 
 
 # -- zero-shot scoring ----------------------------------------------------------------

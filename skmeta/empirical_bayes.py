@@ -621,8 +621,8 @@ class EmpiricalBayesRegressor(
         are scaled and not centred. For rows that are differences of two offers.
     standardize : bool, default=True
         Whether X and y are standardised inside, by mean and deviation of all
-        meta-training rows, so that units do not matter. A sparse X is scaled, not
-        centred.
+        meta-training rows, so that units do not matter. A sparse X gives
+        the model of a dense one, and stays sparse.
     tol : float, default=1e-4
         Tolerance of the search for the prior: largest slope of the mean log evidence of
         a task.
@@ -1110,7 +1110,8 @@ class EmpiricalBayesClassifier(
         scaled and not centred. For rows that are differences of two offers.
     standardize : bool, default=True
         Whether X is standardised inside, by mean and deviation of all meta-training
-        rows, so that units do not matter. A sparse X is scaled, not centred.
+        rows, so that units do not matter. A sparse X gives the model of a
+        dense one, and stays sparse.
     tol : float, default=1e-4
         Tolerance of the search for the prior: largest slope of the mean log evidence of
         a task.

@@ -27,6 +27,7 @@ from skmeta._guards import (
 )
 from skmeta._threads import on_one_blas_thread
 
+BLOCK_CELLS = 2**16  # numbers of a table taken at a time in sums over it
 PREDICT_CELLS = 2**22  # numbers held at a time in predicting
 ROUNDING = 1e-20  # of squares: of rows that differ by less nothing can be learned
 
@@ -75,7 +76,8 @@ class PrototypicalClassifier(
         Meta-iterations.
     standardize : bool, default=True
         Whether X is standardised inside, by mean and deviation of all meta-training
-        rows, so that units do not matter. A sparse X is scaled, not centred.
+        rows, so that units do not matter. A sparse X gives the model of a
+        dense one, and stays sparse.
     random_state : int, RandomState instance or None, default=None
         Seed of the initial parameters and of the episodes.
 
@@ -330,7 +332,8 @@ class PrototypicalClassifier(
 
     def _learn_linear(self, table, codes, classes, settings, rng):
         vars(self).pop("loss_curve_", None)
-        means, within = _class_statistics(table.X, codes)
+        rows = _rows_of(table.X, np.float64)
+        means, within = _class_statistics(rows, table.X.shape, codes)
         sizes, first = np.bincount(codes), np.unique(codes, return_index=True)[1]
         task = np.searchsorted(table.starts, first, side="right")
         net, theta = prototypes.discriminant(
@@ -339,7 +342,6 @@ class PrototypicalClassifier(
         self._set_network(net, theta)
         self.temperature_, self.n_iter_ = 0.5, 1
         if classes is not None:
-            rows = _rows_of(table.X, theta.dtype)
             best = prototypes.best_log_temperature(
                 net, theta, rows, classes, settings, rng
             )
@@ -423,21 +425,29 @@ def _rows_of(X, dtype):
     return rows
 
 
-def _class_statistics(X, codes):
-    """Means of the classes, and the covariance of rows about them, shrunk."""
-    X = BaseMetaLearner._dense(X).astype(np.float64)
-    counts = np.bincount(codes)
-    means = np.zeros((len(counts), X.shape[1]))
-    np.add.at(means, codes, X)
-    means /= counts[:, None]
-    left, n_free = X - means[codes], len(X) - len(counts)
-    if (left**2).sum() <= ROUNDING * (X**2).sum():  # single rows, or copies
-        return means, None
-    from sklearn.covariance import ledoit_wolf  # slow to import
+def _class_statistics(rows_of, shape, codes):
+    """Means of the classes, and the covariance of rows about them, shrunk.
 
-    covariance, _ = ledoit_wolf(left, assume_centered=True)
-    covariance *= len(X) / n_free
-    constant = ~X.any(axis=0)  # nothing is known of such a column: as a standard one
+    ``rows_of`` gives dense rows by their numbers: a part of all is held at a time.
+    """
+    n_rows, n_features = shape
+    counts = np.bincount(codes)
+    means, squares = np.zeros((len(counts), n_features)), 0.0
+    varies = np.zeros(n_features, dtype=bool)
+    blocks = [*gen_batches(n_rows, max(1, BLOCK_CELLS // n_features))]
+    for block in blocks:
+        X = rows_of(block)
+        np.add.at(means, codes[block], X)
+        varies |= X.any(axis=0)
+        squares += (X**2).sum()
+    means /= counts[:, None]
+    left = (rows_of(block) - means[codes[block]] for block in blocks)
+    products, fourth = prototypes.products(left, n_features)
+    if np.trace(products) <= ROUNDING * squares:  # single rows, or copies
+        return means, None
+    covariance = prototypes.shrunk(products, fourth, n_rows)
+    covariance *= n_rows / (n_rows - len(counts))
+    constant = ~varies  # nothing is known of such a column: as a standard one
     covariance[constant] = covariance[:, constant] = 0
     covariance[constant, constant] = 1
     return means, covariance

@@ -52,6 +52,7 @@ from skmeta import (
     meta_fit,
 )
 from skmeta._base_model import FLOOR, fit_base, out_of_task, raw_prediction
+from skmeta._core.canonical import canonical_order
 from skmeta._core.tasks import ABSENT, TaskTable, split_rows
 from skmeta.model_selection import (
     compare_baselines,
@@ -85,6 +86,17 @@ def target(cls, y, n_classes=3):
 def outputs(model, X):
     """Predictions of a regressor, decision function of a classifier."""
     return getattr(model, "decision_function", model.predict)(X)
+
+
+def as_fitted(X, y, ids=None):
+    """Rows, targets and task numbers in the order in which meta-training meets them."""
+    codes = np.zeros(len(y), dtype=int)
+    if ids is not None:
+        codes = np.unique(ids, return_inverse=True)[1]
+    number = np.unique(y, return_inverse=True)[1]
+    order, tasks = canonical_order(X, number, np.ones(len(y)), codes)
+    sizes = np.bincount(codes)[tasks]
+    return X[order], y[order], np.repeat(np.arange(len(tasks)), sizes)
 
 
 def offsets_and_table(model, X, y, **metadata):
@@ -154,6 +166,7 @@ def test_a_regressor_corrects_the_errors_of_clones_that_had_not_seen_the_task(
     model = fast(ReptileRegressor, base, standardize=False)
     table = offsets_and_table(model, X, y, task=ids)
 
+    X, y, ids = as_fitted(X, y, ids)
     cv = GroupKFold(min(5, n_tasks))
     expected = y - cross_val_predict(base, X, y, groups=ids, cv=cv)
     assert_allclose(table.Y[:, 0], expected)
@@ -168,6 +181,7 @@ def test_a_classifier_is_offset_by_clones_that_had_not_seen_the_task(
     y, base = target(ReptileClassifier, y, n_classes), LogisticRegression()
     table = offsets_and_table(fast(ReptileClassifier, base), X, y, task=ids)
 
+    X, y, ids = as_fitted(X, y, ids)
     P = cross_val_predict(
         base, X, y, groups=ids, cv=GroupKFold(5), method="predict_proba"
     )
@@ -191,6 +205,7 @@ def test_of_a_single_task_each_row_is_predicted_by_a_clone_without_it(linear_tas
     X, y = linear_tasks[0]
     base = DecisionTreeRegressor(random_state=0)
     table = offsets_and_table(fast(ReptileRegressor, base, standardize=False), X, y)
+    X, y, _ = as_fitted(X, y)
     folds = KFold(5, shuffle=True, random_state=0)
     assert_allclose(table.Y[:, 0], y - cross_val_predict(base, X, y, cv=folds))
 
@@ -212,7 +227,9 @@ def test_probabilities_of_0_and_1_leave_something_to_correct(label_table):
 def test_residuals_set_the_scale_of_y(linear_table):
     X, y, ids = linear_table.X, linear_table.y, linear_table.ids
     base = LinearRegression()
-    model = fast(ReptileRegressor, base).fit(X, 1000 + 50 * X[:, 0] + y, task=ids)
+    y = 1000 + 50 * X[:, 0] + y
+    model = fast(ReptileRegressor, base).fit(X, y, task=ids)
+    X, y, ids = as_fitted(X, y, ids)
     expected = y - cross_val_predict(base, X, y, groups=ids, cv=GroupKFold(5))
     assert_allclose(model._scaling.y_mean, expected.mean(), atol=1e-8)
     assert_allclose(model._scaling.y_scale, expected.std())
@@ -226,7 +243,7 @@ def test_a_correction_that_has_learned_nothing_leaves_the_base_model(cls, linear
     X, y, ids = linear_table.X, target(cls, linear_table.y), linear_table.ids
     base = BASES[cls]
     model = unmoved(cls, base).fit(X, y, task=ids)
-    same = clone(base).fit(X, y)
+    same = clone(base).fit(*as_fitted(X, y, ids)[:2])
     assert_array_equal(model.predict(X), same.predict(X))
     if cls is ReptileClassifier:
         odds = np.log(np.clip(same.predict_proba(X), FLOOR, 1 - FLOOR))
@@ -464,8 +481,11 @@ def test_weights_reach_a_base_model_that_takes_them(cls, linear_table):
     weight = np.random.default_rng(0).uniform(0.1, 3, len(y))
     model = unmoved(cls, BASES[cls]).fit(X, y, weight, task=ids)
     same = clone(BASES[cls]).fit(X, y, weight)
-    assert_array_equal(model.predict(X), same.predict(X))
-    assert_allclose(model.base_estimator_.coef_, same.coef_)
+    if cls is ReptileRegressor:
+        assert_allclose(model.predict(X), same.predict(X))
+    else:
+        assert_array_equal(model.predict(X), same.predict(X))
+    assert_allclose(model.base_estimator_.coef_, same.coef_, rtol=1e-4)
 
 
 def test_with_routing_no_requests_are_asked_of_the_base_model(label_table, routing):

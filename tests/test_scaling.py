@@ -54,18 +54,28 @@ def test_scaled_rows_have_mean_zero_and_deviation_one(rows):
 
 @pytest.mark.parametrize("kind", [sparse.csr_matrix, sparse.csr_array])
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-def test_sparse_columns_are_scaled_and_not_centred(rows, kind, dtype):
+@pytest.mark.parametrize("shift", [0.0, 1e3, 1e6])
+def test_sparse_columns_get_the_moments_of_dense_ones(rows, kind, dtype, shift):
     X, y, weight = rows
-    X = kind(X.astype(dtype))
-    scaling = fit_scaling(X, y, weight)
-    reference = StandardScaler(with_mean=False).fit(X, sample_weight=weight)
-
-    assert_array_equal(scaling.x_mean, 0)
-    assert_allclose(scaling.x_scale, reference.scale_, rtol=1e-5)
-    scaled = scaling.transform_X(X)
-    assert sparse.issparse(scaled)
+    X = (X + shift).astype(dtype)
+    S, dense = kind(X), fit_scaling(X, y, weight)
+    scaling = fit_scaling(S, y, weight)
+    assert_allclose(scaling.x_mean, dense.x_mean, rtol=1e-13)
+    assert_allclose(scaling.x_scale, dense.x_scale, rtol=1e-9)
+    scaled = dense.transform_X(S)
     assert scaled.dtype == dtype
-    assert_allclose(scaled.toarray(), reference.transform(X).toarray(), rtol=1e-4)
+    assert_array_equal(scaled.toarray(), dense.transform_X(X))
+    assert_array_equal(scaled[[3, 1]].toarray(), dense.transform_X(X)[[3, 1]])
+    assert_array_equal(scaled[5:9].toarray(), dense.transform_X(X)[5:9])
+
+
+def test_a_sparse_product_is_the_dense_one_near_zero_and_far_from_it(rows):
+    X, y, weight = rows
+    X = np.column_stack([X, X[:, 0] + 1e8])
+    W = np.random.default_rng(1).normal(size=(4, 2))
+    scaling = fit_scaling(X, y, weight)
+    product = scaling.transform_X(sparse.csr_array(X)) @ W
+    assert_allclose(product, scaling.transform_X(X) @ W, rtol=1e-10, atol=1e-12)
 
 
 def test_scaling_sparse_rows_leaves_them_as_they_were(rows):
@@ -154,6 +164,18 @@ def test_inverse_y_undoes_transform_y(rows):
     for robust in (False, True):
         scaling = fit_scaling(X, y, weight, robust_y=robust)
         assert_allclose(scaling.inverse_y(scaling.transform_y(y)), y, rtol=1e-13)
+
+
+@pytest.mark.parametrize("kind", [np.asarray, sparse.csr_array])
+@pytest.mark.parametrize("unit", [1e-299, 1e-200, 1e-120, 1e140])
+def test_deviations_whose_squares_vanish_or_are_huge_are_those_of_other_units(
+    rows, kind, unit
+):
+    X, _, weight = rows
+    plain = fit_scaling(kind(X), None, weight)
+    scaled = fit_scaling(kind(X * unit), None, weight * 1e300)
+    expected = np.where(plain.x_scale * unit > 1e-300, plain.x_scale * unit, 1.0)
+    assert_allclose(scaled.x_scale, expected, rtol=1e-9)
 
 
 def test_class_labels_are_not_scaled(rows):

@@ -14,6 +14,7 @@ from itertools import chain
 from typing import NamedTuple
 
 import numpy as np
+from sklearn.utils import gen_batches
 
 from skmeta._core.tasks import padded_blocks
 
@@ -21,6 +22,8 @@ RIDGE = 1e-9  # relative: of several means that fit equally well, the smallest
 RIDGE_OF_FEW = 0.1  # relative, where there are ...
 ROWS_PER_COEFFICIENT = 3  # ... fewer rows than this: they could be fitted without error
 PINNED = 1e9  # relative: holds a coefficient of the mean at zero
+FEW_ROWS = 4  # times as few rows as coefficients: whitened rows are not kept
+QR_CELLS = 2**16  # numbers of rows at a time to be rotated into a triangle
 NOISE_FLOOR = 1e-10  # least noise variance, of standardised targets
 
 
@@ -41,10 +44,11 @@ class Block(NamedTuple):
 
     tasks: np.ndarray  # (T,) their numbers
     rows: np.ndarray  # (T, K, P + 1)
+    root: np.ndarray | None = None  # (T, K, K) C of the rows' covariance C C'
 
-    def errors(self, theta):
-        """What coefficients leave over of the targets: (T, K)."""
-        return self.rows[..., -1] - self.rows[..., :-1] @ theta
+    def white(self):
+        """Rows of unit covariance."""
+        return self.rows if self.root is None else np.linalg.solve(self.root, self.rows)
 
 
 @dataclass(frozen=True)
@@ -109,21 +113,21 @@ class GaussianTasks:
     def evidence(self, L, mean=None, state=None):
         """Log evidence of all tasks together, maximised over mean and noise."""
         whitened, log_det = _whiten(self, L)
-        moments = sum(_products(block.rows) for block in whitened)
+        moments = sum(_products(block.white()) for block in whitened)
         precision = self._held(moments[:-1, :-1])
         mean = np.linalg.solve(precision, moments[:-1, -1])
-        errors = [block.errors(mean) for block in whitened]
-        squares = sum((error**2).sum() for error in errors) + self.residual.sum()
+        squares, outer = self.residual.sum(), 0.0
+        for block in whitened:
+            rows = block.white()
+            error = _errors(rows, mean)
+            h = np.einsum("tkp,tk->tp", rows[..., :-1], error)
+            squares, outer = squares + (error**2).sum(), outer + h.T @ h
         n = self.n_rows.sum()
         noise = max(squares / n, NOISE_FLOOR)
-        slopes = [
-            np.einsum("tkp,tk->tp", block.rows[..., :-1], error)
-            for block, error in zip(whitened, errors, strict=True)
-        ]
         return Evidence(
             value=-0.5
             * (n * np.log(2 * np.pi * noise) + squares / noise + log_det.sum()),
-            D=sum(h.T @ h for h in slopes) / noise - moments[:-1, :-1],
+            D=outer / noise - moments[:-1, :-1],
             mean=mean,
             mean_slope=np.zeros(len(L)),
             noise=noise,
@@ -176,7 +180,7 @@ class GaussianTasks:
         """Sum of squared errors of each task, (T,), from rows in blocks."""
         squares = self.residual.copy()
         for block in blocks:
-            squares[block.tasks] += (block.errors(theta) ** 2).sum(axis=-1)
+            squares[block.tasks] += (_errors(block.white(), theta) ** 2).sum(axis=-1)
         return squares
 
     def prior_loss(self, prior):
@@ -213,12 +217,22 @@ def gather(parts, fit_intercept, sizes=None):
 
 def _compress(X, y, weight):
     """At most P rows [X y] with the same products, and the squares left over in y."""
-    rows = np.column_stack([X, y]) * np.sqrt(weight)[:, None]
-    n_coefficients = X.shape[1]
-    if len(rows) <= n_coefficients:
-        return rows, 0.0
-    rows = np.linalg.qr(rows, mode="r")
-    return rows[:n_coefficients], (rows[n_coefficients:, -1] ** 2).sum()
+    n_rows, n_coefficients = X.shape
+    step = max(QR_CELLS // (n_coefficients + 1), 4 * n_coefficients, 1)
+    triangle = np.empty((0, n_coefficients + 1))
+    for block in gen_batches(n_rows, step):
+        rows = np.column_stack([X[block], y[block]])
+        rows *= np.sqrt(weight[block])[:, None]
+        if n_rows <= n_coefficients:
+            return rows, 0.0
+        triangle = np.linalg.qr(np.concatenate([triangle, rows]), mode="r")
+    left = triangle[n_coefficients:, -1]
+    return triangle[:n_coefficients], (left**2).sum()
+
+
+def _errors(rows, theta):
+    """What coefficients leave over of the targets (T, K) of rows (T, K, P + 1)."""
+    return rows[..., -1] - rows[..., :-1] @ theta
 
 
 def _products(rows):
@@ -235,7 +249,10 @@ def _whiten(tasks, L):
         covariance = Z @ Z.swapaxes(-1, -2)
         covariance += np.eye(covariance.shape[-1])
         C = np.linalg.cholesky(covariance)
-        whitened.append(block._replace(rows=np.linalg.solve(C, block.rows)))
+        block = block._replace(root=C)
+        if FEW_ROWS * Z.shape[1] > len(L):  # else quicker made again than remembered
+            block = Block(block.tasks, block.white())
+        whitened.append(block)
         diagonal = np.diagonal(C, axis1=-2, axis2=-1)
         log_det[block.tasks] = 2 * np.log(diagonal).sum(axis=-1)
     return whitened, log_det

@@ -214,6 +214,33 @@ def begin(net, rng):
 # -- without a network ----------------------------------------------------------------
 
 
+def products(blocks, d):
+    """Sums over rows x (n, d), in blocks, of their products x x' and of (x'x)^2."""
+    total, fourth = np.zeros((d, d)), 0.0
+    for X in blocks:
+        total += X.T @ X
+        fourth += (np.einsum("nd,nd->n", X, X) ** 2).sum()
+    return total, fourth
+
+
+def shrunk(total, fourth, n):
+    """The mean product of n rows, shrunk towards a multiple of the identity.
+
+    By the rule of Ledoit and Wolf (2004): as far as the products of rows scatter about
+    their mean, relative to how far that is from the identity.
+    """
+    covariance = total / n
+    d = len(covariance)
+    mean = np.trace(covariance) / d
+    squares = (covariance**2).sum()
+    scatter = (fourth / n - squares) / n
+    distance = squares - d * mean**2
+    shrinkage = 0.0 if scatter <= 0 else min(scatter / max(distance, scatter), 1.0)
+    covariance *= 1 - shrinkage
+    covariance[np.diag_indices(d)] += shrinkage * mean
+    return covariance
+
+
 def discriminant(within, means, sizes, task, n_shots):
     """A linear network, and its parameters, in whose outputs distances tell classes.
 
@@ -258,9 +285,7 @@ def _directions(means, sizes, task, n_shots):
     centre = np.zeros((n_tasks, d))
     np.add.at(centre, task, means)
     apart = means - (centre / counts[:, None])[task]
-    from sklearn.covariance import ledoit_wolf  # slow to import
-
-    scatter, _ = ledoit_wolf(apart, assume_centered=True)
+    scatter = shrunk(*products([apart], d), len(apart))
     variance, vectors = np.linalg.eigh(scatter * len(means) / n_free)
     variance -= np.mean(1 / sizes)  # of which the means' own error
     if variance.max() <= 0:

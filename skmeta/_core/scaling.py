@@ -6,9 +6,11 @@ from typing import NamedTuple
 import numpy as np
 from scipy import sparse
 from sklearn.utils import gen_batches
-from sklearn.utils.sparsefuncs import inplace_column_scale, mean_variance_axis
 
-BLOCK_CELLS = 2**18  # numbers converted to double precision at a time
+BLOCK_CELLS = 2**16  # numbers converted to double precision at a time
+FAR = 100.0  # deviations of a mean from zero: hardly a number of the column is zero
+SQUARES_VANISH = 1e-100  # of a deviation so small the square loses digits
+AS_GOOD_AS_ZERO = {8: 1e-300, 4: 1e-36}  # deviations in bytes of precision
 FEW_ROWS = 10  # too few to say what is usual
 SAMPLE_ROWS = 2000  # that quartiles are taken of ...
 SAMPLE_CELLS = 2**22  # ... where no more numbers are in them
@@ -19,20 +21,19 @@ HIDDEN = 30.0  # deviations over quartile range: of a normal column 0.74
 class Scaling:
     """Centre and scale of the columns of X and of y, in the user's units."""
 
-    x_mean: np.ndarray  # (n_features,); zero for sparse X, which is not centred
+    x_mean: np.ndarray  # (n_features,)
     x_scale: np.ndarray  # (n_features,)
     y_mean: float = 0.0
     y_scale: float = 1.0
 
-    def transform_X(self, X):
-        """Standardised copy of X in X's own dtype; CSR stays so if it can."""
-        if sparse.issparse(X) and self.x_mean.any():
-            X = X.toarray()  # learned from dense rows, so X is to be centred
+    def transform_X(self, X, *, in_place=False):
+        """Standardised copy of X in X's own dtype; of a CSR matrix `ScaledRows`.
+
+        Dense rows that nobody else holds may be standardised ``in_place``.
+        """
         if sparse.issparse(X):
-            X = X.copy()
-            inplace_column_scale(X, (1.0 / self.x_scale).astype(X.dtype))
-            return X
-        X = X - self.x_mean.astype(X.dtype)
+            return ScaledRows(X, self)
+        X = np.subtract(X, self.x_mean.astype(X.dtype), out=X if in_place else None)
         X /= self.x_scale.astype(X.dtype)
         return X
 
@@ -52,6 +53,50 @@ class Scaling:
 
     def inverse_y(self, y):
         return y * self.y_scale + self.y_mean
+
+
+class ScaledRows:
+    """Rows of a CSR matrix that are standardised when they are made dense.
+
+    A column less its mean is not sparse, so that the mean is kept aside. What comes out
+    is what the same rows, given dense, would be.
+    """
+
+    ndim = 2
+
+    def __init__(self, csr, scaling):
+        self._csr, self._scaling = csr, scaling
+
+    @property
+    def shape(self):
+        return self._csr.shape
+
+    @property
+    def dtype(self):
+        return self._csr.dtype
+
+    def __getitem__(self, rows):
+        return ScaledRows(self._csr[rows], self._scaling)
+
+    def toarray(self):
+        return self._scaling.transform_X(self._csr.toarray(), in_place=True)
+
+    def __matmul__(self, W):
+        """The product with W (n_features, o), without making X dense.
+
+        Only columns far from zero, which have no zeros to speak of, are made dense: the
+        difference of two large products would lose digits.
+        """
+        mean, scale = self._scaling.x_mean, self._scaling.x_scale
+        far = np.abs(mean) > FAR * scale
+        near = np.where(far[:, None], 0.0, W / scale[:, None])
+        product = self._csr @ near - mean @ near
+        far = np.flatnonzero(far)
+        n_rows = max(1, BLOCK_CELLS // max(1, len(far)))
+        for rows in gen_batches(self.shape[0], n_rows) if len(far) else ():
+            X = self._csr[rows][:, far].toarray()
+            product[rows] += (X - mean[far]) / scale[far] @ W[far]
+        return product
 
 
 def identity_scaling(n_features):
@@ -80,30 +125,51 @@ def fit_scaling(X, y, weight, *, robust_y=False):
 
 
 def _column_moments(X, weight):
-    if sparse.issparse(X):
-        mean, variance = mean_variance_axis(X, axis=0, weights=weight.astype(X.dtype))
-        mean, variance = mean.astype(np.float64), variance.astype(np.float64)
-        return np.zeros_like(mean), _scale(mean, variance, X.shape[0], X.dtype)
-    mean = _weighted_mean(lambda part: part, X, weight)
+    weight = weight / weight.max()  # the sum of large weights could overflow
+    mean = _weighted_mean(X, weight, 0.0, 1.0, power=1)
     # Two passes: X - mean is formed first, since the difference of large squares
     # loses small spreads about a large mean.
-    variance = _weighted_mean(lambda part: (part - mean) ** 2, X, weight)
-    return mean, _scale(mean, variance, X.shape[0], X.dtype)
+    deviation = np.sqrt(_weighted_mean(X, weight, mean, 1.0, power=2))
+    if (deviation < SQUARES_VANISH).any():
+        unit = np.maximum(_extremes(X, "max") - mean, mean - _extremes(X, "min"))
+        unit = np.where((deviation < SQUARES_VANISH) & (unit > 0), unit, 1.0)
+        deviation = unit * np.sqrt(_weighted_mean(X, weight, mean, unit, power=2))
+    return mean, _scale(mean, deviation, X.shape[0], X.dtype)
 
 
-def _weighted_mean(function, X, weight):
-    """Mean over rows of a function of them, in double precision, a block at a time."""
+def _weighted_mean(X, weight, centre, unit, power):
+    """Mean over rows of ((X - centre) / unit) ** power, a block of rows at a time."""
     n_rows, n_features = X.shape
-    total = np.zeros(n_features)
+    total, centre = np.zeros(n_features), np.broadcast_to(centre, n_features)
+    unit = np.broadcast_to(unit, n_features)
+    if sparse.issparse(X):
+        return _mean_of_csr(X, weight, centre, unit, power)
     for block in gen_batches(n_rows, max(1, BLOCK_CELLS // max(1, n_features))):
-        total += weight[block] @ function(X[block].astype(np.float64))
+        part = X[block] - centre
+        part /= unit
+        total += weight[block] @ (part if power == 1 else np.square(part, out=part))
     return total / weight.sum()
 
 
+def _mean_of_csr(X, weight, centre, unit, power):
+    """The same of a CSR matrix without duplicates: what is stored, and the zeros."""
+    (n_rows, n_features), numbers = X.shape, np.diff(X.indptr)
+    total, stored, n_stored = np.zeros((3, n_features))
+    step = max(1, BLOCK_CELLS * n_rows // max(1, X.indptr[-1] + n_features))
+    for block in gen_batches(n_rows, step):
+        some = slice(X.indptr[block.start], X.indptr[block.stop])
+        columns, w = X.indices[some], np.repeat(weight[block], numbers[block])
+        values = (X.data[some].astype(np.float64) - centre[columns]) / unit[columns]
+        for sums, terms in ((total, w * values**power), (stored, w), (n_stored, None)):
+            sums += np.bincount(columns, terms, minlength=n_features)
+    # exactly none where no number is zero: a mean far from zero would magnify the rest
+    zeros = np.where(n_stored < n_rows, np.maximum(weight.sum() - stored, 0.0), 0.0)
+    return (total + zeros * (-centre / unit) ** power) / weight.sum()
+
+
 def _mean_and_deviation(y, weight):
-    mean = float(np.average(y, weights=weight))
-    variance = float(np.average((y - mean) ** 2, weights=weight))
-    return mean, float(_scale(mean, variance, len(y), y.dtype))
+    mean, scale = _column_moments(y[:, None], weight)
+    return float(mean[0]), float(scale[0])
 
 
 def _median_and_quartiles(y, weight):
@@ -117,12 +183,12 @@ def _median_and_quartiles(y, weight):
     return median, (high - low) / 1.349  # the range of a unit normal
 
 
-def _scale(mean, variance, n_rows, dtype):
+def _scale(mean, deviation, n_rows, dtype):
     """Standard deviation, and 1 where a column is constant up to rounding."""
     # of the sums, which are in double precision, and of the numbers themselves
-    sums, numbers = n_rows * np.finfo(np.float64).eps, np.finfo(dtype).eps
-    rounding = sums * variance + (np.maximum(sums, numbers) * np.abs(mean)) ** 2
-    return np.where(variance <= rounding, 1.0, np.sqrt(np.maximum(variance, 0.0)))
+    relative = max(n_rows * np.finfo(np.float64).eps, np.finfo(dtype).eps)
+    rounding = np.maximum(relative * np.abs(mean), AS_GOOD_AS_ZERO[dtype.itemsize])
+    return np.where(deviation <= rounding, 1.0, deviation)
 
 
 # -- values that hide all others ------------------------------------------------------

@@ -4,7 +4,6 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
-from scipy import sparse
 
 from skmeta._core.network import Batch
 
@@ -12,7 +11,7 @@ ABSENT = -1e30  # logit of a class that a task does not have
 MAX_SIZES = 4  # of padded stacks that ragged tasks are sorted into
 LITTLE_ROWS = 2**12  # with padding: not worth to be cut apart
 LITTLE_CELLS = 2**16  # of padding: not worth stacks of their own
-BLOCK_CELLS = 2**18  # numbers of a block: as many as a cache holds
+BLOCK_CELLS = 2**16  # numbers of a block, which stays in the cache
 MANY_ROWS = 256  # to look whether they follow one another
 MIN_CHUNK = 8  # tasks: fewer are not worth a stack of their own
 
@@ -23,8 +22,8 @@ class TaskTable:
 
     Attributes
     ----------
-    X : ndarray or CSR matrix of shape (n_rows, d)
-        Made dense only for the rows of a stack.
+    X : ndarray or ScaledRows of shape (n_rows, d)
+        Sparse rows are made dense only for a stack.
     Y : ndarray of shape (n_rows, o)
     weight : ndarray of shape (n_rows,)
         Sample weights, all positive.
@@ -134,7 +133,7 @@ def stack(table, tasks, rows, present):
         weight = np.where(present, table.weight[index], 0.0)
     n_rows = weight.sum(axis=1)
     X = table.X[index if isinstance(index, slice) else index.ravel()]
-    X = X.toarray() if sparse.issparse(X) else X
+    X = X.toarray() if hasattr(X, "toarray") else X
     return Batch(
         X=X.reshape(*present.shape, -1),
         Y=table.Y[index].reshape(*present.shape, -1),
