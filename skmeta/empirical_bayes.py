@@ -953,8 +953,11 @@ class EmpiricalBayesRegressor(
     # -- likelihood -------------------------------------------------------------------
 
     def _gather(self, parts):
+        design, sizes = np.asarray, sizes_of(parts)
+        if isinstance(parts, Parts):  # a long task is taken a block of rows at a time
+            design, parts = parts.design, parts.undesigned()
         rows = ((X, Y[:, 0], weight) for X, Y, weight, _ in parts)
-        return gaussian_prior.gather(rows, self._shape[2], sizes_of(parts))
+        return gaussian_prior.gather(rows, self._shape[2], sizes, design)
 
     def _condition(self, mean, factor, part):
         X, Y, weight, _ = part

@@ -200,6 +200,14 @@ def test_identity_scaling_leaves_everything_as_it_is(rows):
     assert_array_equal(scaling.inverse_y(y), y)
 
 
+def test_a_sparse_table_of_many_rows_is_summed_in_blocks():
+    ones = np.arange(0, 50_000, 100)
+    X = sparse.csr_array((np.ones(500), (ones, np.zeros(500, int))), (50_000, 2))
+    scaling = fit_scaling(X, None, np.ones(50_000))
+    assert_allclose(scaling.x_mean, [0.01, 0.0])
+    assert_allclose(scaling.x_scale, [np.sqrt(0.01 * 0.99), 1.0])
+
+
 # -- values that hide all others ------------------------------------------------------
 
 

@@ -14,9 +14,8 @@ from itertools import chain
 from typing import NamedTuple
 
 import numpy as np
-from sklearn.utils import gen_batches
 
-from skmeta._core.tasks import padded_blocks
+from skmeta._core.tasks import padded_blocks, slices
 
 RIDGE = 1e-9  # relative: of several means that fit equally well, the smallest
 RIDGE_OF_FEW = 0.1  # relative, where there are ...
@@ -187,17 +186,17 @@ class GaussianTasks:
         return self.loss(prior.mean)
 
 
-def gather(parts, fit_intercept, sizes=None):
+def gather(parts, fit_intercept, sizes=None, design=np.asarray):
     """`GaussianTasks` of (X, y, weight), one task each.
 
     With ``sizes``, the numbers of rows, ``parts`` may be an iterator: no more than one
-    of them is held at a time.
+    of them is held at a time. ``design`` makes the columns of the model of rows of X.
     """
     if sizes is None:
         sizes = [len(y) for _, y, _ in parts]
     parts = iter(parts)
     first = next(parts)
-    n_coefficients = first[0].shape[1]
+    n_coefficients = design(first[0][:1]).shape[1]
     kept = np.minimum(sizes, n_coefficients)
     blocks = [
         Block(tasks, np.zeros((len(tasks), kept[tasks].max(), n_coefficients + 1)))
@@ -209,22 +208,23 @@ def gather(parts, fit_intercept, sizes=None):
         place[1][block.tasks] = np.arange(len(block.tasks))
     n_rows, residual = np.empty((2, len(kept)))
     for task, part in enumerate(chain([first], parts)):
-        rows, residual[task] = _compress(*part)
+        rows, residual[task] = _compress(*part, design)
         blocks[place[0][task]].rows[place[1][task], : len(rows)] = rows
         n_rows[task] = part[2].sum()
     return GaussianTasks(blocks, n_rows, residual, fit_intercept)
 
 
-def _compress(X, y, weight):
+def _compress(X, y, weight, design):
     """At most P rows [X y] with the same products, and the squares left over in y."""
-    n_rows, n_coefficients = X.shape
-    step = max(QR_CELLS // (n_coefficients + 1), 4 * n_coefficients, 1)
-    triangle = np.empty((0, n_coefficients + 1))
-    for block in gen_batches(n_rows, step):
-        rows = np.column_stack([X[block], y[block]])
+    n_rows, triangle = len(y), None
+    for block in slices(n_rows, max(QR_CELLS // X.shape[1], 4 * X.shape[1])):
+        rows = np.column_stack([design(X[block]), y[block]])
         rows *= np.sqrt(weight[block])[:, None]
+        n_coefficients = rows.shape[1] - 1
         if n_rows <= n_coefficients:
             return rows, 0.0
+        if triangle is None:
+            triangle = rows[:0]
         triangle = np.linalg.qr(np.concatenate([triangle, rows]), mode="r")
     left = triangle[n_coefficients:, -1]
     return triangle[:n_coefficients], (left**2).sum()

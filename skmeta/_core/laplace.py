@@ -25,7 +25,7 @@ from scipy.stats.qmc import Sobol
 
 from skmeta._core import quadrature
 from skmeta._core.network import LOSSES
-from skmeta._core.tasks import Parts, sizes_of, take_parts
+from skmeta._core.tasks import Parts, sizes_of, slices, take_parts
 
 LOGIT_DEVIATION = 5.0  # a priori, of the mean's slopes together, however many they are
 MEAN_DEVIATION = (
@@ -42,7 +42,7 @@ LOG2_POINTS = 6  # half of the points that softmax is averaged over
 LOG2_MANY_POINTS = 7  # half of those for the evidence of a task of one row
 FEW_ROWS = 3  # of the same x, that such points are enough for
 MAX_QUERY = 50
-STACK_CELLS = 2**23  # numbers of one stack
+STACK_CELLS = 2**18  # numbers of one stack
 MAX_NEWTON = 50
 NEWTON_STEPS = 4  # that one evaluation of the evidence takes from the one before
 JITTER = 1e-8  # variance of logits that none lacks: a matrix of zeros has no factor
@@ -365,10 +365,25 @@ def hessian(X, p, weight):
     H = np.empty((n_tasks, o, d, o, d))
     for a in range(o):
         for b in range(a + 1):
-            block = (X * (weight * curvature(p, a, b))[..., None]).swapaxes(-1, -2) @ X
+            block = _products(X, weight * curvature(p, a, b))
             H[:, a, :, b] = block
             H[:, b, :, a] = block
     return H.reshape(n_tasks, o * d, o * d)
+
+
+def _products(X, weight):
+    """X' diag(weight) X of each task; of a long one a block of rows at a time."""
+    total = 0.0
+    for rows in _blocks(X):
+        part = X[:, rows]
+        total += (part * weight[:, rows, None]).swapaxes(-1, -2) @ part
+    return total
+
+
+def _blocks(X):
+    """Slices of the rows of X (T, n, d) that hold a bounded number of cells."""
+    n_tasks, n, d = X.shape
+    return slices(n, STACK_CELLS // max(1, n_tasks * d))
 
 
 def curvature_slope(p, Q):
@@ -387,7 +402,9 @@ def logit_covariance(X, V, o):
     Q = np.empty((n_tasks, n, o, o))
     for a in range(o):
         for b in range(a + 1):
-            Q[..., a, b] = ((X @ V[:, a, :, b]) * X).sum(axis=-1)
+            for rows in _blocks(X):
+                part = X[:, rows]
+                Q[:, rows, a, b] = ((part @ V[:, a, :, b]) * part).sum(axis=-1)
             Q[..., b, a] = Q[..., a, b]
     return Q
 
@@ -405,7 +422,8 @@ def find_mode(tasks, mean, L, u=None):
     blocks = L.reshape(o, -1, r)
     varying = blocks.any(axis=(0, 2))
     fixed = logits(tasks, mean[None])
-    searched = tasks._replace(X=tasks.X[..., varying], offset=fixed)
+    X = tasks.X if varying.all() else tasks.X[..., varying]
+    searched = tasks._replace(X=X, offset=fixed)
     u = np.zeros((len(tasks.X), r)) if u is None else u
     u, value = _newton(searched, blocks[:, varying].reshape(-1, r), u)
     theta = mean + u @ L.T

@@ -155,7 +155,7 @@ def _mean_of_csr(X, weight, centre, unit, power):
     """The same of a CSR matrix without duplicates: what is stored, and the zeros."""
     (n_rows, n_features), numbers = X.shape, np.diff(X.indptr)
     total, stored, n_stored = np.zeros((3, n_features))
-    step = max(1, BLOCK_CELLS * n_rows // max(1, X.indptr[-1] + n_features))
+    step = max(1, BLOCK_CELLS * n_rows // max(1, int(X.indptr[-1]) + n_features))
     for block in gen_batches(n_rows, step):
         some = slice(X.indptr[block.start], X.indptr[block.stop])
         columns, w = X.indices[some], np.repeat(weight[block], numbers[block])

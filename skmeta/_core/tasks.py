@@ -72,7 +72,7 @@ class Parts:
     """
 
     def __init__(self, table, design, tasks=None):
-        self._table, self._design = table, design
+        self._table, self.design = table, design
         self._tasks = np.arange(table.n_tasks) if tasks is None else tasks
 
     def __len__(self):
@@ -83,7 +83,7 @@ class Parts:
         rows = slice(table.starts[task], table.starts[task + 1])
         Y = table.Y[rows]
         offset = np.zeros_like(Y) if table.offset is None else table.offset[rows]
-        return self._design(table.X[rows]), Y, table.weight[rows], offset
+        return self.design(table.X[rows]), Y, table.weight[rows], offset
 
     def __iter__(self):
         return (self[number] for number in range(len(self)))
@@ -95,7 +95,11 @@ class Parts:
 
     def take(self, numbers):
         """Those of some of the tasks."""
-        return Parts(self._table, self._design, self._tasks[numbers])
+        return Parts(self._table, self.design, self._tasks[numbers])
+
+    def undesigned(self):
+        """The same in the table's own columns."""
+        return Parts(self._table, lambda rows: rows, self._tasks)
 
 
 def take_parts(parts, numbers):
@@ -325,6 +329,12 @@ def padded_blocks(sizes, width):
         blocks += [np.sort(alike[i : i + most]) for i in range(0, len(alike), most)]
         first = last
     return blocks
+
+
+def slices(n, size):
+    """Slices of n rows, of at most a number of rows; none of no rows."""
+    size = max(1, size)
+    return [slice(i, min(i + size, n)) for i in range(0, n, size)]
 
 
 def draw_places(rng, n_tasks, n_way):
