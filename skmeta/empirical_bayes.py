@@ -34,7 +34,7 @@ from skmeta._core.prior import (
 )
 from skmeta._core.queries import Pool, choose_queries
 from skmeta._core.structures import NONE, Beside, Diagonal, groups
-from skmeta._core.tasks import Parts, sizes_of
+from skmeta._core.tasks import Parts, sizes_of, slices
 from skmeta._guards import (
     check_hidden_layer_sizes,
     check_range,
@@ -46,6 +46,7 @@ from skmeta._warn import warn
 
 STRUCTURES = ("intercept", "isotropic", "diagonal", "low_rank", "full")
 ONE_TASK_TOL = 1e-12  # one number is searched for: exact costs nothing
+ADAPT_CELLS = 2**16  # numbers of rows that a regressor is adapted to at a time
 PREDICT_CELLS = 2**22  # numbers held at a time in predicting
 MAX_TASKS = 200  # that the structure is chosen with; more tell no more
 MIN_FREEDOM = 2.0  # of the noise, below which its size is a guess
@@ -964,8 +965,13 @@ class EmpiricalBayesRegressor(
         return gaussian_prior.condition(mean, factor, self._noise, X, Y[:, 0], weight)
 
     def _adapt_to(self, batch):
-        # what the earlier rows said is all in the posterior
-        self._posterior = self._condition(*self._present_belief(), self._rows_of(batch))
+        # what the earlier rows said is all in the posterior, so that many rows may come
+        # a block at a time
+        X, *others = self._rows_of(batch)
+        belief = self._present_belief()
+        for rows in slices(len(X), ADAPT_CELLS // X.shape[1]):
+            belief = self._condition(*belief, (X[rows], *(o[rows] for o in others)))
+        self._posterior = belief
 
     def _start_factor(self):
         return self._prior_factor

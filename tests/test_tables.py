@@ -1,5 +1,6 @@
 """The same rows are the same model: sparse or dense, in any order, layout and unit."""
 
+import tracemalloc
 import warnings
 
 import numpy as np
@@ -290,3 +291,27 @@ def test_a_column_of_rounding_is_a_constant():
         model, _ = fitted(LEARNERS[0], rows, y, task)
         assert model._scaling.x_scale[2] == 1.0
         assert_allclose(model.predict(rows), plain.predict(X[:, :2]), rtol=1e-3)
+
+
+@pytest.mark.parametrize(
+    "model",
+    [EmpiricalBayesRegressor("isotropic"), PrototypicalClassifier(random_state=0)],
+    ids=lambda model: type(model).__name__,
+)
+def test_one_long_task_does_not_make_the_others_as_long(model):
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(3000, 30))
+    task = np.append(np.zeros(1500, int), np.arange(1, 1501))
+    y = X[:, 0] + rng.normal(size=3000)
+    fitted(model, X[:60], y[:60], task[-60:] // 6)  # what is imported once is no matter
+    tracemalloc.start()
+    try:
+        model, y = fitted(model, X, y, task)
+        fit = tracemalloc.get_traced_memory()[1]
+        tracemalloc.reset_peak()
+        adapt_predict(model, X, y, X[:5], task=task, task_new=task[:5])
+        many = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    # at the length of the longest they would take a thousand times as much
+    assert max(fit, many) < 3.5 * X.nbytes
