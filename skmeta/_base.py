@@ -384,9 +384,12 @@ class BaseMetaLearner(LearnedRepr, BaseEstimator):
         kept = np.flatnonzero((weight > 0) & wanted[codes])
         if len(kept) == 0:  # tasks of which nothing is known; the core wants some row
             kept = np.flatnonzero(weight > 0)[:1]
+        # the other tasks are not adapted to, and numbered behind
+        number = np.where(wanted, np.cumsum(wanted) - 1, wanted.sum())
+        codes, codes_new = number[codes], number[codes_new]
         rows = kept[np.argsort(codes[kept], kind="stable")]
         new = np.argsort(codes_new, kind="stable")
-        numbers = np.arange(len(ids) + 1)
+        numbers = np.arange(wanted.sum() + 1)
         starts = np.searchsorted(codes[rows], numbers)
         starts_new = np.searchsorted(codes_new[new], numbers)
         return self._predict_each(

@@ -239,6 +239,7 @@ class BaseEmpiricalBayes(SharedNetwork, BaseMetaLearner):
         self._warn_of_long_search(gathered, len(parts))
         search = Search(gathered, self._shape, rng, **options)
         chosen = search.run(self.prior)
+        search.tried.clear()  # of many columns the priors of all folds are large
         everything = search.tasks
         if len(some) < len(parts):
             everything = self._gather(parts)

@@ -582,7 +582,7 @@ class BaseReptile(CallbackSupportMixin, BaseMetaLearner):
         if table is None:  # too few tasks to hold any out
             return self.inner_steps
         sizes, steps = table.T
-        return int(steps[np.argmin(np.abs(np.log(sizes / n_rows)))])
+        return int(steps[np.argmin(np.abs(np.log(sizes / max(n_rows, 1))))])
 
     def _forget(self):
         self._params, self._seen = self._prior, 0.0

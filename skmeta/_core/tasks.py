@@ -249,7 +249,8 @@ def draw_rows(rng, sizes, n_support, *, max_query=50, keep_one=False):
         None if no task has a row left.
     """
     if n_support is None:  # a view: of ragged tasks padding may be most of it
-        index = np.broadcast_to(np.arange(sizes.max()), (len(sizes), sizes.max()))
+        columns = np.arange(max(1, sizes.max()))
+        index = np.broadcast_to(columns, (len(sizes), len(columns)))
         return Rows(index, sizes), None
     taken = np.minimum(n_support, np.maximum(sizes - keep_one, 1))
     left = np.minimum(sizes - taken, max_query)
