@@ -201,7 +201,9 @@ def test_an_error_names_the_task_by_its_own_id():
     X, y, task = columns()
     names = np.array([f"S{n:02d}" for n in range(12)])[task]
     X[task == 7] *= 1e90
-    model = ReptileRegressor(standardize=False, max_iter=5, random_state=0)
+    model = ReptileRegressor(
+        standardize=False, learn_rates=None, alpha=0, max_iter=5, random_state=0
+    )
     with np.errstate(all="ignore"), pytest.raises(ValueError, match="S07"):
         model.fit(X, y, task=names)
 
