@@ -22,7 +22,7 @@ RIDGE_OF_FEW = 0.1  # relative, where there are ...
 ROWS_PER_COEFFICIENT = 3  # ... fewer rows than this: they could be fitted without error
 PINNED = 1e9  # relative: holds a coefficient of the mean at zero
 FEW_ROWS = 4  # times as few rows as coefficients: whitened rows are not kept
-QR_CELLS = 2**16  # numbers of rows at a time to be rotated into a triangle
+QR_CELLS = 2**15  # numbers of rows at a time to be rotated into a triangle
 NOISE_FLOOR = 1e-10  # least noise variance, of standardised targets
 
 
@@ -217,7 +217,7 @@ def gather(parts, fit_intercept, sizes=None, design=np.asarray):
 def _compress(X, y, weight, design):
     """At most P rows [X y] with the same products, and the squares left over in y."""
     n_rows, triangle = len(y), None
-    for block in slices(n_rows, max(QR_CELLS // X.shape[1], 4 * X.shape[1])):
+    for block in slices(n_rows, max(QR_CELLS // X.shape[1], X.shape[1])):
         rows = np.column_stack([design(X[block]), y[block]])
         rows *= np.sqrt(weight[block])[:, None]
         n_coefficients = rows.shape[1] - 1
