@@ -297,7 +297,8 @@ class Search:
             fold = fit_prior(tasks, structure, prior.numbers, prior.mean, **options)
             held = self.tasks.subset(held_out)
             scores.append(held.held_out_score(fold, self.seed))
-            folds.append(Fold(held_out, kept, fold))
+            # of what it would see more of nobody asks: a matrix of all columns
+            folds.append(Fold(held_out, kept, replace(fold, D=None)))
         if not folds:
             return Candidate(
                 name, structure, prior, folds, np.zeros(1), np.zeros((1, 0))

@@ -11,7 +11,7 @@ ABSENT = -1e30  # logit of a class that a task does not have
 MAX_SIZES = 4  # of padded stacks that ragged tasks are sorted into
 LITTLE_ROWS = 2**12  # with padding: not worth to be cut apart
 LITTLE_CELLS = 2**16  # of padding: not worth stacks of their own
-BLOCK_CELLS = 2**15  # numbers of a block, which stays in the cache
+BLOCK_CELLS = 2**14  # numbers of a block, which stays in the cache
 MANY_ROWS = 256  # to look whether they follow one another
 MIN_CHUNK = 8  # tasks: fewer are not worth a stack of their own
 
