@@ -26,6 +26,7 @@ from skmeta.model_selection import few_shot_scores
 pytestmark = [
     pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning"),
     pytest.mark.filterwarnings("ignore:Learned features need"),
+    pytest.mark.filterwarnings("ignore:.*was fitted to one task"),
     pytest.mark.filterwarnings("ignore::scipy.sparse.SparseEfficiencyWarning"),
 ]
 
