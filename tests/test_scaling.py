@@ -76,6 +76,9 @@ def test_a_sparse_product_is_the_dense_one_near_zero_and_far_from_it(rows):
     scaling = fit_scaling(X, y, weight)
     product = scaling.transform_X(sparse.csr_array(X)) @ W
     assert_allclose(product, scaling.transform_X(X) @ W, rtol=1e-10, atol=1e-12)
+    V = np.random.default_rng(2).normal(size=(50, 2))
+    turned = scaling.transform_X(sparse.csr_array(X)).T @ V
+    assert_allclose(turned, scaling.transform_X(X).T @ V, rtol=1e-9, atol=1e-12)
 
 
 def test_scaling_sparse_rows_leaves_them_as_they_were(rows):

@@ -81,6 +81,10 @@ class ScaledRows:
     def toarray(self):
         return self._scaling.transform_X(self._csr.toarray(), in_place=True)
 
+    @property
+    def T(self):
+        return ScaledColumns(self)
+
     def __matmul__(self, W):
         """The product with W (n_features, o), without making X dense.
 
@@ -88,14 +92,42 @@ class ScaledRows:
         difference of two large products would lose digits.
         """
         mean, scale = self._scaling.x_mean, self._scaling.x_scale
-        far = np.abs(mean) > FAR * scale
+        far = self._is_far
         near = np.where(far[:, None], 0.0, W / scale[:, None])
         product = self._csr @ near - mean @ near
-        far = np.flatnonzero(far)
-        n_rows = max(1, BLOCK_CELLS // max(1, len(far)))
-        for rows in gen_batches(self.shape[0], n_rows) if len(far) else ():
-            X = self._csr[rows][:, far].toarray()
-            product[rows] += (X - mean[far]) / scale[far] @ W[far]
+        for rows, X in self._far_columns():
+            product[rows] += X @ W[far]
+        return product
+
+    @property
+    def _is_far(self):
+        return np.abs(self._scaling.x_mean) > FAR * self._scaling.x_scale
+
+    def _far_columns(self):
+        """Slices of rows, and those columns of them that are far from zero."""
+        far = np.flatnonzero(self._is_far)
+        if len(far) == 0:
+            return
+        mean, scale = self._scaling.x_mean[far], self._scaling.x_scale[far]
+        for rows in gen_batches(self.shape[0], max(1, BLOCK_CELLS // len(far))):
+            yield rows, (self._csr[rows][:, far].toarray() - mean) / scale
+
+
+class ScaledColumns:
+    """The transpose of `ScaledRows`, for products."""
+
+    def __init__(self, rows):
+        self._rows = rows
+
+    def __matmul__(self, V):
+        """The product with V (n_rows, o), as `ScaledRows` makes its own."""
+        csr, scaling = self._rows._csr, self._rows._scaling
+        product = csr.T @ V - np.outer(scaling.x_mean, V.sum(axis=0))
+        product /= scaling.x_scale[:, None]
+        far = self._rows._is_far
+        product[far] = 0.0
+        for rows, X in self._rows._far_columns():
+            product[far] += X.T @ V[rows]
         return product
 
 
