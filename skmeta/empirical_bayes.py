@@ -33,7 +33,7 @@ from skmeta._core.prior import (
     zero_shot,
 )
 from skmeta._core.queries import Pool, choose_queries
-from skmeta._core.structures import NONE, Beside, Diagonal, groups
+from skmeta._core.structures import NONE, Beside, Diagonal, groups, place
 from skmeta._core.tasks import Parts, sizes_of, slices
 from skmeta._guards import (
     check_hidden_layer_sizes,
@@ -56,6 +56,10 @@ LONG_SEARCH = 90.0  # seconds that are announced
 MANY_COLUMNS = 50
 LEARNED_FEATURES = ("validation_scores_", "n_feature_iter_")
 FEW_ITER = 12  # of a head with features, to tell whether they pay
+LOW_WEIGHT = 0.1  # mean weight of a row, below which one rarely means what it says
+LARGEST_WEIGHT = 1e12  # of a row: beyond, sums of weights drown what one task tells
+NOT_NOISE = 0.01  # share of the noise that no spread could stand for
+FEW_ROWS = 2  # of a task, that tell its slope from noise only by chance
 MANY_TASKS = 2000  # of which so few can be held out for good
 
 
@@ -135,6 +139,10 @@ class BaseEmpiricalBayes(SharedNetwork, BaseMetaLearner):
         self.max_iter = max_iter
         self.random_state = random_state
 
+    def _keeps_units(self, X, Y):
+        # X and y are standardised in any case: `standardize` is about the structures
+        return False
+
     # -- meta-training ----------------------------------------------------------------
 
     @on_one_blas_thread
@@ -146,6 +154,7 @@ class BaseEmpiricalBayes(SharedNetwork, BaseMetaLearner):
                 "another prior."
             )
         check_range("support_size", self.support_size)
+        self._warn_of_weights(table)
         rng = check_random_state(self.random_state)
         self._shape = (table.X.shape[1], table.Y.shape[1], self.fit_intercept)
         self._forget()
@@ -208,6 +217,47 @@ class BaseEmpiricalBayes(SharedNetwork, BaseMetaLearner):
             "leaves the model as it was.",
         )
 
+    def _warn_of_weights(self, table):
+        mean = table.weight.mean()
+        if mean < LOW_WEIGHT:
+            warn(
+                f"The mean sample weight of a row is {mean:.2g}. A weight of 2 is a "
+                f"row that is there twice, so that these {len(table.weight)} rows "
+                f"count as {table.weight.sum():.3g} in all: the learned prior will be "
+                "that of as little data. If the weights say how rows compare with "
+                "each other, pass sample_weight / sample_weight.mean().",
+            )
+
+    def _warn_of_what_is_not_told(self, tasks, chosen):
+        """Warn where no task has rows enough to tell its spread from noise."""
+
+    @staticmethod
+    def _warn_not_told(most, n_varying):
+        rows = "one row" if most == 1 else f"{most} rows"
+        own = "a coefficient" if n_varying == 1 else f"{n_varying} coefficients"
+        warn(
+            f"No task has more than {rows}, and each has {own} of its own: such rows "
+            "do not tell the spread between tasks from the noise. What they do not "
+            "tell is taken for noise, and adapting will change little. Pass tasks "
+            "with more rows, or set a simpler prior. If the ids number the rows, pass "
+            "instead the column that says which rows belong together."
+        )
+
+    def _units_of_structures(self):
+        """From the coefficients that structures are about to standardised ones.
+
+        None where these are the same, with ``standardize=True``.
+        """
+        if self.standardize:
+            return None
+        n_features, n_outputs, fit_intercept = self._shape
+        one = np.zeros((n_features + fit_intercept,) * 2)
+        one[np.diag_indices(n_features)] = self._scaling.x_scale
+        if fit_intercept:
+            one[-1, :n_features] = self._scaling.x_mean
+            one[-1, -1] = 1.0
+        return np.kron(np.eye(n_outputs), one)
+
     def _parts(self, table):
         """Rows of each task: (X, Y, weight, offset)."""
         if self._has_features:  # a network is faster on all rows at once
@@ -237,17 +287,15 @@ class BaseEmpiricalBayes(SharedNetwork, BaseMetaLearner):
         options = {"tol": self.tol, "max_iter": self.max_iter}
         gathered = self._gather(few)
         self._warn_of_long_search(gathered, len(parts))
-        search = Search(gathered, self._shape, rng, **options)
+        units = self._units_of_structures()
+        search = Search(gathered, self._shape, rng, units, **options)
         chosen = search.run(self.prior)
         search.tried.clear()  # of many columns the priors of all folds are large
         everything = search.tasks
         if len(some) < len(parts):
             everything = self._gather(parts)
-            structure, prior = chosen.structure, chosen.prior
-            # not from where the few ended: a spread that they put at zero stays there
-            start = structure.start(prior.covariance / prior.noise, prior.D)
-            prior = fit_prior(everything, structure, start, prior.mean, **options)
-            chosen = replace(chosen, prior=prior)
+            chosen = replace(chosen, prior=search.on_all(everything, chosen))
+        self._warn_of_what_is_not_told(everything, chosen)
         self._keep(chosen.prior, chosen.name)
         tasks, scores = search.tasks, chosen.scores
         folds = [
@@ -284,7 +332,11 @@ class BaseEmpiricalBayes(SharedNetwork, BaseMetaLearner):
         tasks = self._gather([part]).with_pinned_slopes()
         self._warn_of_long_search(tasks, 1)
         of_slopes = groups("isotropic", *self._shape)
-        structure = Diagonal(np.where(of_slopes == 0, 0, NONE))
+        structure = place(
+            Diagonal(np.where(of_slopes == 0, 0, NONE)),
+            tasks,
+            self._units_of_structures(),
+        )
         prior = first_fit(
             tasks,
             structure,
@@ -304,11 +356,23 @@ class BaseEmpiricalBayes(SharedNetwork, BaseMetaLearner):
     def _keep(self, prior, name):
         for optional in ("prior_rank_", "_levels", "_factor_of_one"):
             vars(self).pop(optional, None)
-        if prior.n_iter >= self.max_iter:
+        if not prior.converged:
+            where = f"at max_iter={self.max_iter}"
+            if prior.n_iter < self.max_iter:  # rounding, or a likelihood with a cliff
+                where = f"after {prior.n_iter} iterations"
             warn(
-                f"The search for the prior stopped at max_iter={self.max_iter} before "
-                f"tol={self.tol} was met. Raise max_iter, or set a simpler prior.",
+                f"The search for the prior stopped {where} before tol={self.tol} was "
+                "met: the log evidence still rises. Raise max_iter, or set a simpler "
+                "prior.",
                 ConvergenceWarning,
+            )
+        if prior.on_bound and self.n_tasks_ > 1:
+            warn(
+                "A spread between tasks ended at the largest that rounding allows, a "
+                "million times the noise or more: the rows of a task agree with each "
+                "other as if there were no noise. Predictions are right; deviations "
+                "and intervals are lower bounds. Targets that are copies, or exact by "
+                "construction, are the usual reason.",
             )
         self._prior_mean = prior.mean
         self._prior_factor = prior.factor
@@ -332,6 +396,16 @@ class BaseEmpiricalBayes(SharedNetwork, BaseMetaLearner):
 
     def _validate_rows(self, X, y, *, reset, dtype):
         return super()._validate_rows(X, y, reset=reset, dtype=self._dtype)
+
+    def _validate_weight(self, sample_weight, X):
+        weight = super()._validate_weight(sample_weight, X)
+        if weight.max() > LARGEST_WEIGHT:
+            raise ValueError(
+                f"sample_weight holds {weight.max():.3g}. A weight of 2 is a row that "
+                f"is there twice; up to {LARGEST_WEIGHT:g} can be told from each "
+                "other. Divide the weights by their mean."
+            )
+        return weight
 
     # -- learned features -------------------------------------------------------------
 
@@ -622,12 +696,16 @@ class EmpiricalBayesRegressor(
         Whether there is an offset. Without one the origin keeps its meaning: X and y
         are scaled and not centred. For rows that are differences of two offers.
     standardize : bool, default=True
-        Whether X and y are standardised inside, by mean and deviation of all
-        meta-training rows, so that units do not matter. A sparse X gives
-        the model of a dense one, and stays sparse.
+        Whether what differs between tasks is said of standardised columns, by mean and
+        deviation of all meta-training rows, or, with False, of coefficients in the
+        units of X: "isotropic" then gives these one spread in common, and intercepts
+        are those at X = 0. X and y are standardised inside in any case, so that units
+        do no harm. A sparse X gives the model of a dense one, and stays
+        sparse.
     tol : float, default=1e-4
-        Tolerance of the search for the prior: largest slope of the mean log evidence of
-        a task.
+        Tolerance of the search for the prior: largest slope of the log evidence of all
+        tasks together, in units of the root of their number, which is what chance
+        leaves.
     max_iter : int, default=1000
         Most iterations of a search; with hidden layers also the meta-iterations of a
         run.
@@ -716,7 +794,13 @@ class EmpiricalBayesRegressor(
     no unit has an offset, so that features of ``activation="tanh"`` are odd.
 
     A sample weight of 2 is a row that is there twice: halving all weights halves what
-    the data say.
+    the data say. Weights of mean 1 are the precision weights of other mixed-model
+    tools; a mean far below 1 is warned of.
+
+    A direction of the coefficients that no row looked at, as that of a category which
+    training lacked, is as uncertain as the targets are spread. Where the rows do not
+    tell a spread between tasks from the noise, since no task has rows enough, it is
+    taken for noise, with a warning.
 
     Numbers of features up to some hundreds are meant, with several times as many rows
     in all. For more, put
@@ -959,7 +1043,32 @@ class EmpiricalBayesRegressor(
         if isinstance(parts, Parts):  # a long task is taken a block of rows at a time
             design, parts = parts.design, parts.undesigned()
         rows = ((X, Y[:, 0], weight) for X, Y, weight, _ in parts)
-        return gaussian_prior.gather(rows, self._shape[2], sizes, design)
+        return gaussian_prior.gather(
+            rows, self._shape[2], sizes, design, self._rounding
+        )
+
+    def _rounding(self, n_columns):
+        """How far columns of a design are off by rounding, relative to their size."""
+        scaling, (n_features, _, fit_intercept) = self._scaling, self._shape
+        eps = np.finfo(np.float64).eps
+        off = eps * (1.0 + np.abs(scaling.x_mean) / scaling.x_scale)
+        n_learned = n_columns - n_features - fit_intercept
+        learned = np.full(n_learned, np.finfo(np.float32).eps)
+        return np.concatenate([learned, off, np.zeros(int(fit_intercept))])
+
+    def _warn_of_what_is_not_told(self, tasks, chosen):
+        structure = chosen.structure.inner
+        labels = getattr(structure, "groups", np.arange(tasks.n_coefficients))
+        varying = np.flatnonzero(labels != NONE)
+        most = tasks.counts.max()
+        if most > len(varying):
+            return
+        units = self._units_of_structures()
+        A = np.eye(tasks.n_coefficients) if units is None else units
+        alike = tasks.noise_alike(A[:, varying], labels[varying])
+        if most > FEW_ROWS and alike > NOT_NOISE:
+            return
+        self._warn_not_told(most, len(varying))
 
     def _condition(self, mean, factor, part):
         X, Y, weight, _ = part
@@ -1005,6 +1114,7 @@ class EmpiricalBayesRegressor(
             mean=chosen.prior.mean,
             tol=self.tol,
             max_iter=min(MAX_FOLD_ITER, self.max_iter),
+            polish=False,
         )
         return everything, [
             Fold(parts.take(some), parts.take(others), without(everything.subset(some)))
@@ -1040,7 +1150,7 @@ class EmpiricalBayesRegressor(
     def _use_features(self, table, chosen, found, search):
         """Put learned features in place if they pay.
 
-        Returns tasks and folds in their columns, an option of how to predict, and the
+        Returns tasks and folds in their columns, scores of how to predict, and the
         number of iterations; None if they do not pay.
         """
         if not found.pays:
@@ -1119,12 +1229,16 @@ class EmpiricalBayesClassifier(
         Whether there is an offset. Without one the origin keeps its meaning: X are
         scaled and not centred. For rows that are differences of two offers.
     standardize : bool, default=True
-        Whether X is standardised inside, by mean and deviation of all meta-training
-        rows, so that units do not matter. A sparse X gives the model of a
-        dense one, and stays sparse.
+        Whether what differs between tasks is said of standardised columns, by mean and
+        deviation of all meta-training rows, or, with False, of coefficients in the
+        units of X: "isotropic" then gives these one spread in common, and intercepts
+        are those at X = 0. X is standardised inside in any case, so that units do no
+        harm. A sparse X gives the model of a dense one, and stays
+        sparse.
     tol : float, default=1e-4
-        Tolerance of the search for the prior: largest slope of the mean log evidence of
-        a task.
+        Tolerance of the search for the prior: largest slope of the log evidence of all
+        tasks together, in units of the root of their number, which is what chance
+        leaves.
     max_iter : int, default=1000
         Most iterations of a search; with hidden layers also the meta-iterations of a
         run.
@@ -1229,7 +1343,7 @@ class EmpiricalBayesClassifier(
     no unit has an offset, so that features of ``activation="tanh"`` are odd.
 
     A sample weight of 2 is a row that is there twice: halving all weights halves what
-    the data say. Features up to a hundred are meant, and a few classes: a fit takes
+    the data say, and a mean weight far below 1 is warned of. Features up to a hundred are meant, and a few classes: a fit takes
     time with the cube of their product.
 
     Rows are taken as independent. The pairs of offers into which one choice among many
@@ -1336,6 +1450,13 @@ class EmpiricalBayesClassifier(
 
     def _gather(self, parts):
         return laplace.gather(parts, self._shape[2])
+
+    def _warn_of_what_is_not_told(self, tasks, chosen):
+        # of more rows than one labels tell how much tasks differ: they have no noise
+        most = np.max(sizes_of(tasks.parts))
+        if most == 1:
+            varying = chosen.structure.factor(np.ones_like(chosen.prior.numbers))
+            self._warn_not_told(1, int(varying.any(axis=1).sum()))
 
     def _condition(self, mean, factor, part):
         stack = laplace.Stack(*(field[None] for field in part))

@@ -497,7 +497,8 @@ def test_tasks_may_lack_classes_and_new_ones_may_have_them(linear_table):
 @EACH_KIND
 def test_tasks_of_one_row_are_ordinary_tasks(cls, n_classes, linear_table):
     X, y = linear_table.X, target(linear_table.y, n_classes)
-    model = cls(random_state=0).fit(X[:40], y[:40], task=np.arange(40))
+    with pytest.warns(UserWarning, match="No task has more than one row"):
+        model = cls(random_state=0).fit(X[:40], y[:40], task=np.arange(40))
     assert model.n_tasks_ == 40
     assert np.isfinite(outputs(model.adapt(X[:1], y[:1]), X)).all()
 
@@ -927,6 +928,7 @@ def test_more_columns_than_rows_are_welcome(cls, n_classes, prior):
     with warnings.catch_warnings():
         # of 48 rows the evidence of many loadings is flat: the search may not end
         warnings.simplefilter("ignore", ConvergenceWarning)
+        warnings.filterwarnings("ignore", "A spread between tasks ended")
         model = cls(prior, random_state=0).fit(X, y, task=ids)
     adapted = model.adapt(X[:4], y[:4])
     assert np.isfinite(outputs(adapted, X)).all()
@@ -970,7 +972,9 @@ def test_a_column_twice_is_a_column_of_half_the_variance(
 def test_tasks_without_noise_are_learned_from_as_many_rows_as_coefficients():
     *tasks, (X, y) = make_linear_tasks(50, 12, 3, noise=0.0, random_state=0)
     for prior in PRIORS[2:]:
-        model = Regressor(prior, random_state=0).meta_fit(tasks)
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "A spread between tasks ended")
+            model = Regressor(prior, random_state=0).meta_fit(tasks)
         adapted = model.adapt(X[:4], y[:4])
         assert adapted.score(X[4:], y[4:]) > 0.999, prior
         mean, deviation = adapted.predict(X, return_std=True)
@@ -1236,7 +1240,8 @@ def test_tasks_of_one_row_do_not_make_a_classifier_overconfident():
     X = rng.normal(size=(240, 8, 3))
     y = (rng.random((240, 8)) < expit(np.einsum("tnd,td->tn", X, W))).astype(int)
     tasks = [(X[t, :1], y[t, :1]) for t in range(200)]
-    model = Classifier(random_state=0).meta_fit(tasks)
+    with pytest.warns(UserWarning, match="No task has more than one row"):
+        model = Classifier(random_state=0).meta_fit(tasks)
     losses = [
         log_loss(
             y[t, 3:],
@@ -1256,12 +1261,13 @@ def test_fewer_rows_than_columns_are_warned_of():
 
 def test_where_most_rows_are_alone_in_their_task_the_base_model_is_fitted_to_y():
     tasks = make_linear_tasks(40, 1, 2, random_state=0)
-    fits = [
-        Regressor(
-            "isotropic", base_estimator=Ridge(), base_target=target, random_state=0
-        )
-        .meta_fit(tasks)
-        .base_estimator_.coef_
-        for target in ("residual", "y")
-    ]
+    with pytest.warns(UserWarning, match="No task has more than one row"):
+        fits = [
+            Regressor(
+                "isotropic", base_estimator=Ridge(), base_target=target, random_state=0
+            )
+            .meta_fit(tasks)
+            .base_estimator_.coef_
+            for target in ("residual", "y")
+        ]
     assert_allclose(*fits)

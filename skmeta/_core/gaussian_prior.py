@@ -14,16 +14,19 @@ from itertools import chain
 from typing import NamedTuple
 
 import numpy as np
+from scipy import linalg
 
 from skmeta._core.tasks import padded_blocks, slices
 
-RIDGE = 1e-9  # relative: of several means that fit equally well, the smallest
-RIDGE_OF_FEW = 0.1  # relative, where there are ...
+RIDGE_OF_FEW = 0.1  # relative: draws slopes towards zero where there are ...
 ROWS_PER_COEFFICIENT = 3  # ... fewer rows than this: they could be fitted without error
-PINNED = 1e9  # relative: holds a coefficient of the mean at zero
+NOISE_FLOOR = 1e-20  # least noise variance, of standardised targets: it is rounding
+UNSEEN_DEVIATION = 1.0  # of the mean where no row looked, in deviations of the targets
+DEPENDENT = 1e-10  # share of a column that the columns before it do not explain
+LARGE = 1e4  # spread of a task's rows from which on a Cholesky factor is too coarse
 FEW_ROWS = 4  # times as few rows as coefficients: whitened rows are not kept
-QR_CELLS = 2**15  # numbers of rows at a time to be rotated into a triangle
-NOISE_FLOOR = 1e-10  # least noise variance, of standardised targets
+QR_CELLS = 2**17  # numbers that are rotated at a time
+MAX_WAITING = 1000  # tasks that wait for that
 
 
 class Evidence(NamedTuple):
@@ -35,19 +38,39 @@ class Evidence(NamedTuple):
     mean_slope: np.ndarray  # (P,) zero: the mean is the best one already
     noise: float
     precision: np.ndarray  # (P, P) of the mean, in units of 1 / noise
-    state: None = None
+    state: np.ndarray  # (k, k) the same precision in the basis
+
+
+class Basis(NamedTuple):
+    """Coordinates of the coefficients in which the columns of all rows are orthonormal.
+
+    The k directions are those that some row looked at. Whatever the columns' units, and
+    however far from zero or alike they are, equations in them are well-conditioned.
+    """
+
+    to: np.ndarray  # (k, P): coordinates of coefficients
+    back: np.ndarray  # (P, k): of all coefficients with the coordinates, the smallest
+    unseen: np.ndarray  # (P, P - k): orthonormal directions that no row looked at
+
+    @property
+    def n_seen(self):
+        return len(self.to)
 
 
 class Block(NamedTuple):
     """Some tasks of about the same number of rows [X y], padded with zeros."""
 
     tasks: np.ndarray  # (T,) their numbers
-    rows: np.ndarray  # (T, K, P + 1)
-    root: np.ndarray | None = None  # (T, K, K) C of the rows' covariance C C'
+    rows: np.ndarray  # (T, K, k + 1)
+    spread: np.ndarray | None = None  # (k, r) that the rows are to be whitened of
+
+    @property
+    def X(self):
+        return self.rows[..., :-1]
 
     def white(self):
-        """Rows of unit covariance."""
-        return self.rows if self.root is None else np.linalg.solve(self.root, self.rows)
+        """Rows of unit covariance, made again where they are not kept."""
+        return self.rows if self.spread is None else _white(self.rows, self.spread)[0]
 
 
 @dataclass(frozen=True)
@@ -56,23 +79,32 @@ class GaussianTasks:
 
     Rotating a task's rows changes neither the noise nor the evidence, and rotated into
     a triangle all but the first P rows are zero; of their targets only the sum of
-    squares is kept. So no cost depends on the number of rows. Tasks of like size form
-    blocks, so that a long one costs the others no padding.
+    squares is kept. So no cost depends on the number of rows. The intercept comes first
+    in the triangle, so that one row alone carries it: a spread of intercepts that is a
+    million times the noise drowns no other row. Tasks of like size form blocks, so that
+    a long one costs the others no padding.
     """
 
-    blocks: list  # of Block; each task is in one
-    n_rows: np.ndarray  # (T,) sums of sample weights
+    blocks: list  # of Block, rows in the basis; each task is in one
+    weight: np.ndarray  # (T,) sums of sample weights
+    counts: np.ndarray  # (T,) numbers of rows
     residual: np.ndarray  # (T,) sum of squares of the rows left out
-    fit_intercept: bool = True  # whether the last column of R is the intercept's
+    basis: Basis
+    fit_intercept: bool = True  # whether the last coefficient is the intercept
     pin_slopes: bool = False  # whether the slopes of the mean are held at zero
 
     @property
     def n_tasks(self):
-        return len(self.n_rows)
+        return len(self.weight)
+
+    @property
+    def n_rows(self):
+        """Rows of each task, (T,): one of weight 2 is two, one of weight 0.1 is one."""
+        return np.maximum(self.counts, self.weight)
 
     @property
     def n_coefficients(self):
-        return self.blocks[0].rows.shape[-1] - 1
+        return self.basis.to.shape[1]
 
     def work(self, n_varying):
         """Multiplications of one evaluation of the evidence, if so many vary."""
@@ -88,49 +120,120 @@ class GaussianTasks:
         number[tasks] = np.arange(len(tasks))
         parts = ((number[block.tasks], block.rows) for block in self.blocks)
         kept = ((numbers, rows, numbers >= 0) for numbers, rows in parts)
-        return replace(
+        part = replace(
             self,
             blocks=[Block(n[some], rows[some]) for n, rows, some in kept if some.any()],
-            n_rows=self.n_rows[tasks],
+            weight=self.weight[tasks],
+            counts=self.counts[tasks],
             residual=self.residual[tasks],
         )
+        return _in_own_basis(part)
 
-    def _held(self, precision):
-        """The precision of a mean, with what holds it in place."""
-        size = np.trace(precision) / len(precision) + RIDGE
-        few = self.n_rows.sum() < ROWS_PER_COEFFICIENT * len(precision)
-        ridge = RIDGE_OF_FEW if few else RIDGE
-        held = np.full(len(precision), PINNED if self.pin_slopes else ridge)
-        if self.fit_intercept:
-            held[-1] = RIDGE
-        return precision + size * np.diag(held)
+    def information(self, A):
+        """Of each column of A, what a task that knows of it knows: its sum of squares.
+
+        The columns of A (P, n) are directions of coefficients.
+        """
+        A = self.basis.to @ A
+        squares = [((block.X @ A) ** 2).sum(axis=1) for block in self.blocks]
+        squares = np.concatenate(squares)
+        heard = squares > 1e-20 * squares.max(axis=0, initial=0.0)
+        return squares.sum(axis=0) / np.maximum(heard.sum(axis=0), 1)
+
+    def noise_alike(self, A, labels):
+        """The share of the noise that no spread along the columns of A could stand for.
+
+        Columns of the same label have one spread in common. The covariance I of the
+        noise is set against the sum of the tasks' X_t S X_t' that is nearest to it.
+        """
+        A = self.basis.to @ A
+        groups = np.eye(labels.max() + 1)[labels]
+        M, b = 0.0, 0.0
+        for block in self.blocks:
+            X = block.X @ A
+            G = X.swapaxes(-1, -2) @ X
+            M = M + groups.T @ (G**2).sum(axis=0) @ groups
+            b = b + groups.T @ np.diagonal(G, axis1=-2, axis2=-1).sum(axis=0)
+        n = np.minimum(self.counts, self.n_coefficients).sum()
+        size = np.sqrt(np.maximum(np.diag(M), np.finfo(float).tiny))
+        explained = (b / size) @ np.linalg.lstsq(M / np.outer(size, size), b / size)[0]
+        return 1.0 - explained / n
+
+    # -- the mean ---------------------------------------------------------------------
+
+    @property
+    def _free(self):
+        """Columns: the directions in which the mean is free, in the basis."""
+        if not self.pin_slopes:
+            return np.eye(self.basis.n_seen)
+        return self.basis.to[:, [-1] if self.fit_intercept else []]
+
+    @property
+    def _held(self):
+        """Precision that draws the mean's slopes to zero, where there are few rows."""
+        if self.n_rows.sum() >= ROWS_PER_COEFFICIENT * self.n_coefficients:
+            return np.zeros((self.basis.n_seen,) * 2)
+        slopes = self.basis.back[: self.n_coefficients - self.fit_intercept]
+        return RIDGE_OF_FEW * self.weight.sum() * slopes.T @ slopes
+
+    def _best_mean(self, moments):
+        """The mean in the basis, and its precision among the directions that are free.
+
+        ``moments`` are the products of whitened rows [R z].
+        """
+        free = self._free
+        held = self._held
+        precision = free.T @ (moments[:-1, :-1] + held) @ free
+        return free @ _solve(precision, free.T @ moments[:-1, -1]), held
+
+    def mean_covariance(self, found):
+        """Covariance (P, P) of the error of the mean that `evidence` found.
+
+        A direction that no row looked at is as uncertain as the targets are spread:
+        the prior of the mean there is a proper one, and nowhere else is there any.
+        """
+        free = self.basis.back @ self._free
+        known = free @ _solve(self._free.T @ found.state @ self._free, free.T)
+        unseen = UNSEEN_DEVIATION * self._target_deviation * self.basis.unseen
+        if self.pin_slopes:
+            unseen = unseen[:, :0]
+        return found.noise * 0.5 * (known + known.T) + unseen @ unseen.T
+
+    @property
+    def _target_deviation(self):
+        squares = (self.loss(self.constant()) ** 2 * self.weight).sum()
+        return np.sqrt(squares / self.weight.sum())
 
     def mean_coordinates(self, mean):
         """Where to begin with the mean, and directions to search: there are none."""
         return np.zeros(self.n_coefficients), np.zeros((self.n_coefficients, 0))
 
+    # -- evidence ---------------------------------------------------------------------
+
     def evidence(self, L, mean=None, state=None):
         """Log evidence of all tasks together, maximised over mean and noise."""
-        whitened, log_det = _whiten(self, L)
+        to, back = self.basis.to, self.basis.back
+        whitened, log_det = _whiten(self, to @ L)
         moments = sum(_products(block.white()) for block in whitened)
-        precision = self._held(moments[:-1, :-1])
-        mean = np.linalg.solve(precision, moments[:-1, -1])
-        squares, outer = self.residual.sum(), 0.0
+        mean, held = self._best_mean(moments)
+        squares, outer = self.residual.sum() + mean @ held @ mean, 0.0
         for block in whitened:
             rows = block.white()
             error = _errors(rows, mean)
             h = np.einsum("tkp,tk->tp", rows[..., :-1], error)
             squares, outer = squares + (error**2).sum(), outer + h.T @ h
-        n = self.n_rows.sum()
+        n = self.weight.sum()
         noise = max(squares / n, NOISE_FLOOR)
+        D = outer / noise - moments[:-1, :-1]
         return Evidence(
             value=-0.5
             * (n * np.log(2 * np.pi * noise) + squares / noise + log_det.sum()),
-            D=outer / noise - moments[:-1, :-1],
-            mean=mean,
+            D=to.T @ D @ to,
+            mean=back @ mean,
             mean_slope=np.zeros(len(L)),
             noise=noise,
-            precision=precision,
+            precision=to.T @ (moments[:-1, :-1] + held) @ to,
+            state=moments[:-1, :-1] + held,
         )
 
     def degrees_of_freedom(self, L):
@@ -139,29 +242,32 @@ class GaussianTasks:
         With V = I + Z Z' these are n, tr(I - V^-1), tr(A R'V^-1 R) and
         tr(A R'V^-2 R), A being the inverse of the mean's precision.
         """
+        L = self.basis.to @ L
         of_tasks, moments, twice = 0.0, 0.0, 0.0
         for block in self.blocks:
-            R = block.rows[..., :-1]
+            R = block.X
             Z = R @ L
             inverse = np.linalg.inv(np.eye(Z.shape[1]) + Z @ Z.swapaxes(-1, -2))
             W = inverse @ R
             of_tasks += (1.0 - np.diagonal(inverse, axis1=-2, axis2=-1)).sum()
             moments += np.einsum("tkp,tkq->pq", R, W, optimize=True)
             twice += _products(W)
-        A = np.linalg.inv(self._held(moments))
-        return self.n_rows.sum(), of_tasks, np.sum(A * moments), np.sum(A * twice)
+        free = self._free
+        A = free @ _solve(free.T @ (moments + self._held) @ free, free.T)
+        return self.weight.sum(), of_tasks, np.sum(A * moments), np.sum(A * twice)
 
     def held_out_score(self, prior, seed):
         """Log evidence of each task under a given prior, shape (1, T)."""
-        whitened, log_det = _whiten(self, prior.factor / np.sqrt(prior.noise))
-        squares = self._squares(whitened, prior.mean)
-        noise = self.n_rows * np.log(2 * np.pi * prior.noise)
+        to = self.basis.to
+        whitened, log_det = _whiten(self, to @ prior.factor / np.sqrt(prior.noise))
+        squares = self._squares(whitened, to @ prior.mean)
+        noise = self.weight * np.log(2 * np.pi * prior.noise)
         return -0.5 * (noise + squares / prior.noise + log_det)[None]
 
     def pooled(self):
         """Least squares of all rows as one task."""
         moments = sum(_products(block.rows) for block in self.blocks)
-        return np.linalg.solve(self._held(moments[:-1, :-1]), moments[:-1, -1])
+        return self.basis.back @ self._best_mean(moments)[0]
 
     def constant(self):
         """Coefficients that predict the mean of all rows."""
@@ -173,66 +279,173 @@ class GaussianTasks:
 
     def loss(self, theta):
         """Root mean squared error of each task under fixed coefficients, (T,)."""
-        return np.sqrt(self._squares(self.blocks, theta) / self.n_rows)
+        squares = self._squares(self.blocks, self.basis.to @ theta)
+        return np.sqrt(squares / self.weight)
 
-    def _squares(self, blocks, theta):
-        """Sum of squared errors of each task, (T,), from rows in blocks."""
+    def _squares(self, blocks, mean):
+        """Sum of squared errors of each task, (T,); the mean is in the basis."""
         squares = self.residual.copy()
         for block in blocks:
-            squares[block.tasks] += (_errors(block.white(), theta) ** 2).sum(axis=-1)
+            squares[block.tasks] += (_errors(block.white(), mean) ** 2).sum(axis=-1)
         return squares
 
     def prior_loss(self, prior):
         return self.loss(prior.mean)
 
 
-def gather(parts, fit_intercept, sizes=None, design=np.asarray):
+# -- gathering ------------------------------------------------------------------------
+
+
+def gather(parts, fit_intercept, sizes=None, design=np.asarray, rounding=None):
     """`GaussianTasks` of (X, y, weight), one task each.
 
-    With ``sizes``, the numbers of rows, ``parts`` may be an iterator: no more than one
-    of them is held at a time. ``design`` makes the columns of the model of rows of X.
+    With ``sizes``, the numbers of rows, ``parts`` may be an iterator: few of them are
+    held at a time. ``design`` makes the columns of the model of rows of X, so many
+    rows at a time. ``rounding(P)`` is how far each of P columns is off by rounding,
+    relative to its size.
     """
     if sizes is None:
         sizes = [len(y) for _, y, _ in parts]
-    parts = iter(parts)
+    sizes, parts = np.asarray(sizes), iter(parts)
     first = next(parts)
-    n_coefficients = design(first[0][:1]).shape[1]
-    kept = np.minimum(sizes, n_coefficients)
+    order = _intercept_first(design(first[0][:1]).shape[1], fit_intercept)
+    blocks, place = _empty_blocks(np.minimum(sizes, len(order)), len(order) + 1)
+    weights, residual = np.empty((2, len(sizes)))
+    waiting, start = [], 0
+    for task, (X, y, weight) in enumerate(chain([first], parts)):
+        waiting.append(_rows(X, y, weight, design, order))
+        weights[task] = weight.sum()
+        last = task + 1 == len(sizes)
+        if last or sum(map(np.size, waiting)) > QR_CELLS or len(waiting) == MAX_WAITING:
+            some = np.arange(start, task + 1)
+            rows, residual[some] = _compress(waiting)
+            for t, table in zip(some, rows, strict=True):
+                blocks[place[0, t]].rows[place[1, t], : len(table)] = table
+            waiting, start = [], task + 1
+    tasks = GaussianTasks(
+        blocks, weights, sizes, residual, _identity(order), fit_intercept
+    )
+    rounding = np.zeros(len(order)) if rounding is None else rounding(len(order))[order]
+    return _in_own_basis(tasks, rounding)
+
+
+def _empty_blocks(sizes, width):
+    """Blocks of zeros for tables of so many rows, and where each has its place."""
     blocks = [
-        Block(tasks, np.zeros((len(tasks), kept[tasks].max(), n_coefficients + 1)))
-        for tasks in padded_blocks(kept, n_coefficients + 1)
+        Block(tasks, np.zeros((len(tasks), sizes[tasks].max(), width)))
+        for tasks in padded_blocks(sizes, width)
     ]
-    place = np.empty(len(kept), dtype=np.intp), np.empty(len(kept), dtype=np.intp)
+    place = np.empty((2, len(sizes)), dtype=np.intp)
     for number, block in enumerate(blocks):
-        place[0][block.tasks] = number
-        place[1][block.tasks] = np.arange(len(block.tasks))
-    n_rows, residual = np.empty((2, len(kept)))
-    for task, part in enumerate(chain([first], parts)):
-        rows, residual[task] = _compress(*part, design)
-        blocks[place[0][task]].rows[place[1][task], : len(rows)] = rows
-        n_rows[task] = part[2].sum()
-    return GaussianTasks(blocks, n_rows, residual, fit_intercept)
+        place[0, block.tasks] = number
+        place[1, block.tasks] = np.arange(len(block.tasks))
+    return blocks, place
 
 
-def _compress(X, y, weight, design):
-    """At most P rows [X y] with the same products, and the squares left over in y."""
-    n_rows, triangle = len(y), None
-    for block in slices(n_rows, max(QR_CELLS // X.shape[1], X.shape[1])):
-        rows = np.column_stack([design(X[block]), y[block]])
+def _rows(X, y, weight, design, order):
+    """Rows [X y] times the root of their weight, or of many rows their triangle."""
+    table, n = None, max(QR_CELLS // (len(order) + 1), len(order) + 1)
+    for block in slices(len(y), n):
+        rows = np.column_stack([design(X[block])[:, order], y[block]])
         rows *= np.sqrt(weight[block])[:, None]
-        n_coefficients = rows.shape[1] - 1
-        if n_rows <= n_coefficients:
-            return rows, 0.0
-        if triangle is None:
-            triangle = rows[:0]
-        triangle = np.linalg.qr(np.concatenate([triangle, rows]), mode="r")
-    left = triangle[n_coefficients:, -1]
-    return triangle[:n_coefficients], (left**2).sum()
+        if table is not None:
+            rows = np.linalg.qr(np.concatenate([table, rows]), mode="r")
+        table = rows
+    return table
 
 
 def _errors(rows, theta):
-    """What coefficients leave over of the targets (T, K) of rows (T, K, P + 1)."""
+    """What coefficients leave over of the targets (T, K) of rows (T, K, k + 1)."""
     return rows[..., -1] - rows[..., :-1] @ theta
+
+
+def _intercept_first(n_coefficients, fit_intercept):
+    order = np.arange(n_coefficients)
+    return np.roll(order, 1) if fit_intercept else order
+
+
+def _identity(order):
+    to = np.eye(len(order))[order]
+    return Basis(to, to.T, np.zeros((len(order), 0)))
+
+
+def _compress(tables):
+    """At most P rows [R z] of each table [X y], a list, and the squares left over in y.
+
+    Tables of the same length are rotated together.
+    """
+    P = tables[0].shape[1] - 1
+    sizes = np.array([len(table) for table in tables])
+    rows, residual = [None] * len(tables), np.zeros(len(tables))
+    for size in np.unique(sizes):
+        some = np.flatnonzero(sizes == size)
+        rotated = np.linalg.qr(np.stack([tables[task] for task in some]), mode="r")
+        residual[some] = (rotated[:, P:, -1] ** 2).sum(axis=1)
+        for task, table in zip(some, rotated, strict=True):
+            rows[task] = table[:P]
+    return rows, residual
+
+
+def _in_own_basis(tasks, rounding=0.0):
+    """The same tasks in a basis in which all their rows together are orthonormal."""
+    U = _pooled_triangle(tasks.blocks) / np.sqrt(tasks.weight.sum())
+    kept = _independent(U, rounding)
+    Q, triangle = np.linalg.qr(U[:, kept])
+    inverse = linalg.solve_triangular(triangle, np.eye(len(kept)))
+    residual = tasks.residual.copy()
+    # one block after the other takes the place of what it was made of
+    blocks = tasks.blocks
+    for number, block in enumerate(blocks):
+        rows = block.rows[..., [*kept, -1]]
+        if len(kept) < U.shape[1]:  # without the others the rows are no triangles
+            rows, left = _compress(rows)
+            rows = np.stack(rows)
+            residual[block.tasks] += left
+        rows[..., :-1] = rows[..., :-1] @ inverse
+        blocks[number] = block._replace(rows=rows)
+    seen = np.zeros((U.shape[1], len(kept)))
+    seen[kept] = inverse
+    basis = _compose(tasks.basis, Q.T @ U, seen)
+    return replace(tasks, blocks=blocks, residual=residual, basis=basis)
+
+
+def _compose(basis, to, seen):
+    """The basis after a change of coordinates."""
+    to, seen = to @ basis.to, basis.back @ seen
+    rows = np.linalg.svd(to)[2]
+    unseen = rows[len(to) :].T
+    return Basis(to, seen - unseen @ (unseen.T @ seen), unseen)
+
+
+def _pooled_triangle(blocks):
+    """The triangle (P, P) of all rows together, so many at a time."""
+    P = blocks[0].X.shape[-1]
+    triangle = np.zeros((P, P))
+    n = max(1, QR_CELLS // max(P, 1))
+    for block in blocks:
+        rows = block.X.reshape(-1, P)
+        for start in range(0, len(rows), n):
+            some = rows[start : start + n]
+            triangle = np.linalg.qr(np.concatenate([triangle, some]), mode="r")
+    return triangle
+
+
+def _independent(U, rounding):
+    """The columns of a triangle that are no combination of others, up to rounding."""
+    norms = np.sqrt((U**2).sum(axis=0))
+    rounding = np.broadcast_to(rounding, norms.shape)
+    there = np.flatnonzero(norms > 64 * rounding * np.maximum(norms, 1.0))
+    if len(there) == 0:
+        return there
+    R, pivots = linalg.qr(U[:, there] / norms[there], mode="r", pivoting=True)
+    R = R[: len(there)]
+    off = rounding[there][pivots] / np.minimum(norms[there][pivots], 1.0)
+    share = np.abs(np.diag(R))
+    least = DEPENDENT + 64 * (off + np.abs(np.triu(R, 1)).T @ off)
+    return np.sort(there[pivots[share > least]])
+
+
+# -- linear algebra -------------------------------------------------------------------
 
 
 def _products(rows):
@@ -241,21 +454,66 @@ def _products(rows):
     return rows.T @ rows
 
 
+def _solve(precision, right):
+    """precision^-1 right, each coordinate in its own units."""
+    size = np.sqrt(np.maximum(np.diag(precision), np.finfo(float).tiny))
+    scaled = precision / size / size[:, None]
+    right = (right.T / size).T
+    try:
+        solved = linalg.cho_solve(linalg.cho_factor(scaled), right)
+    except linalg.LinAlgError:
+        solved = linalg.pinvh(scaled) @ right
+    return (solved.T / size).T
+
+
 def _whiten(tasks, L):
-    """The blocks with rows of unit covariance, and log det(I + Z Z') of tasks (T,)."""
-    whitened, log_det = [], np.empty(tasks.n_tasks)
+    """The blocks with rows of unit covariance, and log det(I + Z Z') of tasks (T,).
+
+    L is in the basis.
+    """
+    whitened, log_det = [], np.zeros(tasks.n_tasks)
     for block in tasks.blocks:
-        Z = block.rows[..., :-1] @ L
-        covariance = Z @ Z.swapaxes(-1, -2)
-        covariance += np.eye(covariance.shape[-1])
-        C = np.linalg.cholesky(covariance)
-        block = block._replace(root=C)
-        if FEW_ROWS * Z.shape[1] > len(L):  # else quicker made again than remembered
-            block = Block(block.tasks, block.white())
-        whitened.append(block)
-        diagonal = np.diagonal(C, axis1=-2, axis2=-1)
-        log_det[block.tasks] = 2 * np.log(diagonal).sum(axis=-1)
+        white, log_det[block.tasks] = _white(block.rows, L)
+        if FEW_ROWS * block.rows.shape[1] > len(L):
+            whitened.append(block._replace(rows=white))
+        else:  # quicker made again than remembered
+            whitened.append(block._replace(spread=L))
     return whitened, log_det
+
+
+def _white(rows, L):
+    """Rows of unit covariance (T, K, k + 1), and log det(I + Z Z') (T,).
+
+    Rows of a triangle below the last coordinate that varies have no spread: they are
+    white.
+    """
+    varying = np.flatnonzero(L.any(axis=1)).max(initial=-1) + 1
+    n = min(varying, rows.shape[1])
+    if n == 0:
+        return rows, np.zeros(len(rows))
+    white, log_det = _whiten_rows(rows[:, :n, :-1] @ L, rows[:, :n])
+    if n < rows.shape[1]:
+        white = np.concatenate([white, rows[:, n:]], axis=1)
+    return white, log_det
+
+
+def _whiten_rows(Z, rows):
+    if np.abs(Z).max(initial=0.0) > LARGE:
+        return _whiten_by_directions(Z, rows)
+    covariance = Z @ Z.swapaxes(-1, -2)
+    covariance += np.eye(covariance.shape[-1])
+    C = np.linalg.cholesky(covariance)
+    log_det = 2 * np.log(np.diagonal(C, axis1=-2, axis2=-1)).sum(axis=-1)
+    return np.linalg.solve(C, rows), log_det
+
+
+def _whiten_by_directions(Z, rows):
+    """The same by the directions of Z: slower, and exact however large Z is."""
+    directions, values, _ = np.linalg.svd(Z)
+    variance = np.ones(directions.shape[:-1])
+    variance[:, : values.shape[1]] += values**2
+    rows = directions.swapaxes(-1, -2) @ rows / np.sqrt(variance)[..., None]
+    return rows, np.log(variance).sum(axis=-1)
 
 
 def condition(mean, factor, noise, X, y, weight):
@@ -267,6 +525,8 @@ def condition(mean, factor, noise, X, y, weight):
     scale = np.sqrt(weight / noise)
     Z = (X @ factor) * scale[..., None]
     error = (y - (X @ mean[..., None])[..., 0]) * scale
+    if np.abs(Z).max(initial=0.0) > LARGE:
+        return _condition_by_directions(mean, factor, Z, error)
     C = np.linalg.cholesky(Z.swapaxes(-1, -2) @ Z + np.eye(Z.shape[-1]))
     # factor C^-T is a factor of the posterior covariance, factor (C C')^-1 factor'
     right = np.concatenate(
@@ -275,3 +535,16 @@ def condition(mean, factor, noise, X, y, weight):
     solved = np.linalg.solve(C, right)
     posterior = solved[..., :-1].swapaxes(-1, -2)
     return mean + (posterior @ solved[..., -1:])[..., 0], posterior
+
+
+def _condition_by_directions(mean, factor, Z, error):
+    """The same by the directions of Z: slower, and exact however large Z is."""
+    n, r = Z.shape[-2:]
+    left, values, right = np.linalg.svd(Z, full_matrices=n < r)
+    k = values.shape[-1]
+    s, along = np.zeros((2, *right.shape[:-1]))
+    s[..., :k] = values
+    along[..., :k] = (left[..., :k].swapaxes(-1, -2) @ error[..., None])[..., 0]
+    turned = factor @ right.swapaxes(-1, -2)
+    shift = (turned @ (along * s / (1 + s**2))[..., None])[..., 0]
+    return mean + shift, turned / np.sqrt(1 + s**2)[..., None, :]

@@ -178,6 +178,24 @@ class LogisticTasks:
         if stack.Y.shape[-1] == 1 and L.shape[1] == 1 and not self.like_richer:
             return _integral(stack, mean, L, np.ones((len(stack.X), 1)), u)
         return _evidence(stack, mean, L, u)
+    def mean_covariance(self, found):
+        """Covariance (P, P) of the error of the mean that `evidence` found."""
+        return np.linalg.inv(found.precision)
+
+    def information(self, A):
+        """Of each column of A, what a task knows of it at most: a quarter of its rows.
+
+        The columns of A (P, n) are directions of coefficients.
+        """
+        d, total, heard = self.stacks[0].X.shape[-1], 0.0, 0.0
+        blocks = A.reshape(-1, d, A.shape[1])
+        for stack in self.stacks:
+            squares = 0.25 * np.einsum(
+                "tnd,odr,tn->tr", stack.X**2, blocks**2, stack.weight, optimize=True
+            )
+            total += squares.sum(axis=0)
+            heard += (squares > 0).sum(axis=0)
+        return total / np.maximum(heard, 1)
 
     def held_out_score(self, prior, seed):
         """How well tasks are predicted from a few of their rows: (options, T).
@@ -442,7 +460,8 @@ def _newton(tasks, L, u):
         step = np.linalg.solve(B, slope[..., None])[..., 0]
         gain = (slope * step).sum(axis=-1)
         if (gain < MODE_TOL * (1 + np.abs(value))).all():
-            break
+            # the step is there already, and squares what is left of the error
+            return u + step, value + 0.5 * gain
         u, value, grad_eta, eta = _climb(tasks, L, u, step, value)
     return u, value
 

@@ -8,6 +8,10 @@ structures, so a structure only has to carry that back to its own numbers.
 A deviation is sinh of its number, in units of the noise: linear where it is below the
 noise, logarithmic above. The evidence then is about as curved everywhere; a logarithm
 alone would feel no slope near zero.
+
+`Placed` puts a structure into other coordinates and units. What a search is about are
+the user's units or standardised ones, and what its numbers are relative to is the
+deviation that the rows of one task could just tell from zero.
 """
 
 from dataclasses import dataclass
@@ -17,14 +21,15 @@ import numpy as np
 from scipy.linalg import solve_triangular
 
 NONE = -1  # group of a coefficient that is the same in all tasks
-BOUNDS = (-7.0, 7.0)  # deviations up to 500 times the noise: more defeats rounding
-LOADING_BOUNDS = (-500.0, 500.0)
+BOUNDS = (-18.0, 18.0)  # deviations up to 3e7 times the noise: more defeats rounding
 RATIO_BOUNDS = (-1e2, 1e2)  # of C in a full factor
 SMALLEST = 0.1  # deviation that a search starts from: at zero nothing pulls at it
+LARGEST = np.sinh(0.99 * BOUNDS[1])  # deviation that a search starts from
 
 
-def _start_deviations(covariance):
-    return np.sqrt(np.maximum(np.diag(covariance), SMALLEST**2))
+def _start_deviations(covariance, boldness):
+    deviations = np.sqrt(np.maximum(np.diag(covariance), 0.0))
+    return np.clip(deviations, boldness * SMALLEST, LARGEST)
 
 
 @dataclass(frozen=True)
@@ -61,10 +66,13 @@ class Diagonal:
     def penalty(self, numbers):
         return 0.0, np.zeros_like(numbers)
 
-    def start(self, covariance, D):
-        """Free numbers near a covariance that a simpler structure found."""
+    def start(self, covariance, D, boldness=1.0):
+        """Free numbers near a covariance that a simpler structure found.
+
+        With ``boldness=0`` it is that covariance itself.
+        """
         varying, groups = self._varying
-        variances = _start_deviations(covariance)[varying] ** 2
+        variances = _start_deviations(covariance, boldness)[varying] ** 2
         means = np.bincount(groups, variances) / np.bincount(groups)
         return np.arcsinh(np.sqrt(means))
 
@@ -82,35 +90,36 @@ class LowRank:
 
     @property
     def bounds(self):
-        loadings = self.n_coefficients * self.rank
-        return [LOADING_BOUNDS] * loadings + [BOUNDS] * self.n_coefficients
+        return [BOUNDS] * self.n_numbers
 
     def _split(self, numbers):
         loadings, own = np.split(numbers, [self.n_coefficients * self.rank])
         return loadings.reshape(self.n_coefficients, self.rank), own
 
     def factor(self, numbers):
-        loadings, own = self._split(numbers)
-        return np.hstack([loadings, np.diag(np.sinh(own))])
+        loadings, own = self._split(np.sinh(numbers))
+        return np.hstack([loadings, np.diag(own)])
 
     def gradient(self, numbers, D):
-        loadings, own = self._split(numbers)
-        slope = np.diag(D) * np.sinh(own) * np.cosh(own)
-        return np.concatenate([(D @ loadings).ravel(), slope])
+        loadings, own = self._split(np.sinh(numbers))
+        slope = np.concatenate([(D @ loadings).ravel(), np.diag(D) * own])
+        return np.cosh(numbers) * slope
 
     def penalty(self, numbers):
         return 0.0, np.zeros_like(numbers)
 
-    def start(self, covariance, D):
+    def start(self, covariance, D, boldness=1.0):
         """Along the directions in which the evidence asks for more spread.
 
         At the best diagonal these are the leading eigenvectors of D, in units of the
         spreads found there.
         """
-        deviations = _start_deviations(covariance) / np.sqrt(2)  # half of the variance
+        deviations = _start_deviations(covariance, boldness)
+        share = min(boldness, 1.0) / 2  # of the variance
         _, vectors = np.linalg.eigh(deviations[:, None] * D * deviations)
         loadings = deviations[:, None] * vectors[:, ::-1][:, : self.rank]
-        return np.concatenate([loadings.ravel(), np.arcsinh(deviations)])
+        loadings, own = np.sqrt(share) * loadings, np.sqrt(1 - share) * deviations
+        return np.arcsinh(np.concatenate([loadings.ravel(), own]))
 
 
 @dataclass(frozen=True)
@@ -167,8 +176,8 @@ class Full:
         below = -self.shrinkage * (D @ C)[self._below]
         return value, np.concatenate([np.zeros(self.n_coefficients), below])
 
-    def start(self, covariance, D):
-        own = np.arcsinh(_start_deviations(covariance))
+    def start(self, covariance, D, boldness=1.0):
+        own = np.arcsinh(_start_deviations(covariance, boldness))
         return np.concatenate([own, np.zeros(len(self._below[0]))])
 
 
@@ -198,9 +207,62 @@ class Beside:
     def penalty(self, numbers):
         return 0.0, np.zeros_like(numbers)
 
-    def start(self, covariance, D):
-        variance = _start_deviations(covariance)[self.new] ** 2
+    def start(self, covariance, D, boldness=1.0):
+        variance = _start_deviations(covariance, boldness)[self.new] ** 2
         return np.arcsinh(np.sqrt(variance.mean(keepdims=True)))
+
+
+@dataclass(frozen=True)
+class Placed:
+    """A structure of other coordinates: coefficients are ``matrix`` times its own."""
+
+    inner: Diagonal | LowRank | Full
+    matrix: np.ndarray  # (P, P)
+
+    @property
+    def n_numbers(self):
+        return self.inner.n_numbers
+
+    @property
+    def bounds(self):
+        return self.inner.bounds
+
+    @property
+    def rank(self):
+        return self.inner.rank
+
+    def factor(self, numbers):
+        return self.matrix @ self.inner.factor(numbers)
+
+    def gradient(self, numbers, D):
+        return self.inner.gradient(numbers, self.matrix.T @ D @ self.matrix)
+
+    def penalty(self, numbers):
+        return self.inner.penalty(numbers)
+
+    def start(self, covariance, D, boldness=1.0):
+        half = np.linalg.solve(self.matrix, covariance)
+        inner = np.linalg.solve(self.matrix, half.T)
+        D = None if D is None else self.matrix.T @ D @ self.matrix
+        return self.inner.start(inner, D, boldness)
+
+
+def place(structure, tasks, units=None):
+    """A structure in the given units, its numbers relative to what a task can tell.
+
+    ``units`` (P, P) turns coefficients in the units that the structure refers to into
+    those of the tasks; None where they are the same.
+    """
+    P = tasks.n_coefficients
+    units = np.eye(P) if units is None else units
+    told = tasks.information(units)
+    if isinstance(structure, Diagonal):  # of a group there is one deviation
+        varying = structure.groups != NONE
+        groups = structure.groups[varying]
+        of_group = np.bincount(groups, told[varying]) / np.bincount(groups)
+        told[varying] = of_group[groups]
+    told = np.where(told > 0, told, told.max(initial=0.0) or 1.0)
+    return Placed(structure, units / np.sqrt(told))
 
 
 def groups(name, n_features, n_outputs, fit_intercept):
