@@ -136,7 +136,7 @@ class Hill:
     def rounding(self, value):
         """A slope that is as good as none: what it could gain is lost in rounding."""
         n_tasks = self.tasks.n_tasks
-        return 1e-7 * np.sqrt((abs(value) + n_tasks) * n_tasks)
+        return min(1e-6 * np.sqrt((abs(value) + n_tasks) * n_tasks), 0.01 * n_tasks)
 
     def steepness(self, x, slope):
         """The largest slope in a coordinate that is free to move."""
