@@ -193,7 +193,7 @@ def test_a_column_far_from_zero_is_right_without_an_intercept(ratio, standardize
 @pytest.mark.parametrize("prior", ["auto", "intercept", "isotropic", "full"])
 @pytest.mark.parametrize("spread", [0.0, 5.0])
 def test_tasks_of_one_row_tell_no_spread_and_none_is_made_up(prior, spread):
-    X, y, ids = random_intercepts(np.ones(300, int), spread)
+    X, y, ids = random_intercepts(np.ones(60, int), spread)
     with pytest.warns(UserWarning, match="No task has more than one row"):
         model = Regressor(prior, random_state=0).fit(X, y, task=ids)
     if prior == "intercept":
@@ -275,7 +275,7 @@ def test_weights_that_sum_to_one_do_not_draw_slopes_to_zero():
 @pytest.mark.parametrize("weight", [1e50, 1.7e308])
 def test_weights_whose_sums_drown_all_else_are_refused(weight):
     X, y, ids = random_intercepts(np.full(20, 5), 1.0)
-    with pytest.raises(ValueError, match="Divide the weights by their mean"):
+    with pytest.raises(ValueError, match="by their mean"):
         Regressor().fit(X, y, np.full(100, weight), task=ids)
 
 
