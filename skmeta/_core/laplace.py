@@ -178,6 +178,7 @@ class LogisticTasks:
         if stack.Y.shape[-1] == 1 and L.shape[1] == 1 and not self.like_richer:
             return _integral(stack, mean, L, np.ones((len(stack.X), 1)), u)
         return _evidence(stack, mean, L, u)
+
     def mean_covariance(self, found):
         """Covariance (P, P) of the error of the mean that `evidence` found."""
         return np.linalg.inv(found.precision)
