@@ -1,7 +1,6 @@
 """What a long fit says before it begins."""
 
 import warnings
-from time import perf_counter
 
 import numpy as np
 import pytest
@@ -23,10 +22,10 @@ def tasks(n_tasks, n_columns, n_classes, n=20):
         (EmpiricalBayesRegressor(), 2000, None, "prior='intercept'"),
     ],
 )
-def test_a_long_fit_says_so_at_once_and_can_be_interrupted(
+def test_a_long_fit_says_so_before_its_search_and_can_be_interrupted(
     model, n_columns, n_classes, remedy, monkeypatch
 ):
-    before, begun = dict(vars(model)), perf_counter()
+    before = dict(vars(model))
     module = "skmeta._core.duration._multiplications_per_second"
     monkeypatch.setattr(module, lambda: 5e9)  # of an ordinary machine
 
@@ -37,7 +36,6 @@ def test_a_long_fit_says_so_at_once_and_can_be_interrupted(
     with pytest.warns(UserWarning, match=r"about \d+ (minutes|hours)") as caught:
         with pytest.raises(KeyboardInterrupt):
             model.meta_fit(tasks(100, n_columns, n_classes))
-    assert perf_counter() - begun < 20
     assert any(remedy in str(w.message) for w in caught)
     assert vars(model) == before
 

@@ -25,7 +25,7 @@ UNSEEN_DEVIATION = 1.0  # of the mean where no row looked, in deviations of the 
 DEPENDENT = 1e-10  # share of a column that the columns before it do not explain
 LARGE = 1e4  # spread of a task's rows from which on a Cholesky factor is too coarse
 FEW_ROWS = 4  # times as few rows as coefficients: whitened rows are not kept
-QR_CELLS = 2**17  # numbers that are rotated at a time
+QR_CELLS = 2**15  # numbers that are rotated at a time
 MAX_WAITING = 1000  # tasks that wait for that
 
 
@@ -412,21 +412,27 @@ def _in_own_basis(tasks, rounding=0.0):
 def _compose(basis, to, seen):
     """The basis after a change of coordinates."""
     to, seen = to @ basis.to, basis.back @ seen
-    rows = np.linalg.svd(to)[2]
-    unseen = rows[len(to) :].T
+    unseen = np.zeros((to.shape[1], 0))
+    if len(to) < to.shape[1]:
+        unseen = np.linalg.qr(to.T, mode="complete")[0][:, len(to) :]
     return Basis(to, seen - unseen @ (unseen.T @ seen), unseen)
 
 
 def _pooled_triangle(blocks):
     """The triangle (P, P) of all rows together, so many at a time."""
     P = blocks[0].X.shape[-1]
-    triangle = np.zeros((P, P))
-    n = max(1, QR_CELLS // max(P, 1))
-    for block in blocks:
+    n = max(P, QR_CELLS // max(P, 1))  # fewer rows than columns would cost as much
+    triangle, waiting, total = np.zeros((P, P)), [], 0
+    for number, block in enumerate(blocks, start=1):
         rows = block.X.reshape(-1, P)
-        for start in range(0, len(rows), n):
-            some = rows[start : start + n]
-            triangle = np.linalg.qr(np.concatenate([triangle, some]), mode="r")
+        for some in slices(len(rows), n):
+            waiting.append(rows[some])
+            total += len(rows[some])
+            if total >= n:
+                triangle = np.linalg.qr(np.vstack([triangle, *waiting]), mode="r")
+                waiting, total = [], 0
+        if waiting and number == len(blocks):
+            triangle = np.linalg.qr(np.vstack([triangle, *waiting]), mode="r")
     return triangle
 
 
