@@ -2,7 +2,8 @@
 
     python benchmarks/report.py [--check]
 
-The page `docs/speed.rst`, and the table of verdicts in `docs/does_it_pay.rst`.
+The page `docs/speed.rst`, the table of verdicts in `docs/does_it_pay.rst`, and that of
+the fuzz in `docs/what_is_tested.rst`.
 ``--check`` writes nothing, and fails if a page is not what the results say.
 """
 
@@ -223,19 +224,53 @@ def verdict_table():
     return table(["set", "tasks", "verdict"], rows)
 
 
-def does_it_pay_page():
-    """The page as it stands, with the table between its marks made afresh."""
-    page = (DOCS / "does_it_pay.rst").read_text()
-    before, _, rest = page.partition(BEGIN)
+COUNTED = {
+    "evidence": "log evidence more than 0.1 below the exact maximum",
+    "units": "predictions that depend on units",
+    "order": "predictions that depend on the order of rows",
+    "names": "predictions that depend on the ids of tasks",
+    "layout": "predictions that depend on the layout: CSR, DataFrame, memory order",
+    "portions": "adapting in portions that differs from adapting at once (learned prior)",
+    "many": "``adapt_predict`` that differs from ``adapt`` and ``predict``",
+    "far": "predictions that are not finite, or 1,000 spreads of y away",
+    "numpy": "warnings of NumPy or SciPy",
+    "state": "calls held wrong that were accepted, or changed the model",
+    "errors": "errors on a table that is right",
+}
+
+
+def fuzz_table():
+    """How often each thing that must never happen did, and out of how many."""
+    counts = json.loads((HERE / "results" / "fuzz.json").read_text())
+    of = {name: counts.get(f"twins: {name}") for name in COUNTED}
+    of["evidence"] = counts["evidences"]
+    of["state"] = counts["calls held wrong"]
+    rows = [
+        [text, counts.get(name, 0), f"{of[name] or counts['cases']:,}"]
+        for name, text in COUNTED.items()
+    ]
+    said = counts.get("moved, and said so", 0)
+    rows.append(["predictions that moved, after a warning", said, counts["cases"]])
+    return table(["what must never happen", "times", "of"], rows)
+
+
+def page_with(name, written):
+    """A page as it stands, with what is between its marks made afresh."""
+    before, _, rest = (DOCS / name).read_text().partition(BEGIN)
+    first, _, rest = rest.partition("\n")
     _, _, after = rest.partition(END)
-    return f"{before}{BEGIN}\n\n{verdict_table()}\n\n{END}{after}"
+    return f"{before}{BEGIN}{first}\n\n{written}\n\n{END}{after}"
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--check", action="store_true", help="only compare")
     only_check = parser.parse_args().check
-    pages = {"speed.rst": speed_page(), "does_it_pay.rst": does_it_pay_page()}
+    pages = {
+        "speed.rst": speed_page(),
+        "does_it_pay.rst": page_with("does_it_pay.rst", verdict_table()),
+        "what_is_tested.rst": page_with("what_is_tested.rst", fuzz_table()),
+    }
     for name, text in pages.items():
         if not only_check:
             (DOCS / name).write_text(text)

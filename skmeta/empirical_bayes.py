@@ -32,7 +32,7 @@ from skmeta._core.prior import (
     too_many_classes,
     zero_shot,
 )
-from skmeta._core.queries import Pool, choose_queries
+from skmeta._core.queries import Pool, apart_from, choose_queries
 from skmeta._core.structures import NONE, Beside, Diagonal, groups, place
 from skmeta._core.tasks import Parts, sizes_of, slices
 from skmeta._guards import (
@@ -376,6 +376,7 @@ class BaseEmpiricalBayes(SharedNetwork, BaseMetaLearner):
             )
         self._prior_mean = prior.mean
         self._prior_factor = prior.factor
+        self._unseen = prior.unseen
         self._covariance = prior.covariance
         self._noise = float(prior.noise)
         self.prior_structure_ = name
@@ -544,7 +545,8 @@ class BaseEmpiricalBayes(SharedNetwork, BaseMetaLearner):
                 f"pool; got {n_queries!r}."
             )
         design, (root, factor) = self._chunks_of(pool), self._information(pool)
-        return choose_queries(Pool(design, root, factor), int(n_queries))
+        pool = apart_from(Pool(design, root, factor), self._unseen)
+        return choose_queries(pool, int(n_queries))
 
     def _chunks_of(self, X):
         """A function that gives the design of a slice of validated rows."""

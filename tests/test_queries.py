@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from numpy.testing import assert_array_equal
 
+from skmeta import EmpiricalBayesClassifier, EmpiricalBayesRegressor
 from skmeta._core import queries
 from skmeta._core.queries import Pool, choose_queries
 
@@ -151,3 +152,17 @@ def test_a_pool_is_not_unfolded_into_outputs_times_unknowns():
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak < 0.5 * 8 * len(X) * 4 * factor.shape[1]
+
+
+@pytest.mark.parametrize("prior", ["auto", "intercept", "diagonal"])
+@pytest.mark.parametrize("labels", [False, True])
+def test_a_category_that_no_task_had_is_not_asked_about_first(prior, labels):
+    rng = np.random.default_rng(0)
+    tasks = []
+    for kinds in rng.integers(3, size=(60, 10)):
+        y = np.arange(3.0)[kinds] - 1.0 + rng.normal() + rng.normal(size=10) / 2
+        tasks.append((np.eye(4)[kinds], (y > 0).astype(int) if labels else y))
+    kind = EmpiricalBayesClassifier if labels else EmpiricalBayesRegressor
+    model = kind(prior, random_state=0).meta_fit(tasks)
+    pool = np.eye(4)[[0, 1, 2, 0, 1, 2, 3]]
+    assert model.suggest_queries(pool)[0] != 6

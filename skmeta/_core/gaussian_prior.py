@@ -199,6 +199,10 @@ class GaussianTasks:
             unseen = unseen[:, :0]
         return found.noise * 0.5 * (known + known.T) + unseen @ unseen.T
 
+    def unseen(self, found):
+        """Orthonormal directions (P, q) that no row looked at."""
+        return self.basis.unseen
+
     @property
     def _target_deviation(self):
         squares = (self.loss(self.constant()) ** 2 * self.weight).sum()

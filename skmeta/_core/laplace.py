@@ -28,9 +28,10 @@ from skmeta._core.network import LOSSES
 from skmeta._core.tasks import Parts, sizes_of, slices, take_parts
 
 LOGIT_DEVIATION = 5.0  # a priori, of the mean's slopes together, however many they are
-MEAN_DEVIATION = (
-    2.5  # at most, of one of them; and of an intercept (Gelman et al., 2008)
-)
+# At most, of one of them; and of an intercept (Gelman et al., 2008).
+MEAN_DEVIATION = 2.5
+UNSEEN_DEVIATION = 1.0  # of an intercept in a direction that no row looked at
+UNSEEN = 1e-6  # share of the prior's variance that rows take away from there at most
 PINNED = 1e-5  # deviation that holds a coefficient of the mean at zero
 MODERATIONS = (1.0, 0.75, 0.5, 0.25, 0.0)  # shares of the posterior's variance
 ROWS_OF_TASK = 4  # that a held-out task counts as: its rows are not independent
@@ -180,8 +181,27 @@ class LogisticTasks:
         return _evidence(stack, mean, L, u)
 
     def mean_covariance(self, found):
-        """Covariance (P, P) of the error of the mean that `evidence` found."""
-        return np.linalg.inv(found.precision)
+        """Covariance (P, P) of the error of the mean that `evidence` found.
+
+        The prior on the mean is wide, so that it does no harm to what the rows tell.
+        Where they tell nothing it is all that there is, and is taken for less.
+        """
+        unseen = self._prior_alone(found)
+        share = (UNSEEN_DEVIATION / MEAN_DEVIATION) ** 2
+        return np.linalg.inv(found.precision) - (1.0 - share) * unseen @ unseen.T
+
+    def unseen(self, found):
+        """Orthonormal directions (P, q) of which the rows tell nothing."""
+        return np.linalg.qr(self._prior_alone(found))[0]
+
+    def _prior_alone(self, found):
+        """A factor (P, q) of the mean's covariance where the rows leave it alone."""
+        if self.pin_slopes:
+            return np.zeros((self.n_coefficients, 0))
+        deviation = np.diag(self._weak) ** -0.5
+        covariance = np.linalg.inv(found.precision)
+        values, vectors = np.linalg.eigh(covariance / deviation / deviation[:, None])
+        return deviation[:, None] * vectors[:, values > 1.0 - UNSEEN]
 
     def information(self, A):
         """Of each column of A, what a task knows of it at most: a quarter of its rows.

@@ -49,6 +49,8 @@ class Prior:
         Factor of the covariance between tasks.
     mean_covariance : ndarray of shape (P, P)
         Of the error of ``mean`` itself, which was estimated from finitely many tasks.
+    unseen : ndarray of shape (P, q)
+        Orthonormal directions of the mean that no row looked at.
     noise : float
         Variance of the noise; 1 where the likelihood has none.
     log_evidence : float
@@ -68,6 +70,7 @@ class Prior:
     mean: np.ndarray
     spread: np.ndarray
     mean_covariance: np.ndarray
+    unseen: np.ndarray
     noise: float
     log_evidence: float
     objective: float
@@ -172,6 +175,7 @@ def fit_prior(
         mean=found.mean,
         spread=np.sqrt(found.noise) * structure.factor(numbers),
         mean_covariance=tasks.mean_covariance(found),
+        unseen=tasks.unseen(found),
         noise=found.noise,
         log_evidence=found.value,
         objective=found.value + structure.penalty(numbers)[0],

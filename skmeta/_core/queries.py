@@ -29,6 +29,26 @@ class Pool(NamedTuple):
             yield rows, self.design(rows), self.root[rows]
 
 
+def apart_from(pool, unseen):
+    """The pool, with what no row of training looked at taken for noise of its rows.
+
+    ``unseen`` (o P, q) are orthonormal directions of Theta. Nothing is known of them but
+    a guess, so that a row which looks there would seem the most worth asking about.
+    """
+    if unseen.shape[1] == 0:
+        return pool
+    o = pool.root.shape[1]
+    within = unseen.T @ pool.factor
+    values, vectors = np.linalg.eigh(within @ within.T)
+    half = unseen @ (vectors * np.sqrt(np.maximum(values, 0.0)))
+    variance = np.empty(len(pool.root))
+    for rows, X, root in pool.blocks():
+        J = root @ np.einsum("nd,odq->noq", X, half.reshape(o, X.shape[1], -1))
+        variance[rows] = (J**2).sum(axis=(1, 2)) / o
+    root = pool.root / np.sqrt(1.0 + variance)[:, None, None]
+    return pool._replace(root=root, factor=pool.factor - unseen @ within)
+
+
 def choose_queries(pool, n_queries):
     r"""Rows that lower the posterior variance over the whole pool most, one by one.
 
