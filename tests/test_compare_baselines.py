@@ -93,7 +93,7 @@ def test_an_offset_that_is_overtaken_is_not_enough():
 
 
 def test_a_pooled_model_is_advised_where_tasks_do_not_differ():
-    found = compare(offset_tasks(spread=0.0))
+    found = compare(offset_tasks(80, spread=0.0))
     assert found.advice == {"EmpiricalBayesRegressor": "pooled"}
     assert "Do not meta-learn here" in found.verdict
 

@@ -136,12 +136,12 @@ def test_adapting_that_raises_the_loss_of_the_rows_given_is_told(solver):
         model.meta_fit(tasks).adapt(tasks[0][0][:5], tasks[0][1][:5])
     model.set_params(learning_rate=30.0)
     X, y = tasks[0]
-    ids = np.repeat([0, 1], 3)
+    ids = np.arange(6) % 2
     with pytest.warns(UserWarning, match="raised the loss of the very rows.*Lower"):
         model.adapt(X[:5], y[:5])
     model.set_params(batch_size=None, adapt_steps=1)
     with pytest.warns(UserWarning, match="of 2 tasks.*Lower"):
-        model.adapt_predict(X[:6], y[:6], X, task=ids, task_new=np.zeros(len(X)))
+        model.adapt_predict(X[:6], y[:6], X[:2], task=ids, task_new=[0, 1])
 
 
 @pytest.mark.filterwarnings("error")

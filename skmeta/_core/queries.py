@@ -32,8 +32,8 @@ class Pool(NamedTuple):
 def apart_from(pool, unseen):
     """The pool, with what no row of training looked at taken for noise of its rows.
 
-    ``unseen`` (o P, q) are orthonormal directions of Theta. Nothing is known of them but
-    a guess, so that a row which looks there would seem the most worth asking about.
+    ``unseen`` (o P, q) are orthonormal directions of Theta. Nothing is known of them
+    but a guess, so that a row which looks there would seem the most worth asking about.
     """
     if unseen.shape[1] == 0:
         return pool
