@@ -230,7 +230,7 @@ COUNTED = {
     "order": "predictions that depend on the order of rows",
     "names": "predictions that depend on the ids of tasks",
     "layout": "predictions that depend on the layout: CSR, DataFrame, memory order",
-    "portions": "adapting in portions that differs from adapting at once (learned prior)",
+    "portions": "adapting in portions that differs from adapting at once",
     "many": "``adapt_predict`` that differs from ``adapt`` and ``predict``",
     "far": "predictions that are not finite, or 1,000 spreads of y away",
     "numpy": "warnings of NumPy or SciPy",

@@ -78,8 +78,8 @@ def best_steps(network, state, episodes, settings, rng):
 def constant_loss(network, table):
     """Mean loss over all rows of the best constant output, or about that.
 
-    The larger of the weighted mean and the plain one: a draw of a single row meets it as
-    often as any other, whatever its weight.
+    The larger of the weighted mean and the plain one: a draw of a single row meets it
+    as often as any other, whatever its weight.
     """
     share = table.weight / table.weight.max()
     share = share / share.sum()
