@@ -187,6 +187,16 @@ class BaseEmpiricalBayes(SharedNetwork, BaseMetaLearner):
                 "the tasks have in common cannot be learned well. Put PCA or "
                 "TruncatedSVD in front, or set base_estimator=Ridge().",
             )
+            return
+        n_coefficients = n_columns + self.fit_intercept
+        needed = gaussian_prior.ROWS_PER_COEFFICIENT
+        if not self._takes_labels and n_rows < needed * n_coefficients:
+            warn(
+                f"All tasks together have {n_rows} rows for {n_coefficients} "
+                f"coefficients, fewer than {needed} for each: the slopes that the tasks "
+                "have in common are drawn towards zero. Leave out columns, or pass more "
+                "tasks.",
+            )
 
     def _warn_of_long_search(self, tasks, n_tasks):
         """Say so before a search that takes minutes, with what would make it short."""

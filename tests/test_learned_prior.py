@@ -348,3 +348,10 @@ def test_a_direction_that_rows_looked_at_is_held_by_no_prior():
     slope, level = np.linalg.solve(weighted.T @ design, weighted.T @ y)
     assert_allclose(model.prior_coef_, slope, rtol=1e-8)
     assert_allclose(model.prior_intercept_, level, rtol=1e-8)
+
+
+def test_slopes_that_are_drawn_to_zero_for_want_of_rows_are_told():
+    rng = np.random.default_rng(0)
+    X, y, ids = rng.normal(size=(14, 4)), rng.normal(size=14), np.arange(14) // 3
+    with pytest.warns(UserWarning, match="14 rows for 5 coefficients"):
+        Regressor("intercept").fit(X, y, task=ids)

@@ -166,7 +166,10 @@ def _column_moments(X, weight):
         unit = np.maximum(_extremes(X, "max") - mean, mean - _extremes(X, "min"))
         unit = np.where((deviation < SQUARES_VANISH) & (unit > 0), unit, 1.0)
         deviation = unit * np.sqrt(_weighted_mean(X, weight, mean, unit, power=2))
-    return mean, _scale(mean, deviation, X.shape[0], X.dtype)
+    constant = _is_constant(mean, deviation, X.shape[0], X.dtype)
+    if constant.any():  # so that it is nothing but zeros, and not the mean's rounding
+        mean = np.where(constant, _extremes(X, "max"), mean)
+    return mean, np.where(constant, 1.0, deviation)
 
 
 def _weighted_mean(X, weight, centre, unit, power):
@@ -215,12 +218,12 @@ def _median_and_quartiles(y, weight):
     return median, (high - low) / 1.349  # the range of a unit normal
 
 
-def _scale(mean, deviation, n_rows, dtype):
-    """Standard deviation, and 1 where a column is constant up to rounding."""
+def _is_constant(mean, deviation, n_rows, dtype):
+    """Whether a column does not vary but by rounding: it keeps the scale 1."""
     # of the sums, which are in double precision, and of the numbers themselves
     relative = max(n_rows * np.finfo(np.float64).eps, np.finfo(dtype).eps)
     rounding = np.maximum(relative * np.abs(mean), AS_GOOD_AS_ZERO[dtype.itemsize])
-    return np.where(deviation <= rounding, 1.0, deviation)
+    return deviation <= rounding
 
 
 # -- values that hide all others ------------------------------------------------------
