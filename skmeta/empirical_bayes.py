@@ -193,9 +193,9 @@ class BaseEmpiricalBayes(SharedNetwork, BaseMetaLearner):
         if not self._takes_labels and n_rows < needed * n_coefficients:
             warn(
                 f"All tasks together have {n_rows} rows for {n_coefficients} "
-                f"coefficients, fewer than {needed} for each: the slopes that the tasks "
-                "have in common are drawn towards zero. Leave out columns, or pass more "
-                "tasks.",
+                f"coefficients, fewer than {needed} for each: the slopes that the "
+                "tasks have in common are drawn towards zero. Leave out columns, or "
+                "pass more tasks.",
             )
 
     def _warn_of_long_search(self, tasks, n_tasks):

@@ -34,6 +34,7 @@ UNSEEN_DEVIATION = 1.0  # of an intercept in a direction that no row looked at
 UNSEEN = 1e-6  # share of the prior's variance that rows take away from there at most
 PINNED = 1e-5  # deviation that holds a coefficient of the mean at zero
 MODERATIONS = (1.0, 0.75, 0.5, 0.25, 0.0)  # shares of the posterior's variance
+FAITH = 4  # power of a share that it is as probable as, before any task
 ROWS_OF_TASK = 4  # that a held-out task counts as: its rows are not independent
 SUPPORT_SIZES = (1, 2, 4, 8, 16)
 N_DRAWS = (2, 10)  # of rows of a task that is held out, at least and at most, ...
@@ -267,12 +268,14 @@ def moderation(score):
     """The share of the posterior's variance to average over, of scores (options, T).
 
     The mean of the `MODERATIONS`, each as probable as it makes held-out tasks, of which
-    a task counts as ROWS_OF_TASK rows; before any task, as probable as it is large. The
-    best of them would jump between 0 and 1 where tasks are few.
+    a task counts as ROWS_OF_TASK rows; before any task, the largest by far, which takes
+    the posterior at its word. The best of them would jump between 0 and 1 where tasks
+    are few.
     """
     log_likelihood = ROWS_OF_TASK * score.sum(axis=1)
     likelihood = np.exp(log_likelihood - log_likelihood.max())
-    return float(np.average(MODERATIONS, weights=likelihood * MODERATIONS))
+    before = np.power(MODERATIONS, FAITH)
+    return float(np.average(MODERATIONS, weights=likelihood * before))
 
 
 def _log_loss(stack, p):
