@@ -40,7 +40,7 @@ from skmeta._core.canonical import canonical_order
 from skmeta._core.layout import ParamLayout
 from skmeta._core.margin import margin_scale
 from skmeta._core.network import Batch, Network
-from skmeta._core.scaling import far_values, fit_scaling, identity_scaling
+from skmeta._core.scaling import OrderedRows, far_values, fit_scaling, identity_scaling
 from skmeta._core.tasks import ABSENT, TaskTable
 from skmeta._evaluation import few_shot_scores, mean_score
 from skmeta._guards import (
@@ -134,6 +134,7 @@ class BaseMetaLearner(LearnedRepr, BaseEstimator):
 
     _parameter_constraints: dict = {"base_estimator": [HasMethods("fit"), None]}
 
+    _reads_rows_once = False  # or a few times, in meta-training
     base_estimator = None  # of a meta-learner without this parameter
     _n_way = None  # outputs for the classes of any one task, where each has its own
 
@@ -240,15 +241,19 @@ class BaseMetaLearner(LearnedRepr, BaseEstimator):
             # without an intercept the origin has a meaning, and is not moved
             has_intercept = getattr(self, "fit_intercept", True)
             self._scaling = scaling if has_intercept else scaling.uncentred()
-        # X is a copy, which only a base model may hold as well
-        alone = self.base_estimator is None
+        dtype = X.dtype
+        if self._reads_rows_once and isinstance(X, np.ndarray):
+            X = OrderedRows(data["X"], rows, self._scaling)
+        else:  # X is a copy, which only a base model may hold as well
+            alone = self.base_estimator is None
+            X = self._scaling.transform_X(X, in_place=alone)
         table = TaskTable(
-            self._scaling.transform_X(X, in_place=alone),
-            self._scaling.transform_y(Y).astype(X.dtype, copy=False),
+            X,
+            self._scaling.transform_y(Y).astype(dtype, copy=False),
             weight,
             starts,
             n_classes,
-            None if offset is None else offset.astype(X.dtype, copy=False),
+            None if offset is None else offset.astype(dtype, copy=False),
         )
         self.n_tasks_ = table.n_tasks + (self.n_tasks_ if again else 0)
         self.n_adapt_rows_ = 0

@@ -25,7 +25,6 @@ from skmeta._core.duration import seconds_of_search
 from skmeta._core.prior import (
     MAX_FOLD_ITER,
     MIN_TASKS,
-    Prior,
     Search,
     first_fit,
     fit_prior,
@@ -70,11 +69,31 @@ def _in_words(seconds):
 
 
 class Fold(NamedTuple):
-    """Rows of tasks kept and held out, and what those kept say of a prior."""
+    """Rows of tasks kept and held out, and the prior that those kept tell."""
 
     kept: Parts
     held_out: Parts
-    prior: Prior | episodic.Belief
+    prior: episodic.Belief
+
+    @classmethod
+    def of(cls, kept, held_out, prior):
+        """One that keeps no more of a `Prior` than is asked for, and makes it once."""
+        prior = episodic.Belief(prior.mean, prior.factor, prior.noise)
+        return cls(kept, held_out, prior)
+
+
+class Brief(NamedTuple):
+    """What is asked of all tasks of a regressor in the end, without their rows."""
+
+    of_pooled: np.ndarray
+    of_constant: np.ndarray
+    variances: tuple  # see `calibration.known_variances`
+
+    def pooled(self):
+        return self.of_pooled
+
+    def constant(self):
+        return self.of_constant
 
 
 class BaseEmpiricalBayes(SharedNetwork, BaseMetaLearner):
@@ -105,6 +124,11 @@ class BaseEmpiricalBayes(SharedNetwork, BaseMetaLearner):
     }
 
     _dtype = np.dtype(np.float64)
+
+    @property
+    def _reads_rows_once(self):
+        # a network would ask for them in each meta-iteration
+        return len(np.atleast_1d(self.hidden_layer_sizes)) == 0
 
     def __init__(
         self,
@@ -301,6 +325,12 @@ class BaseEmpiricalBayes(SharedNetwork, BaseMetaLearner):
         search = Search(gathered, self._shape, rng, units, **options)
         chosen = search.run(self.prior)
         search.tried.clear()  # of many columns the priors of all folds are large
+        folds = [
+            Fold.of(few.take(f.kept), few.take(f.held_out), f.prior)
+            for f in chosen.folds
+        ]
+        if not hidden:
+            chosen.folds.clear()
         everything = search.tasks
         if len(some) < len(parts):
             everything = self._gather(parts)
@@ -308,21 +338,21 @@ class BaseEmpiricalBayes(SharedNetwork, BaseMetaLearner):
         self._warn_of_what_is_not_told(everything, chosen)
         self._keep(chosen.prior, chosen.name)
         tasks, scores = search.tasks, chosen.scores
-        folds = [
-            Fold(few.take(f.kept), few.take(f.held_out), f.prior) for f in chosen.folds
-        ]
         learned = None
         if hidden:
             found = self._search_features(table, some, chosen, hidden, rng)
-            learned = self._use_features(table, chosen, found, search)
+            learned = self._use_features(table, chosen, found, search.seed)
             self.n_feature_iter_ = 0
             if learned is not None:
                 tasks, folds, scores, self.n_feature_iter_ = learned
         if learned is None:
             sets = self._to_measure(tasks, everything, parts, chosen, folds, rng)
             tasks, folds = sets
+            del sets
         if chosen.name == "low_rank":
             self.prior_rank_ = chosen.structure.rank
+        tasks = self._in_brief(tasks)
+        del gathered, search, everything, chosen  # what follows needs their memory
         self._choose_start(tasks, folds)
         self._calibrate(tasks, folds, scores, rng)
 
@@ -332,6 +362,10 @@ class BaseEmpiricalBayes(SharedNetwork, BaseMetaLearner):
         ``tasks`` and ``folds`` are those that the structure was chosen with.
         """
         return tasks, folds
+
+    def _in_brief(self, tasks):
+        """What is kept of all tasks while those of the folds are looked at."""
+        return tasks
 
     def _learn_from_one(self, part):
         """A single task shows no spread: it is a Bayesian ridge or logistic regression.
@@ -361,7 +395,7 @@ class BaseEmpiricalBayes(SharedNetwork, BaseMetaLearner):
         self._covariance = self._prior_factor @ self._prior_factor.T
         self._start = self._prior_mean, self._prior_factor
         self.zero_shot_ = "prior"
-        self._calibrate(tasks, [], None, None)
+        self._calibrate(self._in_brief(tasks), [], None, None)
 
     def _keep(self, prior, name):
         for optional in ("prior_rank_", "_levels", "_factor_of_one"):
@@ -1119,6 +1153,7 @@ class EmpiricalBayesRegressor(
             kept = held_out[::-1]
         else:
             return everything, folds
+        folds.clear()  # others take their place
         without = partial(
             fit_prior,
             structure=chosen.structure,
@@ -1129,29 +1164,36 @@ class EmpiricalBayesRegressor(
             polish=False,
         )
         return everything, [
-            Fold(parts.take(some), parts.take(others), without(everything.subset(some)))
+            Fold.of(
+                parts.take(some), parts.take(others), without(everything.subset(some))
+            )
             for some, others in zip(kept, held_out, strict=True)
         ]
+
+    def _in_brief(self, tasks):
+        known = calibration.known_variances(tasks, self._first_factor, self._noise)
+        return Brief(tasks.pooled(), tasks.constant(), known)
 
     def _calibrate(self, tasks, folds, scores, rng):
         """Measure what the deviations and intervals are to be."""
         rng = rng or check_random_state(0)
-        known = calibration.known_variances
-        self._scales, self._freedom = known(tasks, self._first_factor, self._noise)
-        self._start_variance, unseen = None, []
-        for fold in folds:
-            kept = self._gather(fold.kept)
-            start = fold.prior.mean
-            if self.zero_shot_ != "prior":
-                start = getattr(kept, self.zero_shot_)()
-            scales, _ = known(kept, fold.prior.factor, fold.prior.noise)
-            tasks = [calibration.some_rows(rows, rng) for rows in fold.held_out]
-            unseen.append(calibration.HeldOut(fold.prior, start, scales, tasks))
+        self._scales, self._freedom = tasks.variances
+        self._start_variance, unseen = None, [self._held_out(f, rng) for f in folds]
         if self.zero_shot_ != "prior":
             self._start_variance = calibration.start_variance(unseen)
         self._levels, self._worth = calibration.interval_levels(
             unseen, self._start_variance, rng
         )
+
+    def _held_out(self, fold, rng):
+        """Tasks held out, and what those kept say of them before any row."""
+        kept, prior = self._gather(fold.kept), fold.prior
+        start = prior.mean
+        if self.zero_shot_ != "prior":
+            start = getattr(kept, self.zero_shot_)()
+        scales, _ = calibration.known_variances(kept, prior.factor, prior.noise)
+        tasks = [calibration.some_rows(rows, rng) for rows in fold.held_out]
+        return calibration.HeldOut(prior, start, scales, tasks)
 
     def _feature_target(self, table):
         return table
@@ -1159,7 +1201,7 @@ class EmpiricalBayesRegressor(
     def _feature_head(self, table, prior):
         return episodic.Belief(prior.mean[:, None], prior.factor, prior.noise)
 
-    def _use_features(self, table, chosen, found, search):
+    def _use_features(self, table, chosen, found, seed):
         """Put learned features in place if they pay.
 
         Returns tasks and folds in their columns, scores of how to predict, and the
@@ -1512,7 +1554,7 @@ class EmpiricalBayesClassifier(
         variance = np.diag(prior.covariance).reshape(n_outputs, -1).mean(axis=0) / 16
         return episodic.Belief(mean, np.diag(np.sqrt(variance)), noise)
 
-    def _use_features(self, table, chosen, found, search):
+    def _use_features(self, table, chosen, found, seed):
         """The same, judged by the log-loss of logistic heads."""
         if found.best == 0:
             return None
@@ -1521,12 +1563,12 @@ class EmpiricalBayesClassifier(
             theta = learner.with_unit_scales(state)
             parts = self._parts_of(table, learner, theta)
             held_out = parts.take(fold.held_out)
-            rng = np.random.default_rng(search.seed)
+            rng = np.random.default_rng(seed)
             some = np.sort(rng.permutation(fold.kept)[:MAX_TASKS])
             kept = parts.take(some)
             prior = self._prior_beside(chosen.prior, kept, FEW_ITER)
-            folds.append(Fold(kept, held_out, prior))
-            score = self._gather(held_out).held_out_score(prior, search.seed)
+            folds.append(Fold.of(kept, held_out, prior))
+            score = self._gather(held_out).held_out_score(prior, seed)
             scores = np.hstack([scores, score])
             option = int(scores.sum(axis=1).argmax())
             gain = scores[option] - chosen.score[: scores.shape[1]]

@@ -549,11 +549,15 @@ class BaseReptile(CallbackSupportMixin, BaseMetaLearner):
         return self._finish(Z, X_new, method)
 
     def _new_table(self, X, y, weight, starts):
-        """The `TaskTable` of new tasks, in the model's scaling."""
+        """The `TaskTable` of new tasks, in the model's scaling.
+
+        X is a copy of the user's rows, which only a base model may hold as well.
+        """
         Y, _ = self._new_targets(y)
         Y, offset = self._to_correct(Y, self._base_offset(X))
+        alone = not hasattr(self, "base_estimator_")
         return TaskTable(
-            self._scaling.transform_X(X),
+            self._scaling.transform_X(X, in_place=alone),
             self._scaling.transform_y(Y).astype(X.dtype, copy=False),
             weight,
             starts,

@@ -5,7 +5,7 @@ of a spread L and its gradient, and nothing here depends on which.
 """
 
 from dataclasses import dataclass, replace
-from itertools import product
+from itertools import product, starmap
 
 import numpy as np
 from scipy.optimize import minimize
@@ -573,12 +573,16 @@ def zero_shot(folds):
     slopes within and between tasks may have different signs. ``folds`` are (tasks kept,
     tasks held out, prior learned from those kept).
     """
-    losses = np.zeros(len(ZERO_SHOT))
-    for kept, held_out, prior in folds:
-        losses += [
-            held_out.prior_loss(prior).sum(),
-            held_out.loss(kept.pooled()).sum(),
-            held_out.loss(kept.constant()).sum(),
-        ]
+    # the tasks of one fold are let go before those of the next are gathered
+    losses = np.sum(list(starmap(_losses_before, folds)), axis=0)
     # the first that is as good as the best: rounding must not choose
     return ZERO_SHOT[int((losses <= losses.min() * (1 + TIE)).argmax())]
+
+
+def _losses_before(kept, held_out, prior):
+    """Losses of held-out tasks by each of the `ZERO_SHOT` predictions."""
+    return [
+        held_out.prior_loss(prior).sum(),
+        held_out.loss(kept.pooled()).sum(),
+        held_out.loss(kept.constant()).sum(),
+    ]

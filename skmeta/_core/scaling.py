@@ -113,6 +113,32 @@ class ScaledRows:
             yield rows, (self._csr[rows][:, far].toarray() - mean) / scale
 
 
+class OrderedRows:
+    """Rows of a dense X in some order, put there and standardised when asked for.
+
+    Only their numbers and the scaling are kept, so that a large X is not there twice.
+    """
+
+    ndim = 2
+
+    def __init__(self, X, order, scaling):
+        self._X, self._order, self._scaling = X, order, scaling
+
+    @property
+    def shape(self):
+        return len(self._order), self._X.shape[1]
+
+    @property
+    def dtype(self):
+        return self._X.dtype
+
+    def __getitem__(self, rows):
+        return OrderedRows(self._X, self._order[rows], self._scaling)
+
+    def toarray(self):
+        return self._scaling.transform_X(self._X[self._order], in_place=True)
+
+
 class ScaledColumns:
     """The transpose of `ScaledRows`, for products."""
 
