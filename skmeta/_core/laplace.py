@@ -590,19 +590,30 @@ def _integral(tasks, mean, L, w, z=None):
     products, curvature, means = (np.zeros((P, P)) for _ in range(3))
     mean_slope = np.zeros(P)
     for some in quadrature.in_chunks(n_tasks, n):
-        X = tasks.X[some]
-        found = quadrature.integrate(
-            quadrature.Lines(*(field[some] for field in lines)),
-            None if z is None else z[some],
-        )
+        part = quadrature.Lines(*(field[some] for field in lines))
+        found = quadrature.integrate(part, None if z is None else z[some])
         value[some], mode[some] = found.value, found.mode
-        score = (found.share[:, None] @ found.slope) @ X  # E[X'g], (T, 1, P)
-        score = score[:, 0]
+        score, scores = 0.0, 0.0
+        for few in quadrature.blocks(n):
+            X = tasks.X[some, few]
+            slope, bend = quadrature.slopes(
+                quadrature.Lines(*(field[:, few] for field in part)), found
+            )
+            # E[X'g], (T, P)
+            score = score + ((found.share[:, None] @ slope) @ X)[:, 0]
+            root = np.sqrt(found.share)[..., None] * slope
+            if n == 1:  # quicker than what comes of more rows
+                rows, square = X[:, 0], (root * root).sum(axis=(1, 2))
+                products += (rows * square[:, None]).T @ rows
+            else:
+                scores = scores + root @ X
+            rows = X.reshape(-1, P)
+            curvature += (rows * bend.reshape(-1, 1)).T @ rows
         mean_slope += score.sum(axis=0)
         means += score.T @ score
-        products += _mean_products(X, found)
-        rows = X.reshape(-1, P)
-        curvature += (rows * found.curvature.reshape(-1, 1)).T @ rows
+        if n > 1:
+            scores = scores.reshape(-1, P)
+            products += scores.T @ scores  # X' E[gg'] X
     return _Terms(
         value=value,
         D=products - curvature,
@@ -682,17 +693,6 @@ def _cholesky_slope(R, slope):
     inverse = np.linalg.inv(R)
     half = inverse.swapaxes(-1, -2) @ lower @ inverse
     return half + half.swapaxes(-1, -2)
-
-
-def _mean_products(X, found):
-    """Sum over tasks of X' E[gg'] X, in whichever order takes less."""
-    _, n, P = X.shape
-    root = np.sqrt(found.share)[..., None] * found.slope
-    if n == 1:
-        rows, square = X[:, 0], (root * root).sum(axis=(1, 2))
-        return (rows * square[:, None]).T @ rows
-    scores = (root @ X).reshape(-1, P)
-    return scores.T @ scores
 
 
 def _posterior_covariance(mode, L):

@@ -22,10 +22,13 @@ from typing import NamedTuple
 import numpy as np
 from scipy.special import expit
 
+from skmeta._core.tasks import slices
+
 N_NODES = 24  # on either side of the mode
 DROP = 20.0  # of f from the mode to where the integral is cut off
 MAX_SEARCH = 200  # steps, of which most halve a bracket
-CHUNK_CELLS = 2**19  # logits held at a time
+CHUNK_CELLS = 2**19  # logits of several tasks held at a time ...
+ROWS = 2**11  # ... and rows of a long one
 
 
 class Lines(NamedTuple):
@@ -42,8 +45,7 @@ class Moments(NamedTuple):
 
     value: np.ndarray  # (T,) log p(y)
     share: np.ndarray  # (T, nodes), sums to 1
-    slope: np.ndarray  # (T, nodes, n) g
-    curvature: np.ndarray  # (T, n) E[W]
+    z: np.ndarray  # (T, nodes)
     mode: np.ndarray  # (T,)
 
 
@@ -67,7 +69,7 @@ def integrate(lines, z=None):
         axis=1,
     )
     width = np.concatenate([below[:, None] * rule, above[:, None] * rule], axis=1)
-    f, slope, curvature = _at(lines, z)
+    f = _height(lines, z)
     top = f.max(axis=1)
     share = width * np.exp(f - top[:, None])
     total = share.sum(axis=1)
@@ -75,10 +77,23 @@ def integrate(lines, z=None):
     return Moments(
         value=top + np.log(total) - 0.5 * np.log(2 * np.pi),
         share=share,
-        slope=slope,
-        curvature=(share[:, None] @ curvature)[:, 0],
+        z=z,
         mode=mode,
     )
+
+
+def blocks(n_rows):
+    """Slices of rows: of a long task so many at a time."""
+    return slices(n_rows, ROWS)
+
+
+def slopes(lines, found):
+    """g (T, nodes, n) at the nodes of the `Moments`, and E[W] (T, n).
+
+    ``lines`` may be some of the rows.
+    """
+    slope, curvature = _slopes(lines, found.z)
+    return slope, (found.share[:, None] @ curvature)[:, 0]
 
 
 def _legendre():
@@ -87,19 +102,31 @@ def _legendre():
     return 0.5 * (node + 1), 0.5 * rule
 
 
-def _at(lines, z):
-    """f (T, k), and g and W (T, k, n), at z (T, k)."""
-    Y, weight = lines.Y[:, None], lines.weight[:, None]
-    eta = lines.b[:, None] + lines.a[:, None] * z[..., None]
-    softplus = np.maximum(eta, 0.0) + np.log1p(np.exp(-np.abs(eta)))
-    p = expit(eta)
-    f = (weight * (Y * eta - softplus)).sum(axis=-1) - 0.5 * z**2
-    return f, weight * (Y - p), weight * p * (1 - p)
+def _logits(lines, z):
+    return lines.b[:, None] + lines.a[:, None] * z[..., None]
+
+
+def _height(lines, z):
+    """f (T, k) at z (T, k)."""
+    f = -0.5 * z**2
+    for rows in blocks(lines.b.shape[1]):
+        part = Lines(*(field[:, rows] for field in lines))
+        eta = _logits(part, z)
+        softplus = np.maximum(eta, 0.0) + np.log1p(np.exp(-np.abs(eta)))
+        f += (part.weight[:, None] * (part.Y[:, None] * eta - softplus)).sum(axis=-1)
+    return f
+
+
+def _slopes(lines, z):
+    """g and W (T, k, n) at z (T, k)."""
+    weight, p = lines.weight[:, None], expit(_logits(lines, z))
+    return weight * (lines.Y[:, None] - p), weight * p * (1 - p)
 
 
 def _derivatives(lines, z):
     """f, f' and f'' at z (T,)."""
-    f, g, W = (field[:, 0] for field in _at(lines, z[:, None]))
+    f = _height(lines, z[:, None])[:, 0]
+    g, W = (field[:, 0] for field in _slopes(lines, z[:, None]))
     slope = (lines.a * g).sum(axis=-1) - z
     return f, slope, -(lines.a**2 * W).sum(axis=-1) - 1.0
 
