@@ -46,6 +46,7 @@ from skmeta._evaluation import few_shot_scores, mean_score
 from skmeta._guards import (
     called_by_scorer,
     check_aligned,
+    check_hidden_layer_sizes,
     check_magnitude,
     check_same_parameters,
     is_clean,
@@ -912,6 +913,11 @@ class ClassificationTargets:
 
 class SharedNetwork:
     """A network that all tasks share, in plain values that any format can save."""
+
+    @property
+    def _reads_rows_once(self):
+        # a network would ask for them in each meta-iteration
+        return not check_hidden_layer_sizes(self.hidden_layer_sizes)
 
     def _set_network(self, net, theta):
         layout = net.layout

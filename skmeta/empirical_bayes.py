@@ -125,11 +125,6 @@ class BaseEmpiricalBayes(SharedNetwork, BaseMetaLearner):
 
     _dtype = np.dtype(np.float64)
 
-    @property
-    def _reads_rows_once(self):
-        # a network would ask for them in each meta-iteration
-        return len(np.atleast_1d(self.hidden_layer_sizes)) == 0
-
     def __init__(
         self,
         prior="auto",
@@ -513,11 +508,10 @@ class BaseEmpiricalBayes(SharedNetwork, BaseMetaLearner):
                 "partial_adapt.",
             )
 
-    def _rows_of(self, batch):
-        X = self._design(batch.X[0])
-        offset = batch.offset
-        offset = np.zeros_like(batch.Y) if offset is None else offset
-        return X, batch.Y[0], batch.weight[0] * batch.n_rows[0], offset[0]
+    def _rows_of(self, batch, rows=slice(None)):
+        Y, weight = batch.Y[0, rows], batch.weight[0, rows] * batch.n_rows[0]
+        offset = np.zeros_like(Y) if batch.offset is None else batch.offset[0, rows]
+        return self._design(batch.X[0, rows]), Y, weight, offset
 
     def _present(self):
         """Mean and factor of the coefficients that predictions are made with."""
@@ -1123,10 +1117,9 @@ class EmpiricalBayesRegressor(
     def _adapt_to(self, batch):
         # what the earlier rows said is all in the posterior, so that many rows may come
         # a block at a time
-        X, *others = self._rows_of(batch)
         belief = self._present_belief()
-        for rows in slices(len(X), ADAPT_CELLS // X.shape[1]):
-            belief = self._condition(*belief, (X[rows], *(o[rows] for o in others)))
+        for rows in slices(batch.X.shape[1], ADAPT_CELLS // len(belief[0])):
+            belief = self._condition(*belief, self._rows_of(batch, rows))
         self._posterior = belief
 
     def _start_factor(self):

@@ -1,5 +1,6 @@
 """Tasks whose logits move along one line, against quadrature written out."""
 
+import tracemalloc
 import warnings
 from itertools import pairwise
 
@@ -13,6 +14,7 @@ from scipy.stats import norm
 from sklearn.metrics import log_loss
 
 from skmeta import EmpiricalBayesClassifier
+from skmeta._core import quadrature
 from skmeta._core.laplace import gather
 from skmeta._core.quadrature import Lines, integrate
 
@@ -280,3 +282,27 @@ def test_weights_and_columns_whose_squares_are_no_numbers_are_refused(verb):
         call(X, y, np.full(len(y), 1e308))
     with pytest.raises(ValueError, match="X holds"):
         call(X * 1e200, y)
+
+
+def test_a_long_task_is_integrated_a_block_of_rows_at_a_time(monkeypatch):
+    rng = np.random.default_rng(0)
+    X = np.column_stack([rng.normal(size=(5000, 3)), np.ones((5000, 1))])
+    Y = (rng.random((5000, 1)) < expit(X[:, :1])) * 1.0
+    parts = [(X, Y, rng.uniform(0.5, 2.0, size=5000), 0.3 * rng.normal(size=Y.shape))]
+    tasks = gather(parts, True)
+    L, mean = 0.5 * np.eye(4)[:, -1:], 0.2 * rng.normal(size=4)
+    monkeypatch.setattr(quadrature, "ROWS", 5000)
+    whole = tasks.evidence(L, mean)
+    monkeypatch.setattr(quadrature, "ROWS", 130)
+    tracemalloc.start()
+    try:
+        found = tasks.evidence(L, mean)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    for name in ("value", "D", "mean_slope", "precision"):
+        expected = getattr(whole, name)
+        size = np.abs(expected).max()
+        assert_allclose(getattr(found, name), expected, rtol=1e-9, atol=1e-9 * size)
+    # all nodes of all rows would be held several times over
+    assert peak < 2 * quadrature.N_NODES * X[:, 0].nbytes
