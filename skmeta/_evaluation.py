@@ -16,7 +16,7 @@ from sklearn.utils.validation import _check_sample_weight, _num_samples
 from skmeta._base_model import remembering
 from skmeta._guards import check_aligned
 from skmeta._ids import encode_tasks
-from skmeta._values import check_alike, is_missing, show
+from skmeta._values import check_alike, is_missing, plain_weight, show
 from skmeta._warn import warn_once_per_search
 
 BLOCK = 64  # tasks to adapt to at once
@@ -121,7 +121,8 @@ def _checked_weight(sample_weight, y):
     """Weights of the rows as floats, or None."""
     if sample_weight is None:
         return None
-    if not np.any(np.asarray(sample_weight) != 0):
+    sample_weight = plain_weight(sample_weight)
+    if not np.any(sample_weight != 0):
         raise ValueError("All sample weights are zero: nothing is left to score.")
     return _check_sample_weight(
         sample_weight, y, dtype=np.float64, ensure_non_negative=True

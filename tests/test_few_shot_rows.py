@@ -3,6 +3,7 @@
 import warnings
 
 import numpy as np
+import pandas as pd
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy import sparse
@@ -120,8 +121,13 @@ def test_a_weight_of_zero_removes_a_row_of_csr_and_a_target_that_is_missing(
         (np.zeros(240), "All sample weights are zero"),
         (np.r_[-1.0, np.ones(239)], "[Nn]egative"),
         (np.r_[np.nan, np.ones(239)], "NaN"),
+        ([None, *np.ones(239)], "missing"),
+        (pd.Series([pd.NA, *np.ones(239)], dtype="Float64"), "NaN|missing"),
+        (pd.Series([pd.NA, *np.ones(239)], dtype=object), "missing"),
+        ([np.datetime64("NaT"), *np.ones(239)], "missing"),
+        (["two", *np.ones(239)], "text"),
     ],
-    ids=["zero", "negative", "missing"],
+    ids=["zero", "negative", "missing", "None", "Float64", "NA", "NaT", "text"],
 )
 def test_weights_that_mean_nothing_are_refused(
     weight, message, regressor, linear_table
