@@ -568,7 +568,7 @@ class BaseMetaLearner(LearnedRepr, BaseEstimator):
     def _validate_new(self, X):
         """Rows to predict, validated."""
         check_is_fitted(self)
-        if self._is_zero_shot() and (use := called_by_scorer()):
+        if self._is_zero_shot() and (use := called_by_scorer(self)):
             warn(_ZERO_SHOT[use].format(self), ZeroShotWarning)
         return self._validate_X(X)
 

@@ -438,29 +438,60 @@ def scored_on_purpose():
     return False
 
 
-def called_by_scorer():
+def called_by_scorer(model):
     """What scikit-learn wants with `predict`: "score", "predict", or None.
 
     "score" is a scorer's or search's call, "predict" that of `cross_val_predict`. None
     of them offers a hook that says who calls, and all would silently take the start
-    that was learned for the adapted model.
+    that was learned for the adapted model. A model that is asked from inside another
+    estimator or metric, of which it is no part, is not what is scored.
     """
     found = None
     for module, frame in _package_callers():
         name = frame.f_code.co_name
         if module in _OWN_SCORING or (module == "skmeta._base" and name == "score"):
             return None  # the latter has warned already
-        if module == _VALIDATION and name in ("_score", "_permutation_test_score"):
-            return "score"
-        if module == "sklearn.inspection._permutation_importance":
-            return "score"
-        if module == _VALIDATION and name == "_fit_and_predict":
-            found = "predict"
-        elif found == "predict" and name == "cross_val_predict":
+        if found == "predict" and name == "cross_val_predict":
             return None if _is_part_of_an_estimator(frame) else found
-        elif module.startswith("sklearn.metrics."):
-            found = "score"  # scorers and displays
+        use = _use_of(module, name)
+        if use is None or "estimator" not in frame.f_locals:
+            continue
+        if found is None and not _holds(frame.f_locals["estimator"], model):
+            return None
+        found = use
+        if not module.startswith("sklearn.metrics.") and use == "score":
+            return found
     return found
+
+
+def _use_of(module, name):
+    """What a function of scikit-learn wants of the estimator that it is given."""
+    if module == _VALIDATION and name == "_fit_and_predict":
+        return "predict"
+    if module == _VALIDATION and name in ("_score", "_permutation_test_score"):
+        return "score"
+    if module == "sklearn.inspection._permutation_importance":
+        return "score"
+    return "score" if module.startswith("sklearn.metrics.") else None  # and displays
+
+
+def _holds(estimator, model):
+    """Whether a model is an estimator, or stands somewhere inside it."""
+    seen, waiting = set(), [estimator]
+    while waiting:
+        part = waiting.pop()
+        if part is model:
+            return True
+        if id(part) in seen:
+            continue
+        seen.add(id(part))
+        if isinstance(part, (list, tuple)):
+            waiting.extend(part)
+        elif isinstance(part, dict):
+            waiting.extend(part.values())
+        elif hasattr(type(part), "fit"):
+            waiting.extend(getattr(part, "__dict__", {}).values())
+    return False
 
 
 def _is_part_of_an_estimator(frame):

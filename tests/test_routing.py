@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 import sklearn
 from numpy.testing import assert_allclose, assert_array_equal
+from sklearn.base import BaseEstimator, RegressorMixin
 from sklearn.compose import TransformedTargetRegressor, make_column_transformer
 from sklearn.ensemble import StackingRegressor
 from sklearn.frozen import FrozenEstimator
@@ -475,6 +476,40 @@ def test_cross_val_predict_says_what_to_call_for_known_tasks(
             method=method,
             n_jobs=n_jobs,
         )
+
+
+class WithTheStart(RegressorMixin, BaseEstimator):
+    """Ridge regression with one more column: what a meta-learner's start predicts."""
+
+    def fit(self, X, y):
+        self.ridge_ = Ridge().fit(self._widened(X), y)
+        return self
+
+    def predict(self, X):
+        return self.ridge_.predict(self._widened(X))
+
+    def _widened(self, X):
+        return np.column_stack([X, START["model"].predict(X)])
+
+
+START = {}
+
+
+def test_a_start_that_another_estimator_or_metric_asks_is_not_what_is_scored(
+    regressor, linear_table, monkeypatch
+):
+    monkeypatch.setitem(START, "model", regressor)
+    t = linear_table
+
+    def nearness(model, X, y):
+        return -np.abs(model.predict(X) - regressor.predict(X)).mean()
+
+    cross_val_score(WithTheStart(), t.X, t.y, cv=2)
+    cross_val_predict(WithTheStart(), t.X, t.y, cv=2)
+    cross_val_score(Ridge(), t.X, t.y, cv=2, scoring=nearness)
+    permutation_importance(WithTheStart().fit(t.X, t.y), t.X, t.y, n_repeats=1)
+    with pytest.warns(ZeroShotWarning):
+        cross_val_score(FrozenEstimator(regressor), t.X, t.y, cv=2, scoring=nearness)
 
 
 def test_predictions_that_a_stack_learns_from_are_no_scores(routing, linear_table):
