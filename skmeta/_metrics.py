@@ -78,7 +78,9 @@ def score_few_rows(scorer, model, X, y, **weights):
         return np.nan
     if metric in NEED_TWO_CLASSES and (y == y[0]).all():
         return np.nan
-    if scorer._response_method != "predict" and hasattr(model, "classes_"):
+    if scorer._response_method == "predict":
+        _check_average(scorer, model)
+    elif hasattr(model, "classes_"):
         if len(model.classes_) == 1:  # there is nothing to tell apart
             return np.nan
         unknown = np.setdiff1d(y, model.classes_)
@@ -91,6 +93,20 @@ def score_few_rows(scorer, model, X, y, **weights):
             )
         scorer = _told_the_classes(scorer, model.classes_)
     return scorer(model, X, y, **weights)
+
+
+def _check_average(scorer, model):
+    """Refuse a metric of two classes for more, though few rows may show but two."""
+    average = signature(scorer._score_func).parameters.get("average")
+    if average is None or len(getattr(model, "classes_", ())) <= 2:
+        return
+    if scorer._kwargs.get("average", average.default) == "binary":
+        metric = scorer._score_func.__name__
+        raise ValueError(
+            f"{metric} with average='binary' is a metric of two classes; the model has "
+            f"{len(model.classes_)}: {model.classes_.tolist()}. Say how to average "
+            "over them, such as scoring='f1_macro' for 'f1'."
+        )
 
 
 def _told_the_classes(scorer, classes):

@@ -226,3 +226,16 @@ def test_few_shot_scores_by_any_metric_of_probabilities_are_finite(n_classes):
             scores = few_shot_scores(model, X, y, ids, scoring=name, **options)
             assert score(model, X, y, task=ids) == np.nanmean(scores)
         assert np.isfinite(scores).sum() > 4
+
+
+@pytest.mark.parametrize("name", ["f1", "precision", "recall", "jaccard"])
+def test_a_metric_of_two_classes_is_refused_for_three_whatever_rows_show(name):
+    """Of rows that show but two of them scikit-learn would give a number."""
+    y = np.array([0, 1, 1, 0])
+    model = Told([0, 1, 2])
+    with pytest.raises(ValueError, match=r"two classes; the model has 3: \[0, 1, 2\]"):
+        scorer_for(model, name)(model, np.eye(3)[y], y)
+    averaged = scorer_for(model, f"{name}_macro")
+    assert averaged(model, np.eye(3)[y], y) == 1.0
+    two = Told([0, 1])
+    assert scorer_for(two, name)(two, np.eye(2)[y], y) == 1.0
