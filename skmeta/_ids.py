@@ -52,13 +52,17 @@ def check_task_ids(task, n_rows, name="task", table="X"):
             f"{name} has {len(ids)} ids, but {table} has {n_rows} rows. Pass one id "
             "per row."
         )
+    _check_none_missing(ids, name)
+    return _plain_ids(ids, name)
+
+
+def _check_none_missing(ids, name):
     missing = np.flatnonzero(is_missing(ids))
     if len(missing):
         raise ValueError(
             f"{name} has {len(missing)} missing ids, the first in row {missing[0]}. "
             "Drop those rows, or give them the id of their task."
         )
-    return _plain_ids(ids, name)
 
 
 _NUMBER_THEM = (
@@ -84,18 +88,29 @@ def check_routed_ids(task, parent):
             + _NUMBER_THEM.format("task")
         )
     if ids.ndim == 1 and router != "Pipeline":
+        _check_none_missing(ids, "task")
         _check_sortable(_plain_ids(ids, "task"))
 
 
 def _check_sortable(ids):
     """Refuse ids that a splitter could not sort, or not so that equal ones meet."""
     kinds = kinds_of(ids)
-    if len(kinds) > 1 or any(isinstance(i, Set) for i in kinds.values()):
+    if len(kinds) > 1 or not _has_an_order(ids, *kinds.values()):
         said = " and ".join(f"{kind} such as {show(i)}" for kind, i in kinds.items())
         raise ValueError(
             f"task holds ids that a splitter cannot sort: {said}. Give all one type, "
             "or number them: task=pd.factorize(ids)[0]."
         )
+
+
+def _has_an_order(ids, *examples):
+    if any(isinstance(i, Set) for i in examples):  # but a partial one
+        return False
+    try:
+        np.sort(ids[:2])
+    except TypeError:
+        return False
+    return True
 
 
 def _plain_ids(ids, name):

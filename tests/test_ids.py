@@ -308,6 +308,35 @@ def test_a_search_refuses_ids_that_a_splitter_cannot_sort(
         search.fit(t.X, t.y, task=ids)
 
 
+class Shop:
+    """An id without an order."""
+
+    def __init__(self, number):
+        self.number = number
+
+
+def test_a_search_refuses_ids_without_an_order(label_table, numbers, routing):
+    shops = [Shop(i) for i in range(20)]
+    search = GridSearchCV(
+        quick(), {"adapt_steps": [1]}, cv=GroupKFold(2).set_split_request(groups="task")
+    )
+    with pytest.raises(ValueError, match=r"cannot sort: Shop.*pd\.factorize"):
+        search.fit(label_table.X, label_table.y, task=[shops[i] for i in numbers])
+
+
+@pytest.mark.parametrize(
+    "missing", [None, np.nan, pd.NA, pd.NaT], ids=["None", "nan", "NA", "NaT"]
+)
+def test_a_search_says_that_an_id_is_missing(missing, label_table, numbers, routing):
+    """Numbering them by pd.factorize would make one task of all rows without an id."""
+    ids = [missing if i == 3 else f"shop {i}" for i in numbers]
+    search = GridSearchCV(
+        quick(), {"adapt_steps": [1]}, cv=GroupKFold(2).set_split_request(groups="task")
+    )
+    with pytest.raises(ValueError, match="12 missing ids"):
+        search.fit(label_table.X, label_table.y, task=ids)
+
+
 def test_a_masked_id_is_missing(label_table, numbers):
     ids = np.ma.masked_array(numbers, np.arange(240) == 7)
     with pytest.raises(ValueError, match="1 missing ids, the first in row 7"):
