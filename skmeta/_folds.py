@@ -15,8 +15,9 @@ from sklearn.utils import (
     check_random_state,
     column_or_1d,
 )
+from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.parallel import Parallel, delayed
-from sklearn.utils.validation import _num_samples
+from sklearn.utils.validation import _num_samples, assert_all_finite
 
 from skmeta._base_model import remembering
 from skmeta._baselines import Baselines
@@ -31,7 +32,14 @@ from skmeta._compositions import (
     transformed_targets,
 )
 from skmeta._evaluation import BLOCK
-from skmeta._guards import check_aligned, check_task_ids, encode_tasks, show
+from skmeta._guards import (
+    check_aligned,
+    check_task_ids,
+    encode_tasks,
+    naming_the_task,
+    show,
+)
+from skmeta._values import check_target
 from skmeta.adaptation import adapt_each
 
 N_FOLDS = 5
@@ -109,6 +117,11 @@ def checked_data(X, y, task, classification):
             "test. Pass the id of each row's task: task=df['shop']."
         )
     y = column_or_1d(y, warn=True)
+    with naming_the_task(task, **{"labels" if classification else "y": y}):
+        check_target(y, classification)
+        assert_all_finite(y, input_name="y")
+    if classification:
+        check_classification_targets(y)
     return Data(X, y if classification else y.astype(float), ids[codes], codes, ids)
 
 

@@ -3,6 +3,7 @@
 from functools import partial
 from numbers import Integral
 
+import numpy as np
 from sklearn import get_config
 from sklearn.base import BaseEstimator
 from sklearn.metrics import get_scorer_names
@@ -179,7 +180,27 @@ def _check_one_metric(scoring):
 def _score(scorer, model, X, y, sample_weight=None):
     """Score, also zero-shot: a frame of this module says that it is asked for."""
     weights = {} if sample_weight is None else {"sample_weight": sample_weight}
-    return scorer(model, X, y, **weights)
+    try:
+        return scorer(model, X, y, **weights)
+    except ValueError as error:
+        if "NaN" in str(error) or "infinity" in str(error):
+            _check_predictions(model, X, error)
+        raise
+
+
+def _check_predictions(model, X, error):
+    """Say that it is the predictions that no metric takes, if it is."""
+    predicted = np.asarray(model.predict(X))
+    if predicted.dtype.kind != "f" or np.isfinite(predicted).all():
+        return
+    wrong = np.count_nonzero(~np.isfinite(predicted))
+    raise ValueError(
+        f"{error} {wrong} of {len(predicted)} predictions of a "
+        f"{type(model).__name__} are NaN or infinite, so no metric takes them. The "
+        "inverse of a target transformation may not be defined that far from the "
+        "targets it was fitted to (PowerTransformer, log1p of negative numbers): take "
+        "one that is defined everywhere."
+    ) from error
 
 
 class FewShotScorer:

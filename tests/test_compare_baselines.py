@@ -685,3 +685,30 @@ def test_a_class_that_only_test_tasks_have_is_refused():
     y[task == 3] = 2
     with pytest.raises(ValueError, match="Class 2 is in the test tasks of fold"):
         compare((X, y, task), EmpiricalBayesClassifier())
+
+
+def test_numbers_for_a_classifier_are_no_labels():
+    X, y, task = flat(make_linear_tasks(10, 8, random_state=0))
+    with pytest.raises(ValueError, match="Unknown label type: continuous"):
+        compare((X, y, task), EmpiricalBayesClassifier())
+
+
+@pytest.mark.parametrize("missing", [None, np.nan, pd.NA, np.inf])
+def test_a_missing_target_is_refused_with_its_task(missing):
+    X, y, task = flat(make_linear_tasks(10, 8, random_state=0))
+    y = y.astype(object)
+    y[17] = missing
+    with pytest.raises(ValueError, match=r"(?s)(missing|NaN|infinity).*task 2"):
+        compare((X, y, task))
+
+
+def test_predictions_that_a_target_transformation_cannot_turn_back_are_named():
+    X, y, task = flat(make_linear_tasks(20, 8, random_state=0))
+    model = TransformedTargetRegressor(
+        MODEL, func=np.exp, inverse_func=np.log, check_inverse=False
+    )
+    with (
+        np.errstate(invalid="ignore"),
+        pytest.raises(ValueError, match=r"predictions of a .* are NaN or infinite"),
+    ):
+        compare((X, y, task), model)
