@@ -49,6 +49,7 @@ from skmeta._guards import (
     check_hidden_layer_sizes,
     check_magnitude,
     check_same_parameters,
+    groups_stay_above,
     is_clean,
     naming_the_task,
     read_tasks,
@@ -73,7 +74,7 @@ from skmeta._values import (
     plain_table,
     plain_weight,
 )
-from skmeta._warn import warn
+from skmeta._warn import warn, warn_once_per_search
 from skmeta.exceptions import InconsistentVersionWarning, ZeroShotWarning
 
 DTYPES = [np.float64, np.float32]
@@ -196,6 +197,8 @@ class BaseMetaLearner(LearnedRepr, BaseEstimator):
                 X, y = self._validate_rows(X, y, reset=not again, dtype=DTYPES)
             codes, ids = encode_tasks(task, X.shape[0])
             warn_of_single_rows(codes, ids)
+            if task is None and groups_stay_above():
+                warn_once_per_search(_GROUPS.format(self))
             weight = self._validate_weight(sample_weight, X)
             if not again:
                 kept = np.flatnonzero(weight > 0)
@@ -735,6 +738,13 @@ class BaseMetaLearner(LearnedRepr, BaseEstimator):
         super().__setstate__(state)
 
 
+_GROUPS = (
+    "groups= reached the splitter alone, and {0.__class__.__name__} was fitted to all "
+    "rows as one task. If the groups are its tasks, switch routing on, "
+    "sklearn.set_config(enable_metadata_routing=True), pass task= to fit of a search "
+    "or params={{'task': ...}} to cross_validate, and split by "
+    "GroupKFold().set_split_request(groups='task')."
+)
 _ZERO_SHOT = {
     "score": (
         "{0.__class__.__name__} was meta-trained on {0.n_tasks_} tasks and is adapted "

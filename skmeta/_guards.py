@@ -464,6 +464,26 @@ def called_by_scorer(model):
     return found
 
 
+def groups_stay_above():
+    """Whether groups were given to a search or validation, and reach its splitter only.
+
+    Another model of this package in between fits what it wants to.
+    """
+    for module, frame in _package_callers():
+        if module.startswith("skmeta.") and frame.f_code.co_name not in _FIT_ITSELF:
+            return False
+        if module == _VALIDATION or module == "sklearn.model_selection._search":
+            given = frame.f_locals
+            if "groups" not in given:
+                given = given.get("params")
+            if isinstance(given, dict) and given.get("groups") is not None:
+                return True
+    return False
+
+
+_FIT_ITSELF = ("fit", "checked")  # and the decorator that stands around it
+
+
 def _use_of(module, name):
     """What a function of scikit-learn wants of the estimator that it is given."""
     if module == _VALIDATION and name == "_fit_and_predict":

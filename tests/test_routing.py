@@ -669,6 +669,28 @@ def test_importing_skmeta_leaves_routing_off():
     assert sklearn.get_config()["enable_metadata_routing"] is False
 
 
+@pytest.mark.parametrize("call", ["search", "score", "predict"])
+def test_groups_that_reach_the_splitter_alone_are_told(call, linear_table):
+    t, cv = linear_table, GroupKFold(2)
+    with pytest.warns(UserWarning, match="fitted to all rows as one task"):
+        if call == "search":
+            GridSearchCV(make_pipe(max_iter=2), STEPS, cv=cv).fit(
+                t.X, t.y, groups=t.ids
+            )
+        else:
+            validate = cross_val_score if call == "score" else cross_val_predict
+            validate(make_pipe(max_iter=2), t.X, t.y, groups=t.ids, cv=cv)
+
+
+def test_a_base_model_among_groups_is_fitted_to_all_rows_in_silence(linear_table):
+    t = linear_table
+    base = ReptileRegressor(max_iter=2, random_state=0)
+    model = make_pipeline(ReptileRegressor(max_iter=2, base_estimator=base))
+    ids = {"reptileregressor__task": t.ids}
+    with pytest.warns(ZeroShotWarning):
+        cross_val_score(model, t.X, t.y, groups=t.ids, cv=GroupKFold(2), params=ids)
+
+
 # -- bad ids --------------------------------------------------------------------------
 
 
