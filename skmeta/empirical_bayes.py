@@ -387,7 +387,7 @@ class BaseEmpiricalBayes(SharedNetwork, BaseMetaLearner):
         self._prior_mean, self._prior_factor = self._condition(
             prior.mean, prior.factor, part
         )
-        self._covariance = self._prior_factor @ self._prior_factor.T
+        self._spread = self._prior_factor
         self._start = self._prior_mean, self._prior_factor
         self.zero_shot_ = "prior"
         self._calibrate(self._in_brief(tasks), [], None, None)
@@ -416,7 +416,7 @@ class BaseEmpiricalBayes(SharedNetwork, BaseMetaLearner):
         self._prior_mean = prior.mean
         self._prior_factor = prior.factor
         self._unseen = prior.unseen
-        self._covariance = prior.covariance
+        self._spread = prior.spread
         self._noise = float(prior.noise)
         self.prior_structure_ = name
         self.n_iter_ = max(1, prior.n_iter)
@@ -618,7 +618,8 @@ class BaseEmpiricalBayes(SharedNetwork, BaseMetaLearner):
     def prior_covariance_(self):
         """Covariance between tasks of slopes and intercept, in the user's units."""
         A = self._fitted()._to_users_units()
-        return A @ self._covariance @ A.T
+        half = A @ self._spread  # its square has no variance below zero
+        return half @ half.T
 
     @property
     def covariance_(self):

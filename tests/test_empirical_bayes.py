@@ -1271,3 +1271,37 @@ def test_where_most_rows_are_alone_in_their_task_the_base_model_is_fitted_to_y()
             for target in ("residual", "y")
         ]
     assert_allclose(*fits)
+
+
+@pytest.mark.parametrize("unit", [1e-3, 1e3, 0.1])
+@pytest.mark.parametrize("fit_intercept", [True, False])
+def test_the_unit_of_a_constant_column_does_not_matter(fit_intercept, unit):
+    rng = np.random.default_rng(2)
+    task = np.repeat(np.arange(25), 8)
+    X = np.column_stack([rng.normal(size=200), rng.random(200) < 0.3, np.ones(200)])
+    y = X @ [1, 1, 2] + rng.normal(size=25)[task] * (1 + X[:, 0])
+    y += 0.5 * rng.normal(size=200)
+    rows = X[:5] + [0, 0, 1]  # another number than in training
+    found = []
+    for scale in (1.0, unit):
+        scale = np.array([1.0, 1.0, scale])
+        model = EmpiricalBayesRegressor(fit_intercept=fit_intercept, random_state=0)
+        model.fit(X * scale, y, task=task)
+        adapted = model.adapt(X[:4] * scale, y[:4])
+        deviations = model.predict(rows * scale, return_std=True)[1]
+        after = adapted.predict(X * scale)
+        found.append([*model.predict(X * scale), *deviations, *after])
+    assert_allclose(found[1], found[0], rtol=1e-6, atol=1e-6)
+
+
+def test_no_prior_variance_is_below_zero():
+    # an intercept far from all rows, made of numbers that nearly cancel
+    rng = np.random.default_rng(2)
+    task = np.repeat(np.arange(25), 8)
+    a, year = rng.normal(size=200), 2000 + rng.integers(0, 20, 200)
+    X = np.column_stack([a, year, np.ones(200), rng.random(200) < 0.3])
+    y = X @ [1, 0.1, 0, 1] + rng.normal(size=25)[task] * (1 + a)
+    y += 0.5 * rng.normal(size=200)
+    model = EmpiricalBayesRegressor("diagonal", standardize=False)
+    model.fit(X * [1, 1e-5, 1, 1], y, task=task)
+    assert (np.diag(model.prior_covariance_) >= 0).all()

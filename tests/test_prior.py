@@ -11,7 +11,7 @@ from scipy.stats import multivariate_normal
 
 from skmeta._core import gaussian_prior, laplace
 from skmeta._core.gaussian_prior import condition
-from skmeta._core.prior import Search, first_fit, next_fit, zero_shot
+from skmeta._core.prior import Search, first_fit, fit_prior, next_fit, zero_shot
 from skmeta._core.structures import Diagonal, Full, LowRank, groups
 
 EXACT = {"tol": 1e-9, "max_iter": 2000}
@@ -39,6 +39,18 @@ def reaction():
 
 def gathered(X, Y):
     return gaussian_prior.gather([(X, y, np.ones(len(y))) for y in Y], True)
+
+
+@pytest.mark.parametrize("structure", [Diagonal(np.array([0, 1])), Full(2)])
+def test_a_search_does_not_stay_where_a_spread_has_become_zero(reaction, structure):
+    # there the evidence is level in the deviation, even where it rises in the variance
+    tasks = gathered(*reaction)
+    best = first_fit(tasks, structure, **EXACT)
+    for zeros in (slice(0, 1), slice(0, 2)):
+        numbers = best.numbers.copy()
+        numbers[zeros] *= 1e-9
+        again = fit_prior(tasks, structure, numbers, **LOOSE)
+        assert again.log_evidence > best.log_evidence - 1e-3
 
 
 def maximum_likelihood(X, Y, lower):

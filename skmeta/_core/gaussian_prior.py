@@ -23,6 +23,7 @@ ROWS_PER_COEFFICIENT = 3  # ... fewer rows than this: they could be fitted witho
 NOISE_FLOOR = 1e-20  # least noise variance, of standardised targets: it is rounding
 UNSEEN_DEVIATION = 1.0  # of the mean where no row looked, in deviations of the targets
 DEPENDENT = 1e-10  # share of a column that the columns before it do not explain
+ROUNDING = 1e-12  # of a standardised column: smaller ones are constant
 LARGE = 1e4  # spread of a task's rows from which on a Cholesky factor is too coarse
 FEW_ROWS = 4  # times as few rows as coefficients: whitened rows are not kept
 QR_CELLS = 2**15  # numbers that are rotated at a time
@@ -132,9 +133,12 @@ class GaussianTasks:
     def information(self, A):
         """Of each column of A, what a task that knows of it knows: its sum of squares.
 
-        The columns of A (P, n) are directions of coefficients.
+        The columns of A (P, n) are directions of coefficients. Of one that all rows
+        together only show by their rounding, no task knows.
         """
+        size = np.linalg.norm(A, axis=0)
         A = self.basis.to @ A
+        A = np.where(np.linalg.norm(A, axis=0) > ROUNDING * size, A, 0.0)
         squares = [((block.X @ A) ** 2).sum(axis=1) for block in self.blocks]
         squares = np.concatenate(squares)
         heard = squares > 1e-20 * squares.max(axis=0, initial=0.0)

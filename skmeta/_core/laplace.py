@@ -32,6 +32,7 @@ LOGIT_DEVIATION = 5.0  # a priori, of the mean's slopes together, however many t
 MEAN_DEVIATION = 2.5
 UNSEEN_DEVIATION = 1.0  # of an intercept in a direction that no row looked at
 UNSEEN = 1e-6  # share of the prior's variance that rows take away from there at most
+ROUNDING = 1e-12  # of a standardised column: smaller ones are constant
 PINNED = 1e-5  # deviation that holds a coefficient of the mean at zero
 MODERATIONS = (1.0, 0.75, 0.5, 0.25, 0.0)  # shares of the posterior's variance
 FAITH = 4  # power of a share that it is as probable as, before any task
@@ -207,7 +208,8 @@ class LogisticTasks:
     def information(self, A):
         """Of each column of A, what a task knows of it at most: a quarter of its rows.
 
-        The columns of A (P, n) are directions of coefficients.
+        The columns of A (P, n) are directions of coefficients. Of one that the rows
+        only show by their rounding, no task knows.
         """
         d, total, heard = self.stacks[0].X.shape[-1], 0.0, 0.0
         blocks = A.reshape(-1, d, A.shape[1])
@@ -217,7 +219,8 @@ class LogisticTasks:
             )
             total += squares.sum(axis=0)
             heard += (squares > 0).sum(axis=0)
-        return total / np.maximum(heard, 1)
+        told = total / np.maximum(heard, 1)
+        return np.where(told > ROUNDING**2 * (A**2).sum(axis=0), told, 0.0)
 
     def held_out_score(self, prior, seed):
         """How well tasks are predicted from a few of their rows: (options, T).

@@ -12,6 +12,7 @@ from scipy.optimize import minimize
 
 from skmeta._core.structures import (
     BOUNDS,
+    SMALLEST,
     Diagonal,
     Full,
     LowRank,
@@ -34,6 +35,8 @@ POLISHED = 12  # numbers that Newton's method refines
 MAX_POLISH = 4  # steps of it, with one Hessian
 COMPARED = 10.0  # tolerance of fits that structures are compared by
 REFINED = 0.01  # tolerance of the fit that is kept
+NONE_LEFT = 1e-3  # deviation that a search may have lost ...
+WANTED = 0.1  # ... where the slope in the variance is more, per root of a task
 STEP = 1e-5  # of a finite difference
 TIE = 1e-9  # relative: scores that differ by no more are equal up to rounding
 
@@ -107,6 +110,7 @@ class Hill:
         self.tasks, self.structure = tasks, structure
         self.start, self.directions = tasks.mean_coordinates(mean)
         self.n = structure.n_numbers
+        self.deviations = np.array([b == BOUNDS for b in structure.bounds], dtype=bool)
         free = [(-np.inf, np.inf)] * self.directions.shape[1]
         self.bounds = structure.bounds + free
         self.state = None
@@ -130,6 +134,21 @@ class Hill:
 
     def value(self, x):
         return self.climb(x)[0]
+
+    def raised(self, x):
+        """x with deviations that are nearly none made large enough to be felt.
+
+        Only those that the evidence asks more of: at zero it is level in a deviation,
+        even where it rises in the variance, and a search would stay there.
+        """
+        numbers = x[: self.n]
+        none = (np.abs(numbers) < NONE_LEFT) & self.deviations
+        if not none.any():
+            return x
+        felt = np.where(none, SMALLEST, numbers)
+        slope = self.structure.gradient(felt, self.evidence(x).D)
+        wanted = none & (slope > WANTED * SMALLEST * np.sqrt(self.tasks.n_tasks))
+        return np.concatenate([np.where(wanted, felt, numbers), x[self.n :]])
 
     def free(self, x, slope):
         """Which coordinates are at no bound that the slope pushes against."""
@@ -166,11 +185,17 @@ def fit_prior(
     """
     hill = Hill(tasks, structure, mean)
     x, n_iter, converged = _ascend(hill, hill.point(numbers), tol, max_iter, scale)
+    raised = hill.raised(x)
+    if n_iter < max_iter and not np.array_equal(raised, x):
+        left = max_iter - n_iter
+        again, more, done = _ascend(hill, raised, tol, left, scale)
+        n_iter += more
+        if hill.value(again) > hill.value(x):
+            x, converged = again, done
     if polish and converged and len(x) <= POLISHED:
         x = _polish(hill, x)
     found = hill.evidence(x)
     numbers = x[: hill.n]
-    own = np.array([bounds == BOUNDS for bounds in structure.bounds], dtype=bool)
     return Prior(
         mean=found.mean,
         spread=np.sqrt(found.noise) * structure.factor(numbers),
@@ -183,7 +208,7 @@ def fit_prior(
         D=found.D,
         n_iter=n_iter,
         converged=converged,
-        on_bound=bool((np.abs(numbers[own]) > 0.99 * BOUNDS[1]).any()),
+        on_bound=bool((np.abs(numbers[hill.deviations]) > 0.99 * BOUNDS[1]).any()),
     )
 
 

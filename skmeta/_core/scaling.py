@@ -175,7 +175,11 @@ def fit_scaling(X, y, weight, *, robust_y=False):
         Median and interquartile range for y instead of mean and standard deviation,
         so that a few outliers do not set the unit.
     """
-    x_mean, x_scale = _column_moments(X, weight)
+    x_mean, deviation = _column_moments(X, weight)
+    # another number in a constant column is as far away in any unit
+    size = np.abs(x_mean)
+    size = np.where(size > AS_GOOD_AS_ZERO[X.dtype.itemsize], size, 1.0)
+    x_scale = np.where(deviation > 0, deviation, size)
     if y is None:
         return Scaling(x_mean, x_scale)
     centre = _median_and_quartiles if robust_y else _mean_and_deviation
@@ -195,7 +199,7 @@ def _column_moments(X, weight):
     constant = _is_constant(mean, deviation, X.shape[0], X.dtype)
     if constant.any():  # so that it is nothing but zeros, and not the mean's rounding
         mean = np.where(constant, _extremes(X, "max"), mean)
-    return mean, np.where(constant, 1.0, deviation)
+    return mean, np.where(constant, 0.0, deviation)
 
 
 def _weighted_mean(X, weight, centre, unit, power):
@@ -229,8 +233,8 @@ def _mean_of_csr(X, weight, centre, unit, power):
 
 
 def _mean_and_deviation(y, weight):
-    mean, scale = _column_moments(y[:, None], weight)
-    return float(mean[0]), float(scale[0])
+    mean, deviation = _column_moments(y[:, None], weight)
+    return float(mean[0]), float(deviation[0]) or 1.0
 
 
 def _median_and_quartiles(y, weight):
@@ -245,7 +249,7 @@ def _median_and_quartiles(y, weight):
 
 
 def _is_constant(mean, deviation, n_rows, dtype):
-    """Whether a column does not vary but by rounding: it keeps the scale 1."""
+    """Whether a column does not vary but by rounding."""
     # of the sums, which are in double precision, and of the numbers themselves
     relative = max(n_rows * np.finfo(np.float64).eps, np.finfo(dtype).eps)
     rounding = np.maximum(relative * np.abs(mean), AS_GOOD_AS_ZERO[dtype.itemsize])
