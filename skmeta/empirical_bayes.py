@@ -32,6 +32,7 @@ from skmeta._core.prior import (
     zero_shot,
 )
 from skmeta._core.queries import Pool, apart_from, choose_queries
+from skmeta._core.scaling import farthest
 from skmeta._core.structures import NONE, Beside, Diagonal, groups, place
 from skmeta._core.tasks import Parts, sizes_of, slices
 from skmeta._guards import (
@@ -56,6 +57,7 @@ MANY_COLUMNS = 50
 LEARNED_FEATURES = ("validation_scores_", "n_feature_iter_")
 FEW_ITER = 12  # of a head with features, to tell whether they pay
 LOW_WEIGHT = 0.1  # mean weight of a row, below which one rarely means what it says
+FARTHEST = 1e50  # deviations of a row that questions are about
 LARGEST_WEIGHT = 1e12  # of a row: beyond, sums of weights drown what one task tells
 NOT_NOISE = 0.01  # share of the noise that no spread could stand for
 FEW_ROWS = 2  # of a task, that tell its slope from noise only by chance
@@ -581,6 +583,13 @@ class BaseEmpiricalBayes(SharedNetwork, BaseMetaLearner):
             raise ValueError(
                 f"n_queries must be a whole number from 1 to {n_pool}, the rows of the "
                 f"pool; got {n_queries!r}."
+            )
+        column, distance = farthest(pool, self._scaling)
+        if distance > FARTHEST:
+            raise ValueError(
+                f"pool has a row that is {distance:.2g} deviations of column {column} "
+                "away from the rows of the meta-training; next to it no other row "
+                "matters. Mend such rows, or leave them out."
             )
         design, (root, factor) = self._chunks_of(pool), self._information(pool)
         pool = apart_from(Pool(design, root, factor), self._unseen)

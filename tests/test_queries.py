@@ -5,6 +5,7 @@ import tracemalloc
 import numpy as np
 import pytest
 from numpy.testing import assert_array_equal
+from scipy import sparse
 
 from skmeta import EmpiricalBayesClassifier, EmpiricalBayesRegressor
 from skmeta._core import queries
@@ -166,3 +167,20 @@ def test_a_category_that_no_task_had_is_not_asked_about_first(prior, labels):
     model = kind(prior, random_state=0).meta_fit(tasks)
     pool = np.eye(4)[[0, 1, 2, 0, 1, 2, 3]]
     assert model.suggest_queries(pool)[0] != 6
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("kind", [np.asarray, sparse.csr_array])
+@pytest.mark.parametrize("labels", [False, True])
+def test_a_row_of_a_pool_that_no_number_can_be_squared_of_is_refused(labels, kind):
+    rng = np.random.default_rng(0)
+    task, X = np.repeat(np.arange(10), 6), rng.normal(size=(60, 2))
+    y = X.sum(axis=1) + rng.normal(size=10)[task] + rng.normal(size=60)
+    model = EmpiricalBayesClassifier if labels else EmpiricalBayesRegressor
+    model = model("intercept", random_state=0).fit(X, y > 0 if labels else y, task=task)
+    pool = X[:5].copy()
+    pool[2, 1] = -1e90
+    with pytest.raises(ValueError, match="deviations of column 1"):
+        model.suggest_queries(kind(pool), 2)
+    pool[2, 1] = -1e20
+    assert len(set(model.suggest_queries(kind(pool), 3))) == 3

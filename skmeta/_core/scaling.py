@@ -269,6 +269,15 @@ class FarValue(NamedTuple):
     high: float
 
 
+def farthest(X, scaling):
+    """The column with the value farthest from its mean, and that in deviations."""
+    above = _extremes(X, "max") - scaling.x_mean
+    below = scaling.x_mean - _extremes(X, "min")
+    distance = np.maximum(above, below) / scaling.x_scale
+    column = int(distance.argmax())
+    return column, float(distance[column])
+
+
 def far_values(X):
     """The farthest value of each column whose deviation a few rows make up.
 
