@@ -536,13 +536,13 @@ def test_a_constant_column_changes_no_prediction(clouds):
         assert_array_equal(model.predict(X), plain.predict(clouds.X))
 
 
-def test_a_column_that_was_constant_counts_as_a_standard_one_where_it_varies(clouds):
+def test_a_column_that_was_constant_counts_by_its_size_where_it_varies(clouds):
     two = np.isin(clouds.y, ["a", "b"])
     model = fast().fit(
         np.column_stack([clouds.X, np.full(64, 7.0)])[two], clouds.y[two]
     )
     center = np.append(clouds.X[0], 7.0)
-    beside = np.append(clouds.X[0], 8.0)
+    beside = np.append(clouds.X[0], 14.0)
     adapted = model.adapt([center, beside], [0, 1])
     assert_allclose(((adapted.prototypes_[1] - adapted.prototypes_[0]) ** 2).sum(), 1)
 
