@@ -251,6 +251,10 @@ def fuzz_table():
     ]
     said = counts.get("moved, and said so", 0)
     rows.append(["predictions that moved, after a warning", said, counts["cases"]])
+    held = (
+        "log evidence below the maximum of slopes left free, with a warning of few rows"
+    )
+    rows.append([held, counts.get("evidence, and said so", 0), counts["evidences"]])
     return table(["what must never happen", "times", "of"], rows)
 
 

@@ -1,0 +1,25 @@
+"""A slice of the fuzz in `benchmarks/fuzz.py`, which counts what must never happen."""
+
+import importlib.util
+import sys
+from pathlib import Path
+
+import pytest
+
+SCRIPT = Path(__file__).parents[1] / "benchmarks" / "fuzz.py"
+
+
+@pytest.fixture(scope="module")
+def fuzz():
+    specification = importlib.util.spec_from_file_location("fuzz", SCRIPT)
+    module = importlib.util.module_from_spec(specification)
+    sys.modules["fuzz"] = module  # where its dataclasses look for their annotations
+    specification.loader.exec_module(module)
+    yield module
+    del sys.modules["fuzz"]
+
+
+@pytest.mark.parametrize("case", range(25))
+def test_nothing_of_what_must_never_happen_happens(fuzz, case):
+    counts = fuzz.run(case, seed=1)
+    assert {name: counts[name] for name in fuzz.MUST_BE_ZERO if counts[name]} == {}
