@@ -160,7 +160,9 @@ class GaussianTasks:
             b = b + groups.T @ np.diagonal(G, axis1=-2, axis2=-1).sum(axis=0)
         n = np.minimum(self.counts, self.n_coefficients).sum()
         size = np.sqrt(np.maximum(np.diag(M), np.finfo(float).tiny))
-        explained = (b / size) @ np.linalg.lstsq(M / np.outer(size, size), b / size)[0]
+        explained = (b / size) @ np.linalg.lstsq(
+            M / np.outer(size, size), b / size, rcond=None
+        )[0]
         return 1.0 - explained / n
 
     # -- the mean ---------------------------------------------------------------------
@@ -470,6 +472,8 @@ def _products(rows):
 
 def _solve(precision, right):
     """precision^-1 right, each coordinate in its own units."""
+    if len(precision) == 0:  # which older versions of SciPy do not take
+        return np.zeros_like(right)
     size = np.sqrt(np.maximum(np.diag(precision), np.finfo(float).tiny))
     scaled = precision / size / size[:, None]
     right = (right.T / size).T

@@ -49,7 +49,7 @@ STACK_CELLS = 2**18  # numbers of one stack
 MAX_NEWTON = 50
 NEWTON_STEPS = 4  # that one evaluation of the evidence takes from the one before
 JITTER = 1e-8  # variance of logits that none lacks: a matrix of zeros has no factor
-MODE_TOL = 1e-11  # of the Newton decrement: twice what a step can still gain
+MODE_TOL = 1e-13  # of the Newton decrement: twice what a step can still gain
 
 
 class Stack(NamedTuple):
