@@ -145,7 +145,7 @@ def _mode(lines, z):
         quick &= (newton > low) & (newton < high)
         z = np.where(quick, newton, 0.5 * (low + high))
         f, slope, bend = _derivatives(lines, z)
-        quick = abs(slope) < 0.5 * before  # else Newton's steps may swing forth and back
+        quick = abs(slope) < 0.5 * before  # or they swing
     return z, f
 
 
