@@ -25,6 +25,7 @@ from scipy.stats.qmc import Sobol
 
 from skmeta._core import quadrature
 from skmeta._core.network import LOSSES
+from skmeta._core.structures import ROUNDING
 from skmeta._core.tasks import Parts, sizes_of, slices, take_parts
 
 LOGIT_DEVIATION = 5.0  # a priori, of the mean's slopes together, however many they are
@@ -32,7 +33,6 @@ LOGIT_DEVIATION = 5.0  # a priori, of the mean's slopes together, however many t
 MEAN_DEVIATION = 2.5
 UNSEEN_DEVIATION = 1.0  # of an intercept in a direction that no row looked at
 UNSEEN = 1e-6  # share of the prior's variance that rows take away from there at most
-ROUNDING = 1e-12  # of a standardised column: smaller ones are constant
 PINNED = 1e-5  # deviation that holds a coefficient of the mean at zero
 MODERATIONS = (1.0, 0.75, 0.5, 0.25, 0.0)  # shares of the posterior's variance
 FAITH = 4  # power of a share that it is as probable as, before any task
@@ -108,6 +108,10 @@ class LogisticTasks:
     def subset(self, tasks):
         subset = gather(take_parts(self.parts, tasks), self.fit_intercept)
         return replace(subset, pin_slopes=self.pin_slopes, like_richer=self.like_richer)
+
+    def like_richer_ones(self):
+        """The same tasks, with the approximation that richer structures have."""
+        return replace(self, like_richer=True)
 
     def with_pinned_slopes(self):
         """The same tasks, if slopes are zero on average."""

@@ -463,12 +463,12 @@ class Search:
         That of labels is exact where one coefficient varies, and else an approximation,
         which would be compared with the exact one.
         """
-        if smaller is None or not hasattr(self.tasks, "like_richer"):
+        tasks = self.tasks.like_richer_ones()
+        if smaller is None or tasks is self.tasks:
             return smaller
         if smaller.spread.shape[1] > 1 or prior.spread.shape[1] == 1:
             return smaller
         structure = self._place(Diagonal(groups("intercept", *self.shape)))
-        tasks = replace(self.tasks, like_richer=True)
         return fit_prior(tasks, structure, smaller.numbers, smaller.mean, **self.rough)
 
     @staticmethod
@@ -537,10 +537,7 @@ class Search:
         if intercept.n_numbers == 0 or chosen.name == "intercept":
             return prior
         simple = self._place(intercept)
-        alike = tasks
-        if hasattr(tasks, "like_richer"):
-            alike = replace(tasks, like_richer=True)
-        nested = next_fit(alike, simple, prior, **options)
+        nested = next_fit(tasks.like_richer_ones(), simple, prior, **options)
         return at_least(prior, nested, tasks, structure, **options)
 
     def _validated(self, name, structure, prior):

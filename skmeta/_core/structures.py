@@ -23,6 +23,7 @@ from scipy.linalg import solve_triangular
 NONE = -1  # group of a coefficient that is the same in all tasks
 BOUNDS = (-18.0, 18.0)  # deviations up to 3e7 times the noise: more defeats rounding
 RATIO_BOUNDS = (-1e2, 1e2)  # of C in a full factor
+ROUNDING = 1e-12  # of a standardised column: smaller ones are constant
 SMALLEST = 0.1  # deviation that a search starts from: at zero nothing pulls at it
 LARGEST = np.sinh(0.99 * BOUNDS[1])  # deviation that a search starts from
 
