@@ -35,9 +35,9 @@ from scipy.special import expit
 from sklearn.linear_model import LogisticRegression
 
 from skmeta import EmpiricalBayesClassifier, EmpiricalBayesRegressor
-from skmeta._core import gaussian_prior
-from skmeta._core.prior import first_fit
-from skmeta._core.structures import Full
+from skmeta._core.prior import gaussian
+from skmeta._core.prior.search import first_fit
+from skmeta._core.prior.structures import Full
 
 NOISE = 0.5
 SHOTS = (5, 15, 40)
@@ -262,7 +262,7 @@ def core_summary(day, y, subject, tol):
         (np.column_stack([x[mine], np.ones(mine.sum())]), z[mine], np.ones(mine.sum()))
         for mine in (subject == s for s in np.unique(subject))
     ]
-    tasks = gaussian_prior.gather(parts, True)
+    tasks = gaussian.gather(parts, True)
     fit = first_fit(tasks, Full(2), tol=tol, max_iter=1000)
     A = np.array([[1 / day.std(), 0], [-day.mean() / day.std(), 1]]) * y.std()
     mean = A @ fit.mean + (0, y.mean())
@@ -563,7 +563,7 @@ def time_at_once(known, tasks):
     mean = np.broadcast_to(known.mean, (n_tasks, d))
     factor = np.broadcast_to(known.factor, (n_tasks, d, d))
     seconds, _ = cpu_seconds(
-        lambda: gaussian_prior.condition(mean, factor, NOISE**2, X, y, np.ones(y.shape))
+        lambda: gaussian.condition(mean, factor, NOISE**2, X, y, np.ones(y.shape))
     )
     return round(seconds, 3)
 

@@ -33,8 +33,8 @@ How fast is it?
 
 Small models on a few rows spend their time between the operations. skmeta runs many
 tasks side by side, in buffers made once, by a list of NumPy calls written down once
-(:code:`skmeta/_core/plan.py`); the plain version that it is tested against is in
-:code:`network.py` and :code:`descent.py`. There is nothing to compile and nothing to
+(:code:`skmeta/_core/descent/plan.py`). The plain version that it is tested against is
+in :code:`network.py` and :code:`loops.py`. There is nothing to compile and nothing to
 set; ``float32`` in, ``float32`` throughout, about twice as fast as ``float64``.
 
 Against other frameworks

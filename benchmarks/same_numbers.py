@@ -155,7 +155,7 @@ def _predictions(model, X, name, found):
     if hasattr(model, "predict_interval"):
         found[f"{name}.std"] = model.predict(X, return_std=True)[1]
     if hasattr(model, "suggest_queries"):
-        found[f"{name}.suggest_queries"] = model.suggest_queries(X, 3)
+        found[f"{name}.suggest_queries"] = model.suggest_queries(X, min(3, len(X)))
 
 
 def _one_model(make, X, y, weight, task, found):

@@ -37,8 +37,8 @@ from sklearn.utils import check_random_state
 
 import skmeta
 from skmeta import ReptileClassifier, ReptileRegressor
-from skmeta._core.plan import workspace
-from skmeta._core.reptile import draw_episode
+from skmeta._core.descent.plan import workspace
+from skmeta._core.descent.reptile import draw_episode
 from skmeta._core.tasks import TaskTable
 
 BURST = 0.25  # seconds of CPU that one measurement takes at least

@@ -20,9 +20,10 @@ from skmeta._base import (
     RegressionTargets,
     SharedNetwork,
 )
-from skmeta._core import calibration, episodic, features, gaussian_prior, laplace
-from skmeta._core.duration import seconds_of_search
-from skmeta._core.prior import (
+from skmeta._core.prior import calibration, episodic, features, gaussian, laplace
+from skmeta._core.prior.duration import seconds_of_search
+from skmeta._core.prior.queries import Pool, apart_from, choose_queries
+from skmeta._core.prior.search import (
     MAX_FOLD_ITER,
     MIN_TASKS,
     Search,
@@ -31,9 +32,8 @@ from skmeta._core.prior import (
     too_many_classes,
     zero_shot,
 )
-from skmeta._core.queries import Pool, apart_from, choose_queries
+from skmeta._core.prior.structures import NONE, Beside, Diagonal, groups, place
 from skmeta._core.scaling import farthest
-from skmeta._core.structures import NONE, Beside, Diagonal, groups, place
 from skmeta._core.tasks import Parts, sizes_of, slices
 from skmeta._guards import (
     check_hidden_layer_sizes,
@@ -210,7 +210,7 @@ class BaseEmpiricalBayes(SharedNetwork, BaseMetaLearner):
             )
             return
         n_coefficients = n_columns + self.fit_intercept
-        needed = gaussian_prior.ROWS_PER_COEFFICIENT
+        needed = gaussian.ROWS_PER_COEFFICIENT
         if not self._takes_labels and n_rows < needed * n_coefficients:
             warn(
                 f"All tasks together have {n_rows} rows for {n_coefficients} "
@@ -1093,9 +1093,7 @@ class EmpiricalBayesRegressor(
         if isinstance(parts, Parts):  # a long task is taken a block of rows at a time
             design, parts = parts.design, parts.undesigned()
         rows = ((X, Y[:, 0], weight) for X, Y, weight, _ in parts)
-        return gaussian_prior.gather(
-            rows, self._shape[2], sizes, design, self._rounding
-        )
+        return gaussian.gather(rows, self._shape[2], sizes, design, self._rounding)
 
     def _rounding(self, n_columns):
         """How far columns of a design are off by rounding, relative to their size."""
@@ -1122,7 +1120,7 @@ class EmpiricalBayesRegressor(
 
     def _condition(self, mean, factor, part):
         X, Y, weight, _ = part
-        return gaussian_prior.condition(mean, factor, self._noise, X, Y[:, 0], weight)
+        return gaussian.condition(mean, factor, self._noise, X, Y[:, 0], weight)
 
     def _adapt_to(self, batch):
         # what the earlier rows said is all in the posterior, so that many rows may come

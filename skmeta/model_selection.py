@@ -18,7 +18,7 @@ from sklearn.utils._param_validation import (
 from sklearn.utils.metadata_routing import MetadataRequest
 
 from skmeta import _evaluation
-from skmeta._comparison import BaselineComparison
+from skmeta._comparing.result import BaselineComparison
 from skmeta._compositions import _best, most_classes
 from skmeta._metrics import scorer_for
 from skmeta._routing import asking_for_single_ids
@@ -503,7 +503,7 @@ def compare_baselines(
     {'EmpiricalBayesRegressor': 'meta-learn'}
     """
     # here, since it takes longer to import than skmeta itself
-    from skmeta import _folds
+    from skmeta._comparing import folds as _folds
 
     estimators = _folds.named(estimator)
     classification, own_classes = _folds.kind_of(estimators)

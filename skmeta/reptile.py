@@ -22,11 +22,12 @@ from skmeta._base import (
     RegressionTargets,
 )
 from skmeta._callbacks import CallbackSupportMixin, meta_iterations
-from skmeta._core import inner, network, reptile, validation
-from skmeta._core.descent import AdamState
+from skmeta._core import network
+from skmeta._core.descent import inner, reptile, validation
+from skmeta._core.descent.loops import AdamState
+from skmeta._core.descent.plan import wiping
+from skmeta._core.descent.rates import RateState, initial_rates
 from skmeta._core.layout import ParamLayout
-from skmeta._core.plan import wiping
-from skmeta._core.rates import RateState, initial_rates
 from skmeta._core.tasks import Rows, TaskTable
 from skmeta._guards import check_hidden_layer_sizes, check_range, show, stack_rows
 from skmeta._threads import on_one_blas_thread

@@ -9,7 +9,7 @@ from scipy.stats import norm
 from scipy.stats import t as student
 
 from skmeta import EmpiricalBayesClassifier, EmpiricalBayesRegressor
-from skmeta._core.calibration import (
+from skmeta._core.prior.calibration import (
     N_LEVELS,
     HeldOut,
     interval_levels,
@@ -18,8 +18,8 @@ from skmeta._core.calibration import (
     start_variance,
     width,
 )
-from skmeta._core.gaussian_prior import condition, gather
-from skmeta._core.prior import Search
+from skmeta._core.prior.gaussian import condition, gather
+from skmeta._core.prior.search import Search
 
 NOISES = {
     "normal": lambda rng, n: rng.normal(size=n),

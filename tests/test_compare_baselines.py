@@ -21,8 +21,8 @@ from skmeta import (
     PrototypicalClassifier,
     adapt,
 )
-from skmeta._baselines import logit_offset, variance_ratio
-from skmeta._comparison import BaselineComparison, trimmed
+from skmeta._comparing.baselines import logit_offset, variance_ratio
+from skmeta._comparing.result import BaselineComparison, trimmed
 from skmeta.datasets import make_episodes, make_linear_tasks
 from skmeta.model_selection import compare_baselines
 

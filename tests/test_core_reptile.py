@@ -7,14 +7,20 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
-from skmeta._core import descent, inner, plan
-from skmeta._core import reptile as core
-from skmeta._core.descent import AdamState
-from skmeta._core.inner import last
+from skmeta._core.descent import inner, loops, plan
+from skmeta._core.descent import reptile as core
+from skmeta._core.descent.inner import last
+from skmeta._core.descent.loops import AdamState
+from skmeta._core.descent.rates import initial_rates, update_rates
+from skmeta._core.descent.reptile import (
+    NonFiniteTask,
+    Settings,
+    State,
+    interpolate,
+    reptile,
+)
 from skmeta._core.layout import ParamLayout
 from skmeta._core.network import LOSSES, Batch, Network, loss_and_gradient
-from skmeta._core.rates import initial_rates, update_rates
-from skmeta._core.reptile import NonFiniteTask, Settings, State, interpolate, reptile
 from skmeta._core.tasks import TaskTable, draw_minibatches, draw_tasks, split_rows
 
 PAPER = Settings(
@@ -243,7 +249,7 @@ class GivenOrder:
 
 def minibatches(network, batch, rng, size, n_steps):
     rows = draw_minibatches(rng, [batch.X.shape[1]], size, n_steps)
-    return descent.minibatches(network, batch, rows)
+    return loops.minibatches(network, batch, rows)
 
 
 def test_two_steps_follow_the_mean_gradient_less_its_inner_product_term():
@@ -257,7 +263,7 @@ def test_two_steps_follow_the_mean_gradient_less_its_inner_product_term():
     for first, second in (halves, halves[::-1]):
         rng = GivenOrder([*first, *second])
         objective = minibatches(network, batch, rng, 3, 2)
-        theta, _ = last(descent.sgd(objective, lr, phi[None], 2))
+        theta, _ = last(loops.sgd(objective, lr, phi[None], 2))
         gradient_sums.append((phi - theta[0]) / lr)
 
     A = np.column_stack([batch.X[0], np.ones(6)])
@@ -302,7 +308,7 @@ def test_k_steps_follow_the_papers_expansion_up_to_second_order(k, hidden):
         total = 0.0
         for order in orders:
             objective = minibatches(network, batch, GivenOrder(order), 1, k)
-            theta, _ = last(descent.sgd(objective, lr, phi[None], k))
+            theta, _ = last(loops.sgd(objective, lr, phi[None], k))
             total = total + (phi - theta[0]) / lr / len(orders)
         expansion = k * np.mean(g, axis=0) - k * (k - 1) / 2 * lr * inner
         return np.abs(total - expansion).max()

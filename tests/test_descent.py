@@ -7,14 +7,14 @@ import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.linear_model import Ridge
 
-from skmeta._core import descent
-from skmeta._core.descent import AdamState
-from skmeta._core.inner import last
-from skmeta._core.inner import path as adaptation_path
+from skmeta._core.descent import loops
+from skmeta._core.descent.inner import last
+from skmeta._core.descent.inner import path as adaptation_path
+from skmeta._core.descent.loops import AdamState
+from skmeta._core.descent.rates import RateState
+from skmeta._core.descent.reptile import Settings, State
 from skmeta._core.layout import ParamLayout
 from skmeta._core.network import LOSSES, Batch, Network, loss_and_gradient, losses
-from skmeta._core.rates import RateState
-from skmeta._core.reptile import Settings, State
 from skmeta._core.tasks import draw_minibatches
 
 PAPER = Settings(
@@ -83,7 +83,7 @@ def make_problem(loss, hidden=(), activation="tanh", layer_norm=False, **kwargs)
 def minibatches(network, batch, rng, size, n_steps):
     counts = np.count_nonzero(batch.weight, axis=1)
     rows = draw_minibatches(rng, counts, size, n_steps)
-    return descent.minibatches(network, batch, rows)
+    return loops.minibatches(network, batch, rows)
 
 
 # -- sgd ------------------------------------------------------------------------------
@@ -92,7 +92,7 @@ def minibatches(network, batch, rng, size, n_steps):
 @pytest.mark.parametrize("rate", [0.02, np.array([0.01, 0.02, 0.0, 0.03])])
 def test_sgd_follows_its_formula_and_reports_the_loss_before_each_step(rate):
     tasks = Quadratics()
-    path = list(descent.sgd(tasks, rate, tasks.start, 5))
+    path = list(loops.sgd(tasks, rate, tasks.start, 5))
     theta = tasks.start
     assert len(path) == 5
     for k, (new, value) in enumerate(path):
@@ -106,24 +106,24 @@ def test_sgd_follows_its_formula_and_reports_the_loss_before_each_step(rate):
 def test_the_objective_is_told_the_number_of_the_step(solver):
     tasks = Quadratics()
     if solver == "sgd":
-        list(descent.sgd(tasks, 0.1, tasks.start, 3))
+        list(loops.sgd(tasks, 0.1, tasks.start, 3))
     else:
-        list(descent.adam(tasks, 0.1, tasks.start, 3, AdamState(np.zeros(4))))
+        list(loops.adam(tasks, 0.1, tasks.start, 3, AdamState(np.zeros(4))))
     assert tasks.steps == [0, 1, 2]
 
 
 def test_descent_leaves_the_starting_point_as_it_was():
     tasks = Quadratics()
     before = tasks.start.copy()
-    list(descent.sgd(tasks, 0.1, tasks.start, 3, clip=1.0))
-    list(descent.adam(tasks, 0.1, tasks.start, 3, AdamState(np.zeros(4))))
-    list(descent.backtracking(tasks, 0.1, tasks.start, 3))
+    list(loops.sgd(tasks, 0.1, tasks.start, 3, clip=1.0))
+    list(loops.adam(tasks, 0.1, tasks.start, 3, AdamState(np.zeros(4))))
+    list(loops.backtracking(tasks, 0.1, tasks.start, 3))
     assert_array_equal(tasks.start, before)
 
 
 def test_clipping_shortens_long_gradients_and_keeps_their_direction():
     G = np.array([[3.0, 4.0], [0.3, -0.4], [0.0, 0.0], [-6.0, 8.0]])
-    (path,) = descent.sgd(lambda *_: (np.zeros(4), G), 1.0, 0 * G, 1, clip=2.0)
+    (path,) = loops.sgd(lambda *_: (np.zeros(4), G), 1.0, 0 * G, 1, clip=2.0)
     expected = [[1.2, 1.6], [0.3, -0.4], [0, 0], [-1.2, 1.6]]
     assert_allclose(-path[0], expected, rtol=1e-13)
 
@@ -132,7 +132,7 @@ def test_clipped_sgd_never_moves_further_than_rate_times_limit():
     tasks = Quadratics()
     tasks.c *= 1000
     before = tasks.start
-    for theta, _ in descent.sgd(tasks, 0.1, tasks.start, 5, clip=2.0):
+    for theta, _ in loops.sgd(tasks, 0.1, tasks.start, 5, clip=2.0):
         assert_allclose(np.linalg.norm(theta - before, axis=1), 0.2)
         before = theta
 
@@ -164,7 +164,7 @@ def test_adam_is_tensorflows_and_carries_its_moment_from_task_to_task():
             G = (theta - c) @ H
             return 0.5 * ((theta - c) * G).sum(axis=1), G
 
-        path = descent.adam(one, 0.05, tasks.start[:1], 6, state)
+        path = loops.adam(one, 0.05, tasks.start[:1], 6, state)
         theta, _, state = last(path)
         expected, v, t = tensorflow_adam(
             lambda w, H=H, c=c: H @ (w - c), tasks.start[0], v, t, 0.05, 6
@@ -178,7 +178,7 @@ def test_adam_runs_side_by_side_tasks_from_the_same_moment_and_keeps_their_mean(
     tasks = Quadratics(n_tasks=3)
     moment = np.random.default_rng(1).uniform(size=4)
     theta, _, state = last(
-        descent.adam(tasks, 0.05, tasks.start, 6, AdamState(moment, 10))
+        loops.adam(tasks, 0.05, tasks.start, 6, AdamState(moment, 10))
     )
     moments = []
     for t in range(3):
@@ -202,7 +202,7 @@ def test_adam_has_no_momentum():
     def objective(theta, step):
         return np.zeros(1), np.full((1, 1), next(gradients))
 
-    (one, *_), (two, *_) = descent.adam(
+    (one, *_), (two, *_) = loops.adam(
         objective, 0.1, np.zeros((1, 1)), 2, AdamState(np.zeros(1))
     )
     assert one < 0  # against the first gradient
@@ -214,15 +214,15 @@ def test_single_precision_stays_single(solver):
     tasks = Quadratics(dtype=np.float32)
     rate = np.full(4, 0.01, dtype=np.float32)
     if solver == "sgd":
-        theta, _ = last(descent.sgd(tasks, rate, tasks.start, 3))
+        theta, _ = last(loops.sgd(tasks, rate, tasks.start, 3))
     elif solver == "clipped sgd":
-        theta, _ = last(descent.sgd(tasks, rate, tasks.start, 3, clip=0.5))
+        theta, _ = last(loops.sgd(tasks, rate, tasks.start, 3, clip=0.5))
     elif solver == "adam":
         state = AdamState(np.zeros(4, dtype=np.float32))
-        theta, _, state = last(descent.adam(tasks, rate, tasks.start, 3, state))
+        theta, _, state = last(loops.adam(tasks, rate, tasks.start, 3, state))
         assert state.second_moment.dtype == np.float32
     else:
-        theta = last(descent.backtracking(tasks, rate, tasks.start, 3))
+        theta = last(loops.backtracking(tasks, rate, tasks.start, 3))
     assert theta.dtype == np.float32
 
 
@@ -231,7 +231,7 @@ def test_single_precision_stays_single(solver):
 
 def test_backtracking_yields_the_start_and_then_each_step():
     tasks = Quadratics()
-    path = list(descent.backtracking(tasks, 1e-4, tasks.start, 4))
+    path = list(loops.backtracking(tasks, 1e-4, tasks.start, 4))
     assert len(path) == 5
     assert_array_equal(path[0], tasks.start)
     theta = tasks.start
@@ -244,7 +244,7 @@ def test_a_refused_step_is_halved_and_tried_again_from_the_same_point():
     def objective(theta, step):  # theta^2 / 2 from theta = 1: rates above 2 overshoot
         return 0.5 * theta[:, 0] ** 2, theta
 
-    path = np.array(list(descent.backtracking(objective, 5.0, np.ones((1, 1)), 4)))
+    path = np.array(list(loops.backtracking(objective, 5.0, np.ones((1, 1)), 4)))
     # rates tried: 5, 2.5 (refused), 1.25 (accepted), 1.5 (accepted)
     assert_allclose(path[:, 0, 0], [1, 1, 1, -0.25, 0.125])
 
@@ -253,7 +253,7 @@ def test_a_refused_step_is_halved_and_tried_again_from_the_same_point():
 def test_the_loss_of_a_quadratic_never_rises_at_any_rate(factor):
     tasks = Quadratics(n_tasks=20)
     stable = 1 / np.linalg.eigvalsh(tasks.H).max()
-    path = descent.backtracking(tasks, factor * stable, tasks.start, 60)
+    path = loops.backtracking(tasks, factor * stable, tasks.start, 60)
     values = np.array([tasks(theta, None)[0] for theta in path])
     assert np.isfinite(values).all()
     assert (np.diff(values, axis=0) <= 0).all()
@@ -283,18 +283,18 @@ def test_a_step_to_a_loss_that_is_not_a_number_is_refused():
         with np.errstate(invalid="ignore", divide="ignore"):
             return (theta - np.log(theta))[:, 0], 1 - 1 / theta
 
-    theta = last(descent.backtracking(objective, 30.0, np.full((1, 1), 3.0), 60))
+    theta = last(loops.backtracking(objective, 30.0, np.full((1, 1), 3.0), 60))
     assert_allclose(theta, 1, rtol=1e-3)
 
 
 def test_each_task_backtracks_by_itself():
     tasks = Quadratics(n_tasks=3)
     tasks.H[1] *= 1000
-    together = last(descent.backtracking(tasks, 0.1, tasks.start, 30))
+    together = last(loops.backtracking(tasks, 0.1, tasks.start, 30))
     for t in range(3):
         alone = Quadratics(n_tasks=3)
         alone.H, alone.c = tasks.H[t : t + 1], tasks.c[t : t + 1]
-        theta = last(descent.backtracking(alone, 0.1, tasks.start[:1], 30))
+        theta = last(loops.backtracking(alone, 0.1, tasks.start[:1], 30))
         assert_allclose(together[t], theta[0], rtol=1e-12)
 
 
@@ -333,7 +333,7 @@ def test_a_minibatch_of_all_rows_is_the_full_batch():
     for k in range(2):
         for a, b in zip(
             objective(theta, k),
-            descent.full_batch(network, batch)(theta, k),
+            loops.full_batch(network, batch)(theta, k),
             strict=True,
         ):
             assert_allclose(a, b, rtol=1e-11)
@@ -357,7 +357,7 @@ def test_the_pull_adds_its_penalty_and_the_gradient_of_it(per_parameter):
     tasks, rng = Quadratics(), np.random.default_rng(0)
     strength = rng.uniform(size=(3, 4 if per_parameter else 1))
     start, theta = rng.normal(size=4), rng.normal(size=(3, 4))
-    pulled = descent.pulled(tasks, start, strength)
+    pulled = loops.pulled(tasks, start, strength)
 
     value, G = pulled(theta, 0)
     penalty = (strength * (theta - start) ** 2).sum(axis=1) / 2
@@ -370,7 +370,7 @@ def test_the_pull_adds_its_penalty_and_the_gradient_of_it(per_parameter):
 
 def test_without_a_strength_there_is_no_pull():
     tasks = Quadratics()
-    assert descent.pulled(tasks, tasks.start, None) is tasks
+    assert loops.pulled(tasks, tasks.start, None) is tasks
 
 
 # -- the step bound of linear models --------------------------------------------------
@@ -397,7 +397,7 @@ def test_bounded_descent_of_a_linear_model_is_a_contraction(loss, seed, alpha):
     learning_rate, factor = 3.0, np.exp(rng.uniform(-3, 3, size=n_params))
     pull = alpha / batch.n_rows[:, None]
     rate = learning_rate * factor
-    safe = rate * descent.stable_fraction(network, batch, rate, learning_rate * pull)
+    safe = rate * loops.stable_fraction(network, batch, rate, learning_rate * pull)
 
     for scale in (0.0, 0.1, 1.0):  # the losses are most curved about zero
         theta = scale * rng.normal(size=(3, n_params))
@@ -417,9 +417,9 @@ def test_the_bound_is_reached_by_one_feature_without_an_intercept(loss):
     rate = np.full(network.layout.n_params, 1e3)
     for layer in network.layout.layers(rate[None]):
         layer.bias[...] = 0.0
-    safe = rate * descent.stable_fraction(network, batch, rate, 0.0)
+    safe = rate * loops.stable_fraction(network, batch, rate, 0.0)
     X = batch.X[0, :, 0]
-    curvature = descent.CURVATURE[loss] * (batch.weight[0] @ X**2)
+    curvature = loops.CURVATURE[loss] * (batch.weight[0] @ X**2)
     assert_allclose(safe.max() * curvature, 1, rtol=1e-12)
     if loss != "softmax_log_loss":  # whose bound takes two classes at one half each
         theta = np.zeros((1, network.layout.n_params))
@@ -432,7 +432,7 @@ def test_the_bound_is_reached_by_one_feature_without_an_intercept(loss):
 def test_a_rate_that_is_stable_is_left_alone():
     network, batch = make_problem("squared_error")
     rate = np.full(network.layout.n_params, 1e-3)
-    fraction = descent.stable_fraction(network, batch, rate, np.zeros((3, 1)))
+    fraction = loops.stable_fraction(network, batch, rate, np.zeros((3, 1)))
     assert_array_equal(fraction, np.ones((3, 1)))
 
 
@@ -440,7 +440,7 @@ def test_a_network_is_bounded_by_the_pull_alone():
     network, batch = make_problem("squared_error", (4,))
     rate = np.full(network.layout.n_params, 1e3)
     pull = np.array([[0.1], [1.0], [4.0]])
-    fraction = descent.stable_fraction(network, batch, rate, pull)
+    fraction = loops.stable_fraction(network, batch, rate, pull)
     assert_allclose(fraction, [[1.0], [1.0], [0.25]])
 
 
@@ -448,17 +448,17 @@ def test_the_bound_keeps_single_precision():
     network, batch = make_problem("squared_error", dtype=np.float32)
     rate = np.ones(network.layout.n_params, dtype=np.float32)
     pull = 3.0 / batch.n_rows[:, None]
-    assert descent.stable_fraction(network, batch, rate, pull).dtype == np.float32
+    assert loops.stable_fraction(network, batch, rate, pull).dtype == np.float32
 
 
 @pytest.mark.parametrize("loss", LOSSES)
 def test_safe_sgd_of_a_linear_model_does_not_diverge_at_any_rate(loss):
     network, batch = make_problem(loss)
     rate = np.full(network.layout.n_params, 1e4)
-    rate = rate * descent.stable_fraction(network, batch, rate, np.zeros((3, 1)))
+    rate = rate * loops.stable_fraction(network, batch, rate, np.zeros((3, 1)))
     theta = np.zeros((3, network.layout.n_params))
-    objective = descent.full_batch(network, batch)
-    values = np.array([v for _, v in descent.sgd(objective, rate, theta, 200)])
+    objective = loops.full_batch(network, batch)
+    values = np.array([v for _, v in loops.sgd(objective, rate, theta, 200)])
     assert (np.diff(values, axis=0) <= 1e-12).all()
 
 

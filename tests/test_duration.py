@@ -26,7 +26,7 @@ def test_a_long_fit_says_so_before_its_search_and_can_be_interrupted(
     model, n_columns, n_classes, remedy, monkeypatch
 ):
     before = dict(vars(model))
-    module = "skmeta._core.duration._multiplications_per_second"
+    module = "skmeta._core.prior.duration._multiplications_per_second"
     monkeypatch.setattr(module, lambda: 5e9)  # of an ordinary machine
 
     def interrupt(*args, **kwargs):

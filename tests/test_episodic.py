@@ -7,8 +7,8 @@ import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy.stats import multivariate_normal
 
-from skmeta._core import episodic, gaussian_prior
 from skmeta._core.network import Batch
+from skmeta._core.prior import episodic, gaussian
 from skmeta._core.tasks import TaskTable, split_rows
 
 SETTINGS = episodic.Settings(
@@ -132,7 +132,7 @@ def test_predictions_are_those_of_conditioning_the_coefficients():
     belief = episodic.Belief(rng.normal(size=(4, 1)), rng.normal(size=(4, 4)), 0.5)
     mean, variance = episodic.predictive(belief, given, Y, weight, asked)
     for task in range(3):
-        theta, factor = gaussian_prior.condition(
+        theta, factor = gaussian.condition(
             *belief.of_one_output(), given[task], Y[task, :, 0], weight[task]
         )
         assert_allclose(mean[task, :, 0], asked[task] @ theta)
@@ -218,7 +218,7 @@ def test_the_score_is_the_mean_log_density_of_single_rows_and_their_error():
             s, q = support.weight[row] > 0, query.weight[row] > 0
             given, _ = learner.design(state.theta, support.X[row][s])
             asked, _ = learner.design(state.theta, query.X[row][q])
-            theta, factor = gaussian_prior.condition(
+            theta, factor = gaussian.condition(
                 *belief, given, support.Y[row][s, 0], np.ones(s.sum())
             )
             e = query.Y[row][q, 0] - asked @ theta

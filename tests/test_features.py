@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
-from skmeta._core import episodic, gaussian_prior
-from skmeta._core.features import FeatureSearch, Fold, surely_better
-from skmeta._core.prior import Search
+from skmeta._core.prior import episodic, gaussian
+from skmeta._core.prior.features import FeatureSearch, Fold, surely_better
+from skmeta._core.prior.search import Search
 from skmeta._core.tasks import TaskTable
 from skmeta.datasets import make_linear_tasks, make_sinusoid_tasks
 
@@ -60,7 +60,7 @@ def test_they_do_not_on_lines():
         (columns[a:b], table.Y[a:b, 0], table.weight[a:b])
         for a, b in pairwise(table.starts)
     ]
-    tasks = gaussian_prior.gather(parts, True)
+    tasks = gaussian.gather(parts, True)
     search = Search(
         tasks, (1, 1, True), np.random.RandomState(0), tol=1e-5, max_iter=99
     )

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from numpy.testing import assert_allclose
 from scipy.stats import multivariate_normal
 
-from skmeta._core.gaussian_prior import condition, gather
+from skmeta._core.prior.gaussian import condition, gather
 
 P = 3
 SIZES = [1, 2, 3, 4, 9, 30]

@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose
 
-from skmeta._core import dual, inner, linear, planned
-from skmeta._core.descent import AdamState
+from skmeta._core.descent import dual, inner, linear, planned
+from skmeta._core.descent.loops import AdamState
+from skmeta._core.descent.plan import workspace
+from skmeta._core.descent.rates import RateState
+from skmeta._core.descent.reptile import Settings, State
 from skmeta._core.layout import ParamLayout
 from skmeta._core.network import ACTIVATIONS, LOSSES, Batch, Network, loss_and_gradient
-from skmeta._core.plan import workspace
-from skmeta._core.rates import RateState
-from skmeta._core.reptile import Settings, State
 from skmeta._core.tasks import draw_minibatches
 
 SETTINGS = Settings(

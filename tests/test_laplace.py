@@ -10,7 +10,7 @@ from scipy.integrate import quad
 from scipy.optimize import minimize
 from scipy.special import expit, log_expit, log_softmax, softmax
 
-from skmeta._core.laplace import (
+from skmeta._core.prior.laplace import (
     LOGIT_DEVIATION,
     MEAN_DEVIATION,
     MODERATIONS,
@@ -97,8 +97,8 @@ def weak_variance(o):
 @pytest.fixture
 def to_the_last_digit(monkeypatch):
     """Modes as exact as differences of evidences need them."""
-    monkeypatch.setattr("skmeta._core.laplace.MODE_TOL", 1e-20)
-    monkeypatch.setattr("skmeta._core.laplace.MAX_NEWTON", 12)
+    monkeypatch.setattr("skmeta._core.prior.laplace.MODE_TOL", 1e-20)
+    monkeypatch.setattr("skmeta._core.prior.laplace.MAX_NEWTON", 12)
 
 
 # -- evidence -------------------------------------------------------------------------
@@ -161,7 +161,7 @@ def test_tasks_of_different_sizes_are_each_as_if_alone(o):
 def test_a_task_need_not_fit_into_the_stack_of_its_bucket(o, monkeypatch):
     parts, (mean, L) = rows_of(o, [5] * 7), mean_and_factor(o)
     expected = gather(parts, True).evidence(L, mean)
-    monkeypatch.setattr("skmeta._core.laplace.STACK_CELLS", 30)
+    monkeypatch.setattr("skmeta._core.prior.laplace.STACK_CELLS", 30)
     split = gather(parts, True)
     assert len(split.stacks) > 2
     assert_allclose(split.evidence(L, mean).value, expected.value, rtol=1e-6)

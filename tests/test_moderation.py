@@ -6,7 +6,7 @@ from numpy.testing import assert_allclose
 from scipy.special import expit, softmax
 
 from skmeta import EmpiricalBayesClassifier
-from skmeta._core.laplace import MODERATIONS, gather, moderation
+from skmeta._core.prior.laplace import MODERATIONS, gather, moderation
 from skmeta.datasets import make_linear_tasks
 
 

@@ -8,7 +8,7 @@ import pytest
 from numpy.testing import assert_array_equal
 
 from skmeta import ReptileClassifier, ReptileRegressor
-from skmeta._core import plan
+from skmeta._core.descent import plan
 from skmeta._core.layout import ParamLayout
 from skmeta._core.network import Network
 

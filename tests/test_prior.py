@@ -9,10 +9,10 @@ from scipy.optimize import minimize
 from scipy.special import expit
 from scipy.stats import multivariate_normal
 
-from skmeta._core import gaussian_prior, laplace
-from skmeta._core.gaussian_prior import condition
-from skmeta._core.prior import Search, first_fit, fit_prior, next_fit, zero_shot
-from skmeta._core.structures import Diagonal, Full, LowRank, groups
+from skmeta._core.prior import gaussian, laplace
+from skmeta._core.prior.gaussian import condition
+from skmeta._core.prior.search import Search, first_fit, fit_prior, next_fit, zero_shot
+from skmeta._core.prior.structures import Diagonal, Full, LowRank, groups
 
 EXACT = {"tol": 1e-9, "max_iter": 2000}
 LOOSE = {"tol": 1e-5, "max_iter": 1000}
@@ -38,7 +38,7 @@ def reaction():
 
 
 def gathered(X, Y):
-    return gaussian_prior.gather([(X, y, np.ones(len(y))) for y in Y], True)
+    return gaussian.gather([(X, y, np.ones(len(y))) for y in Y], True)
 
 
 @pytest.mark.parametrize("structure", [Diagonal(np.array([0, 1])), Full(2)])
@@ -207,7 +207,7 @@ def test_the_chosen_prior_adapts_almost_as_well_as_the_true_one(name, worst, n, 
     X, y, _ = tasks.draw(200, n, rng)
     parts = [(*rows, np.ones(n)) for rows in zip(X, y, strict=True)]
     search = Search(
-        gaussian_prior.gather(parts, True),
+        gaussian.gather(parts, True),
         (10, 1, True),
         np.random.RandomState(seed),
         **LOOSE,
@@ -224,7 +224,7 @@ def few_tasks(n_tasks, seed=0, n=12, d=2):
     rng = np.random.default_rng(seed)
     X, y, _ = truth("isotropic", d, rng).draw(n_tasks, n, rng)
     parts = [(*rows, np.ones(n)) for rows in zip(X, y, strict=True)]
-    return gaussian_prior.gather(parts, True), (d, 1, True)
+    return gaussian.gather(parts, True), (d, 1, True)
 
 
 @pytest.mark.parametrize("n_tasks", [2, 3, 4, 5])
@@ -291,7 +291,7 @@ def test_the_simplest_structure_within_half_a_standard_error_of_the_best_is_chos
 
 
 def searched(parts, name="isotropic"):
-    tasks = gaussian_prior.gather(parts, True)
+    tasks = gaussian.gather(parts, True)
     shape = (parts[0][0].shape[1] - 1, 1, True)
     chosen = Search(tasks, shape, np.random.RandomState(0), **LOOSE).run(name)
     return [

@@ -14,9 +14,9 @@ from scipy.stats import norm
 from sklearn.metrics import log_loss
 
 from skmeta import EmpiricalBayesClassifier
-from skmeta._core import quadrature
-from skmeta._core.laplace import gather
-from skmeta._core.quadrature import Lines, integrate
+from skmeta._core.prior import quadrature
+from skmeta._core.prior.laplace import gather
+from skmeta._core.prior.quadrature import Lines, integrate
 
 
 def log_integral(b, a, y, weight):

@@ -8,8 +8,8 @@ from numpy.testing import assert_array_equal
 from scipy import sparse
 
 from skmeta import EmpiricalBayesClassifier, EmpiricalBayesRegressor
-from skmeta._core import queries
-from skmeta._core.queries import Pool, choose_queries
+from skmeta._core.prior import queries
+from skmeta._core.prior.queries import Pool, choose_queries
 
 
 def draw(n=12, o=1, P=4, r=None, seed=0):

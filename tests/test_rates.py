@@ -4,11 +4,9 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
-from skmeta._core import descent
-from skmeta._core.inner import last
-from skmeta._core.layout import ParamLayout
-from skmeta._core.network import LOSSES, Batch, Network, loss_and_gradient, losses
-from skmeta._core.rates import (
+from skmeta._core.descent import loops
+from skmeta._core.descent.inner import last
+from skmeta._core.descent.rates import (
     DECAY,
     MAX_FACTOR,
     STEP,
@@ -16,6 +14,8 @@ from skmeta._core.rates import (
     initial_rates,
     update_rates,
 )
+from skmeta._core.layout import ParamLayout
+from skmeta._core.network import LOSSES, Batch, Network, loss_and_gradient, losses
 
 N_TASKS, N_FEATURES = 4, 3
 
@@ -67,8 +67,8 @@ def test_after_one_step_the_gradient_in_the_log_rates_is_exact(
 
     def adapted(log_factor):
         rate = 0.3 * np.exp(log_factor)[groups]
-        objective = descent.full_batch(network, support)
-        return last(descent.sgd(objective, rate, start, 1))[0]
+        objective = loops.full_batch(network, support)
+        return last(loops.sgd(objective, rate, start, 1))[0]
 
     n_rates = groups.max() + 1
     theta = adapted(np.zeros(n_rates))

@@ -14,7 +14,7 @@ from sklearn.linear_model import LinearRegression, LogisticRegression
 from threadpoolctl import threadpool_info, threadpool_limits
 
 from skmeta import ReptileClassifier, ReptileRegressor
-from skmeta._core import inner
+from skmeta._core.descent import inner
 from skmeta.datasets import make_linear_tasks, make_sinusoid_tasks, split_tasks
 from skmeta.exceptions import ZeroShotWarning
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
-from skmeta._core.structures import (
+from skmeta._core.prior.structures import (
     NONE,
     SMALLEST,
     Beside,

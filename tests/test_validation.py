@@ -6,19 +6,19 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
-from skmeta._core.descent import AdamState
-from skmeta._core.inner import path as adaptation_path
-from skmeta._core.layout import ParamLayout
-from skmeta._core.network import Network, losses
-from skmeta._core.reptile import Settings, State
-from skmeta._core.tasks import TaskTable
-from skmeta._core.validation import (
+from skmeta._core.descent.inner import path as adaptation_path
+from skmeta._core.descent.loops import AdamState
+from skmeta._core.descent.reptile import Settings, State
+from skmeta._core.descent.validation import (
     STEPS,
     SUPPORT_SIZES,
     best_steps,
     draw_episodes,
     query_losses,
 )
+from skmeta._core.layout import ParamLayout
+from skmeta._core.network import Network, losses
+from skmeta._core.tasks import TaskTable
 
 SETTINGS = Settings(
     solver="sgd",

@@ -1,5 +1,6 @@
-"""The mathematics: NumPy arrays in, new arrays out. Knows no estimator.
+"""The mathematics: NumPy arrays in, new arrays out. It knows no estimator.
 
-Modules import each other downwards only:
-``layout, tasks, scaling -> network -> descent -> rates -> reptile``.
+The modules of this folder are the ground floor: layout, network, tasks, scaling,
+canonical, margin, adam and prototypes. Two wings stand on it, ``descent`` (Reptile)
+and ``prior`` (empirical Bayes), and know nothing of each other.
 """

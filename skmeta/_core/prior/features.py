@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from skmeta._core import episodic
+from skmeta._core.prior import episodic
 
 N_REPORTS = 20  # of a run: how often its held-out tasks are scored
 MIN_GAIN = 2.0  # standard errors, for features to be worth having

@@ -8,9 +8,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from skmeta._core import inner
-from skmeta._core.descent import AdamState
-from skmeta._core.rates import RateState, update_rates
+from skmeta._core.descent import inner
+from skmeta._core.descent.loops import AdamState
+from skmeta._core.descent.rates import RateState, update_rates
 from skmeta._core.tasks import (
     Rows,
     chunks,

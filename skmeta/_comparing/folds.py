@@ -20,8 +20,8 @@ from sklearn.utils.parallel import Parallel, delayed
 from sklearn.utils.validation import _num_samples, assert_all_finite
 
 from skmeta._base_model import remembering
-from skmeta._baselines import Baselines
-from skmeta._comparison import BASELINES, WITHOUT_POOL
+from skmeta._comparing.baselines import Baselines
+from skmeta._comparing.result import BASELINES, WITHOUT_POOL
 from skmeta._compositions import (
     ask_base_once,
     has_own_classes,

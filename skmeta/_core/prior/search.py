@@ -10,7 +10,7 @@ from itertools import product, starmap
 import numpy as np
 from scipy.optimize import minimize
 
-from skmeta._core.structures import (
+from skmeta._core.prior.structures import (
     BOUNDS,
     SMALLEST,
     Diagonal,

@@ -14,10 +14,10 @@ from typing import NamedTuple
 
 import numpy as np
 
+from skmeta._core.descent.plan import tasks_side_by_side, workspace
+from skmeta._core.descent.planned import minibatches
 from skmeta._core.layout import ParamLayout
 from skmeta._core.network import ACTIVATIONS, Network
-from skmeta._core.plan import tasks_side_by_side, workspace
-from skmeta._core.planned import minibatches
 
 WIDE = 4  # features per row from which the dual form is faster
 

@@ -7,7 +7,7 @@ import numpy as np
 from scipy.stats import t as student
 from sklearn.utils import gen_batches
 
-from skmeta._core.gaussian_prior import condition
+from skmeta._core.prior.gaussian import condition
 
 N_LEVELS = 201
 SUPPORT_EDGES = (0, 1, 2, 4, 7, 12, 21)  # numbers of rows given, taken together

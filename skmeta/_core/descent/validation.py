@@ -5,9 +5,9 @@ from scipy import sparse
 from scipy.special import logit
 from sklearn.utils import gen_batches
 
-from skmeta._core import inner
+from skmeta._core.descent import inner
+from skmeta._core.descent.plan import tasks_side_by_side
 from skmeta._core.network import LOSSES, losses
-from skmeta._core.plan import tasks_side_by_side
 from skmeta._core.tasks import draw_rows, even_parts, gather
 
 SUPPORT_SIZES = (1, 2, 5, 10, 20)

@@ -1,6 +1,6 @@
 """The inner loop: what tasks minimise, and which of the ways to compute it is taken.
 
-`descent.py` has the loops to read. The others take the same steps faster: `planned.py`
+`loops.py` has the loops to read. The others take the same steps faster: `planned.py`
 any network, `dual.py` networks whose rows are wide, and `linear.py` all of a
 meta-iteration at once where that is linear. Which one it is depends on the shape of
 the problem only, and is decided in this file.
@@ -11,9 +11,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from skmeta._core import descent, dual, linear, planned
+from skmeta._core.descent import dual, linear, loops, planned
+from skmeta._core.descent.plan import CHUNK_BYTES, tasks_side_by_side, workspace
 from skmeta._core.network import Batch
-from skmeta._core.plan import CHUNK_BYTES, tasks_side_by_side, workspace
 from skmeta._core.tasks import (
     LITTLE_ROWS,
     chunks,
@@ -50,7 +50,7 @@ class Problem(NamedTuple):
 def problem(net, state, batch, settings, minibatches=None):
     """The `Problem` of adapting the tasks of a batch."""
     if settings.safe:
-        batch = descent.moderated(batch)
+        batch = loops.moderated(batch)
     factor = state.rate_factor(settings.groups)
     if state.seen:
         factor = narrowed(factor, state.seen, settings.alpha, batch.n_rows.item())
@@ -68,8 +68,8 @@ def problem(net, state, batch, settings, minibatches=None):
             pull = np.minimum(pull, 1.0 / settings.learning_rate)
         strength = (pull / factor).astype(factor.dtype)
     if settings.safe and settings.solver == "sgd":
-        clip = descent.CLIP_NORM * settings.unit
-        rate = rate * descent.stable_fraction(
+        clip = loops.CLIP_NORM * settings.unit
+        rate = rate * loops.stable_fraction(
             net, batch, rate, settings.learning_rate * pull
         )
     return Problem(batch, minibatches, state.start, strength, rate, clip)
@@ -91,10 +91,10 @@ def narrowed(factor, seen, alpha, n_rows):
 
 def objective(net, problem):
     """The objective of `descent`'s loops."""
-    full = descent.full_batch(net, problem.batch)
+    full = loops.full_batch(net, problem.batch)
     if problem.minibatches is not None:
-        full = descent.minibatches(net, problem.batch, problem.minibatches)
-    return descent.pulled(full, problem.start, problem.strength)
+        full = loops.minibatches(net, problem.batch, problem.minibatches)
+    return loops.pulled(full, problem.start, problem.strength)
 
 
 # -- training: from a common start ----------------------------------------------------
@@ -147,14 +147,14 @@ class Stacked:
 
 
 def plain(net, state, given, settings):
-    """`train` by the loops of `descent.py`."""
+    """`train` by the loops of `loops.py`."""
     theta = np.broadcast_to(state.start, (len(given.batch.X), len(state.start)))
     args = objective(net, given), given.rate, theta, settings.inner_steps
     if settings.solver == "adam":
-        theta, loss, adam = last(descent.adam(*args, state.adam))
-        # of several tasks `descent.adam` keeps the mean, and so may its sum
+        theta, loss, adam = last(loops.adam(*args, state.adam))
+        # of several tasks `loops.adam` keeps the mean, and so may its sum
         return theta, loss, np.broadcast_to(adam.second_moment, theta.shape)
-    return *last(descent.sgd(*args, given.clip)), None
+    return *last(loops.sgd(*args, given.clip)), None
 
 
 def affine_map(net, table, state, settings):
@@ -197,7 +197,7 @@ def _shape(batch, minibatches=None):
 
 def query_slope(net, theta, batch):
     """Gradient (T, P) of the mean loss of rows that adapting has not seen."""
-    batch = descent.moderated(batch)  # only safe runs learn rates
+    batch = loops.moderated(batch)  # only safe runs learn rates
     plan = workspace(net, theta.dtype).plan(*_shape(batch))
     plan.theta[...] = theta
     plan.load(batch.X, batch.Y, batch.weight, batch.offset)
@@ -289,16 +289,16 @@ def _adaptation(net, state, batch, settings, n_steps, rng):
 
 
 def plain_path(net, state, theta, given, settings, n_steps):
-    """`path` by the loops of `descent.py`."""
+    """`path` by the loops of `loops.py`."""
     args = objective(net, given), given.rate, theta, n_steps
     if settings.backtracks:
-        yield from descent.backtracking(*args)
+        yield from loops.backtracking(*args)
         return
     yield theta
     if settings.solver == "adam":
-        steps = descent.adam(*args, state.adam)
+        steps = loops.adam(*args, state.adam)
     else:
-        steps = descent.sgd(*args)
+        steps = loops.sgd(*args)
     yield from (adapted for adapted, *_ in steps)
 
 

@@ -8,7 +8,7 @@ import math
 
 import numpy as np
 
-from skmeta._core.descent import BETA_2, EPSILON, GROW, SHRINK, shortening
+from skmeta._core.descent.loops import BETA_2, EPSILON, GROW, SHRINK, shortening
 
 
 class Objective:

@@ -16,7 +16,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy import linalg
 
-from skmeta._core.structures import ROUNDING
+from skmeta._core.prior.structures import ROUNDING
 from skmeta._core.tasks import padded_blocks, slices
 
 RIDGE_OF_FEW = 0.1  # relative: draws slopes towards zero where there are ...

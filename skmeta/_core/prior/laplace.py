@@ -23,9 +23,9 @@ from scipy.special import expit, log_softmax, logsumexp, softmax
 from scipy.stats import norm
 from scipy.stats.qmc import Sobol
 
-from skmeta._core import quadrature
 from skmeta._core.network import LOSSES
-from skmeta._core.structures import ROUNDING
+from skmeta._core.prior import quadrature
+from skmeta._core.prior.structures import ROUNDING
 from skmeta._core.tasks import Parts, sizes_of, slices, take_parts
 
 LOGIT_DEVIATION = 5.0  # a priori, of the mean's slopes together, however many they are

@@ -1,0 +1,1 @@
+"""`compare_baselines`: the rivals, the folds, the result and its verdict."""

@@ -1,0 +1,1 @@
+"""The Gaussian prior over tasks: its evidence, its structure, its posteriors."""
