@@ -1,10 +1,42 @@
 """Real data sets of many small tasks, split for a few-shot benchmark.
 
-A folder of data sets holds one subfolder NAME with NAME.npz per set: arrays X, y and
-task (one id per row), or what the readers below say. `draw_split` gives tasks to train
-on and other tasks to test on, standardised by the rows trained on; `support_and_query`
-shows a method k units of a task and keeps the rest. A unit is a row, or for the choice
-sets a screen: the rows of one screen share an answer, so they are never parted.
+A folder of data sets holds one subfolder NAME for each set, and in it NAME.npz, written
+by `numpy.savez_compressed` without pickles. `make_task_sets.py` builds such files.
+
+The arrays of a set with n rows and d features:
+
+=================  ==========  ========================================================
+``X``              float32     (n, d), finite
+``y``              int32 or    (n,), finite: the target. The name of the set says what
+                   float32     it is: numbers for `REGRESSION` (which may be whole),
+                               labels from 0 or 1 up for `CLASSIFICATION`, whole numbers
+                               from 0 up for `COUNTS`
+``task``           int32       (n,): the id of the row's task, any whole number. Rows of
+                               a task need not stand side by side
+``feature_names``  str         (d,)
+``class_names``    str         optional: the name of label i is ``class_names[i]``
+=================  ==========  ========================================================
+
+Some sets have more to them:
+
+- `SCREENS`, choices among several offers: a row is an offer, ``choice_set`` (n,) int32
+  numbers the screens within a task or over all of them, and y is 1 for the one offer of
+  a screen that was chosen, else 0. ``alternative`` (n,) int32 numbers its offers.
+- orange_juice_stores: ``brand`` (n,) int32. A task of the benchmark is a brand in a
+  store, and ``task`` is the store.
+- insteval_students: ``lecturer`` (n,) int32.
+- movielens_small has no ``X``. ``item`` (n,) int32 is the film of the row, as a place
+  in ``item_genres`` (n_films, n_genres) int8 of zeros and ones and in ``item_year``
+  (n_films,) int32, which is -1 where the year is not known. Its y is twice the stars.
+- jester5k has none of the arrays above. ``ratings_x100`` (n_users, n_jokes) int16 holds
+  100 times the rating, or -32768 where there is none; ``task_ids`` (n_users,) int32 are
+  the ids of the users.
+
+Further arrays are allowed; those of n rows are listed in `OF_ROWS`. A file says nothing
+of training and test: `draw_split` gives tasks to train on and other tasks to test on,
+drawn from a seed and standardised by the rows trained on, and `support_and_query` shows
+a method k units of a task and keeps the rest. A unit is a row. For the choice sets it
+is a screen: the rows of one screen share an answer, so they are never parted.
 """
 
 from dataclasses import dataclass
@@ -13,6 +45,7 @@ from typing import NamedTuple
 import numpy as np
 from sklearn.preprocessing import StandardScaler
 
+# The sets of the published results.
 REGRESSION = (
     "lenk_computers",
     "cheese_stores",
@@ -41,13 +74,36 @@ CLASSIFICATION = (
     "margarine_households",
     "wisdm_users",
 )
+PUBLISHED = (*REGRESSION, *CLASSIFICATION)
+
+# Further sets, which the published results leave out.
+MORE_REGRESSION = (
+    "egsingle_pupils",
+    "hsb82_schools",
+    "dropout_wages",
+    "milk_cows",
+    "pig_growth",
+)
+MORE_CLASSIFICATION = ("verbal_aggression", "yogurt_households", "tuna_households")
+COUNTS = ("grouse_broods", "epilepsy_patients", "german_doctor_visits", "firm_patents")
+WITH_LABELS = (*CLASSIFICATION, *MORE_CLASSIFICATION)
+KNOWN = (*PUBLISHED, *MORE_REGRESSION, *MORE_CLASSIFICATION)
+
+# Arrays with one entry for each row of the set.
+OF_ROWS = (
+    *("X", "y", "task", "choice_set", "alternative", "brand", "week", "lecturer"),
+    *("dept", "item", "timestamp", "lea", "year", "profile", "product", "location"),
+    *("validation", "volume", "price", "X_missing", "y_motor"),
+)
 
 SHOTS = (0, 1, 2, 4, 8, 16)
 MAX_TRAIN_TASKS, MAX_TRAIN_ROWS = 150, 80
-MAX_TEST_TASKS, MAX_QUERY = 50, 100
-MIN_QUERY = (5, 4)  # rows to be scored on; the second where the first leaves no tasks
-MIN_TASKS = 6  # with that many rows, for a number of shots to be reported ...
-MIN_SHARE = 0.15  # ... and at least this share of the tasks
+MAX_TEST_TASKS, MAX_SCORED_ROWS = 50, 100
+# A task is scored on at least so many rows. The second number counts where too few
+# tasks meet the first.
+MIN_SCORED_ROWS = (5, 4)
+# A number of shots is reported if so many tasks, and this share of them, have the rows.
+MIN_SCORED_TASKS, MIN_SCORED_SHARE = 6, 0.15
 
 
 class Task(NamedTuple):
@@ -82,11 +138,71 @@ class Split:
 
     @property
     def classification(self):
-        return self.name in CLASSIFICATION
+        return self.name in WITH_LABELS
 
     @property
     def fit_intercept(self):
         return self.name not in SCREENS
+
+
+# -- files ----------------------------------------------------------------------------
+
+
+def read_arrays(folder, name):
+    """The arrays of a set by their names, checked."""
+    with np.load(folder / name / f"{name}.npz") as file:
+        arrays = {key: file[key] for key in file.files}
+    check(name, arrays)
+    return arrays
+
+
+def write(folder, name, arrays):
+    (folder / name).mkdir(parents=True, exist_ok=True)
+    np.savez_compressed(folder / name / f"{name}.npz", **arrays)
+
+
+def published(folder):
+    """The sets of the published results that a folder holds."""
+    return [name for name in PUBLISHED if (folder / name / f"{name}.npz").exists()]
+
+
+def check(name, arrays):
+    """Raise an error that names the first thing in which a set breaks the format."""
+    if name == "jester5k":
+        return _check_jester(arrays)
+    features = "item" if name == "movielens_small" else "X"
+    for key in (features, "y", "task"):
+        _need(key in arrays, name, f"has no array {key!r}")
+    n_rows = len(arrays["task"])
+    for key in set(OF_ROWS) & arrays.keys():
+        length = len(arrays[key])
+        _need(length == n_rows, name, f"{key} has {length} rows, task has {n_rows}")
+    task, y = arrays["task"], arrays["y"]
+    _need(task.dtype.kind == "i", name, f"task is {task.dtype}, not int32")
+    if features == "X":
+        X = arrays["X"]
+        _need(X.ndim == 2 and X.dtype == np.float32, name, f"X is {X.ndim}-d {X.dtype}")
+        _need(np.isfinite(X).all(), name, "X has values that are not finite")
+    _need(np.isfinite(y).all(), name, "y has values that are not finite")
+    whole = y.dtype.kind == "i" and y.min() >= 0
+    if name in WITH_LABELS or name in COUNTS:
+        _need(whole, name, "y must be whole numbers from 0 up")
+    if name in SCREENS:
+        pairs = np.stack([task, arrays["choice_set"]], axis=1)
+        screen = np.unique(pairs, axis=0, return_inverse=True)[1]
+        chosen = np.bincount(screen.ravel(), weights=y)
+        _need(np.all(chosen == 1), name, "a screen has not one chosen offer")
+
+
+def _check_jester(arrays):
+    ratings, ids = arrays["ratings_x100"], arrays["task_ids"]
+    _need(ratings.dtype == np.int16, "jester5k", f"ratings are {ratings.dtype}")
+    _need(len(ratings) == len(ids), "jester5k", "ratings and task_ids differ in length")
+
+
+def _need(holds, name, problem):
+    if not holds:
+        raise ValueError(f"{name}.npz breaks the format of _task_sets.py: {problem}.")
 
 
 # -- reading: every set as rows -------------------------------------------------------
@@ -133,7 +249,8 @@ def read_carrots(arrays):
 def read_screens(arrays):
     """Rows x_chosen - x_other, labelled 1; a random half mirrored, labelled 0."""
     X, chosen = arrays["X"].astype(float), arrays["y"] == 1
-    screen = arrays["task"].astype(int) * 1000 + arrays["choice_set"]
+    pairs = np.stack([arrays["task"], arrays["choice_set"]], axis=1)
+    screen = np.unique(pairs, axis=0, return_inverse=True)[1].ravel()
     winner = dict(zip(screen[chosen], X[chosen], strict=True))
     differences = np.stack([winner[s] for s in screen[~chosen]]) - X[~chosen]
     y = np.random.default_rng(0).integers(2, size=len(differences))
@@ -203,8 +320,7 @@ READERS = {
 
 
 def read(folder, name):
-    arrays = np.load(folder / name / f"{name}.npz")
-    return READERS.get(name, read_plain)({key: arrays[key] for key in arrays.files})
+    return READERS.get(name, read_plain)(read_arrays(folder, name))
 
 
 # -- splitting ------------------------------------------------------------------------
@@ -218,14 +334,14 @@ def draw_split(folder, name, seed):
     in_training = np.isin(rows.cluster, clusters[: 2 * len(clusters) // 3])
     train_names = rng.permutation(np.unique(rows.task[in_training]))
     test_names, sizes = np.unique(rows.task[~in_training], return_counts=True)
-    test_names = rng.permutation(test_names[sizes > MIN_QUERY[0]])
+    test_names = rng.permutation(test_names[sizes > MIN_SCORED_ROWS[0]])
     X = rows.build(np.isin(rows.task, train_names[MAX_TRAIN_TASKS:]))
 
     def gather(names, max_rows):
         return [one_task(rows, X, name, max_rows, rng) for name in names]
 
     train = gather(train_names[:MAX_TRAIN_TASKS], MAX_TRAIN_ROWS)
-    test = gather(test_names[:MAX_TEST_TASKS], MAX_QUERY + SHOTS[-1])
+    test = gather(test_names[:MAX_TEST_TASKS], MAX_SCORED_ROWS + SHOTS[-1])
     return standardised(name, train, test)
 
 
@@ -251,7 +367,7 @@ def standardised(name, train, test):
         return [task._replace(X=scaler.transform(task.X)) for task in tasks]
 
     train, test = scaled(train), scaled(test)
-    if name in CLASSIFICATION:
+    if name in WITH_LABELS:
         return Split(name, *relabelled(train, test), 1.0)
     y = np.concatenate([task.y for task in train])
     centre, scale = float(y.mean()), float(y.std())
@@ -290,9 +406,9 @@ def eligible(tasks, k, n_needed=None):
     None of them if they are fewer than ``n_needed``.
     """
     if n_needed is None:
-        n_needed = max(MIN_TASKS, MIN_SHARE * len(tasks))
-    for min_query in MIN_QUERY:
-        chosen = [t for t, task in enumerate(tasks) if rows_left(task, k) >= min_query]
+        n_needed = max(MIN_SCORED_TASKS, MIN_SCORED_SHARE * len(tasks))
+    for min_rows in MIN_SCORED_ROWS:
+        chosen = [t for t, task in enumerate(tasks) if rows_left(task, k) >= min_rows]
         if len(chosen) >= n_needed:
             return chosen
     return []
@@ -307,5 +423,5 @@ def support_and_query(task, k, seed):
     """The rows given and the rows to predict; for larger k, more rows are given."""
     order = np.random.default_rng(seed).permutation(task.n_units)
     given = order[task.unit] < k
-    query = np.flatnonzero(~given)[:MAX_QUERY]
+    query = np.flatnonzero(~given)[:MAX_SCORED_ROWS]
     return (task.X[given], task.y[given]), (task.X[query], task.y[query])
