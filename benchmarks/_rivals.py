@@ -10,13 +10,12 @@ What a rival needs to know about how tasks differ it learns as carefully as skme
 from predictions for tasks that were left out, and at the number of rows in question.
 """
 
-import warnings
-
 import _task_sets as task_sets
 import numpy as np
-from learned_rates import MixedModel
-from scipy.optimize import minimize
-from scipy.special import expit, log_softmax, softmax
+from _mixed_models import MixedModel, mixed_lm, modes
+from scipy.optimize import minimize, root
+from scipy.spatial.distance import cdist
+from scipy.special import expit, log_softmax, logsumexp, softmax
 from sklearn.base import clone
 from sklearn.dummy import DummyClassifier, DummyRegressor
 from sklearn.ensemble import (
@@ -79,7 +78,8 @@ def raw_loss(raw, y):
     """Root mean squared error of values, mean log loss of log-probabilities."""
     if raw.ndim == 1:
         return np.sqrt(np.mean((raw - y) ** 2))
-    return -log_softmax(raw, axis=1)[np.arange(len(y)), y].mean()
+    of_label = np.take_along_axis(raw, y[:, None], axis=1)[:, 0]
+    return np.mean(logsumexp(raw, axis=1) - of_label)
 
 
 # -- choosing a setting on training tasks ---------------------------------------------
@@ -224,27 +224,36 @@ class Offset(Rival):
 
 
 def within_to_between(residuals):
-    """Ratio of the variances of residuals within tasks and of the tasks' means."""
+    """Ratio of the variances of residuals within tasks and of the tasks' means.
+
+    The mean of n residuals varies by a further 1/n of the variance within, which is
+    taken off.
+    """
     sizes = np.array([len(r) for r in residuals])
-    n_spare = max(np.sum(sizes - 1), 1)
-    within = sum(np.sum((r - r.mean()) ** 2) for r in residuals) / n_spare
-    means = np.array([r.mean() for r in residuals])
-    between = means.var(ddof=1) - within * np.mean(1 / sizes)
+    task = np.repeat(np.arange(len(sizes)), sizes)
+    flat = np.concatenate(residuals)
+    means = np.bincount(task, weights=flat) / sizes
+    rest = flat - means[task]
+    within = rest @ rest / max(len(flat) - len(sizes), 1)
+    between = np.cov(means) - within / (len(sizes) / np.sum(1 / sizes))
     return within / max(between, 1e-6 * within)
 
 
-def logit_offset(raw, target, penalty, max_iter=20, max_step=3.0):
-    """Offset per class that minimises the log loss + penalty/2 * its squares."""
-    offset = np.zeros(raw.shape[1])
-    for _ in range(max_iter):
-        p = softmax(raw + offset, axis=1)
-        gradient = np.sum(p - target, axis=0) + penalty * offset
-        hessian = np.diag(p.sum(axis=0) + penalty) - p.T @ p
-        step = np.linalg.solve(hessian, gradient)
-        offset = offset - step / max(1.0, np.abs(step).max() / max_step)
-        if np.abs(step).max() < 1e-6:
-            break
-    return offset
+def logit_offset(raw, target, penalty):
+    """Offset per class that minimises the log loss + penalty/2 * its squares.
+
+    There the offset of a class, times the penalty, is the number of its rows less the
+    number that is expected.
+    """
+    odds, counts = np.exp(raw - raw.max(axis=1, keepdims=True)), target.sum(axis=0)
+
+    def excess(offset):
+        p = odds * np.exp(offset - offset.max())
+        p /= p.sum(axis=1, keepdims=True)
+        total = p.sum(axis=0)
+        return total - counts + penalty * offset, np.diag(total + penalty) - p.T @ p
+
+    return root(excess, np.zeros(len(counts)), jac=True, options={"xtol": 1e-8}).x
 
 
 # -- the task's own rows only ---------------------------------------------------------
@@ -306,11 +315,11 @@ class Neighbours(Tuned):
 
     def _predict(self, setting, X, y, X_query):
         width, c = setting
-        distance = np.sum((X_query[:, None] - X) ** 2, axis=2)
-        weight = np.exp(-distance / (2 * width * self.scale))
-        mean = (weight @ self.one_hot(y) + c * self.overall) / (
-            weight.sum(axis=1, keepdims=True) + c
-        )
+        far = cdist(X_query, X, "sqeuclidean") / (width * self.scale)
+        # The overall mean stands beside them as one more row, of weight c.
+        weight = np.column_stack([np.exp(-far / 2), np.full(len(X_query), c)])
+        rows = np.vstack([self.one_hot(y), self.overall])
+        mean = weight @ rows / weight.sum(axis=1, keepdims=True)
         return np.log(np.maximum(mean, FLOOR)) if self.classification else mean[:, 0]
 
 
@@ -534,28 +543,6 @@ class CorrelatedMixedModel(DiagonalMixedModel):
         )
 
 
-def mixed_lm(tasks, start, random):
-    """Mean, covariance of the ``random`` effects and noise by maximum likelihood."""
-    from statsmodels.regression.mixed_linear_model import MixedLM, MixedLMParams
-
-    X, y = stacked(tasks)
-    A, b = start._design(X), (y - start.centre) / start.scale
-    groups = np.repeat(np.arange(len(tasks)), [len(task.y) for task in tasks])
-    first = MixedLMParams.from_components(
-        fe_params=start.mean, cov_re=np.diag(start.variance[random] / start.noise)
-    )
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # it warns even where it converges
-        fitted = MixedLM(b, A, groups=groups, exog_re=A[:, random]).fit(
-            reml=False, start_params=first, method=["lbfgs", "powell"]
-        )
-    return (
-        np.asarray(fitted.fe_params),
-        np.asarray(fitted.cov_re),
-        float(fitted.scale),
-    )
-
-
 class LogisticMixedModel(Rival):
     """Independent random coefficients of a logistic model, for two classes.
 
@@ -610,42 +597,6 @@ class LogisticMixedModel(Rival):
             return log_softmax(np.column_stack([0 * margin, margin]), axis=1)
 
         return Adapted(raw)
-
-
-def modes(designs, signs, mean, sd, max_iter=30):
-    """Posterior mode of each task's u, where its coefficients are mean + sd * u.
-
-    Also the Laplace approximation of its log evidence, and the covariance of u.
-    """
-    u = np.zeros((len(designs), len(mean)))
-    scaled = designs * sd
-    base = designs @ mean
-
-    def objective(u):
-        margin = signs * (base + np.einsum("tni,ti->tn", scaled, u))
-        fit = np.where(signs == 0, 0, np.logaddexp(0, -margin)).sum(axis=1)
-        return fit + 0.5 * np.sum(u**2, axis=1), margin
-
-    value, margin = objective(u)
-    for _ in range(max_iter):
-        pull = signs * expit(-margin)
-        weight = np.abs(signs) * expit(margin) * expit(-margin)
-        hessian = np.einsum("tni,tn,tnj->tij", scaled, weight, scaled, optimize=True)
-        hessian += np.eye(u.shape[1])
-        gradient = u - np.einsum("tni,tn->ti", scaled, pull)
-        step = np.linalg.solve(hessian, gradient[..., None])[..., 0]
-        if np.abs(step).max() < 1e-7:
-            break
-        size = np.ones((len(u), 1))
-        for _ in range(10):
-            new_value, new_margin = objective(u - size * step)
-            worse = new_value > value + 1e-9
-            if not worse.any():
-                break
-            size[worse] /= 2
-        u, value, margin = u - size * step, new_value, new_margin
-    evidence = -value - 0.5 * np.linalg.slogdet(hessian)[1]
-    return u, evidence, np.linalg.inv(hessian)
 
 
 # -- the field ------------------------------------------------------------------------

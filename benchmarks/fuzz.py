@@ -27,7 +27,6 @@ A case is drawn from its own seed, so that ``--only CASE`` shows it again in det
 """
 
 import argparse
-import json
 import sys
 import time
 import traceback
@@ -36,6 +35,7 @@ from collections import Counter
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+import _results
 import joblib
 import numpy as np
 import pandas as pd
@@ -556,8 +556,7 @@ def main():
     for name in sorted(total):
         where = f"   cases {cases[name][:12]}" if name in cases else ""
         print(f"{name:32} {total[name]:6d}{where}")
-    if args.save:
-        args.save.write_text(json.dumps(dict(sorted(total.items())), indent=1) + "\n")
+    _results.save(args.save, dict(sorted(total.items())))
     sys.exit(any(total[name] for name in MUST_BE_ZERO))
 
 

@@ -22,12 +22,12 @@ speed: CPU seconds; set OMP_NUM_THREADS=1.
 """
 
 import argparse
-import json
 import warnings
 from functools import partial
 from pathlib import Path
 from time import process_time
 
+import _results
 import numpy as np
 from _task_sets import draw_split
 from scipy.optimize import minimize
@@ -596,8 +596,8 @@ def rounded(values):
 def save(path, results):
     """Adds to what the file has: parts may be run one at a time."""
     path = Path(path)
-    earlier = json.loads(path.read_text()) if path.exists() else {}
-    path.write_text(json.dumps(earlier | results, indent=1) + "\n")
+    earlier = _results.load(path) if path.exists() else {}
+    _results.save(path, earlier | results)
 
 
 def main():

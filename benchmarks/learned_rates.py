@@ -19,10 +19,11 @@ deviations of y, or of the log loss. A star marks what differs from Reptile's de
 """
 
 import argparse
-import json
 from pathlib import Path
 
+import _results
 import numpy as np
+from _mixed_models import MixedModel
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
@@ -89,52 +90,6 @@ class Shifted:
 
     def predict(self, X):
         return self.model.predict(X) + self.offset
-
-
-class MixedModel:
-    """Random intercept and independent random slopes, by EM."""
-
-    def fit(self, tasks):
-        X, y = (np.concatenate(part) for part in zip(*tasks, strict=True))
-        self.scaler = StandardScaler().fit(X)
-        self.centre, self.scale = y.mean(), y.std()
-        designs = [self._design(X) for X, _ in tasks]
-        targets = [(y - self.centre) / self.scale for _, y in tasks]
-        gram = np.stack([A.T @ A for A in designs])
-        cross = np.stack([A.T @ b for A, b in zip(designs, targets, strict=True)])
-        square = sum(b @ b for b in targets)
-        n_rows = sum(len(b) for b in targets)
-        mean = np.linalg.lstsq(
-            np.concatenate(designs), np.concatenate(targets), rcond=None
-        )[0]
-        variance, noise = np.full(len(mean), 0.1), 0.5
-        for _ in range(300):
-            spread = np.linalg.inv(gram / noise + np.diag(1 / variance))
-            w = np.einsum("tij,tj->ti", spread, cross / noise + mean / variance)
-            mean = w.mean(axis=0)
-            extra = np.einsum("tii->ti", spread)
-            variance = ((w - mean) ** 2 + extra).mean(axis=0) + 1e-9
-            residual = square - 2 * np.sum(w * cross)
-            residual += np.einsum("ti,tij,tj->", w, gram, w)
-            noise = (residual + np.einsum("tij,tij->", spread, gram)) / n_rows
-        self.mean, self.variance, self.noise = mean, variance, noise
-        return self
-
-    def _design(self, X):
-        return np.column_stack([self.scaler.transform(X), np.ones(len(X))])
-
-    def adapt(self, X, y):
-        A, b = self._design(X), (y - self.centre) / self.scale
-        adapted = MixedModel()
-        vars(adapted).update(vars(self))
-        adapted.mean = np.linalg.solve(
-            A.T @ A / self.noise + np.diag(1 / self.variance),
-            A.T @ b / self.noise + self.mean / self.variance,
-        )
-        return adapted
-
-    def predict(self, X):
-        return self.centre + self.scale * (self._design(X) @ self.mean)
 
 
 class Reptile:
@@ -267,9 +222,7 @@ def main():
     parser.add_argument("--save", help="file for the results, as JSON")
     args = parser.parse_args()
     results = {name: compare(args.data, name, args.seed) for name in args.sets}
-    if args.save:
-        with open(args.save, "w") as file:
-            json.dump(results, file, indent=1)
+    _results.save(args.save, results)
 
 
 if __name__ == "__main__":

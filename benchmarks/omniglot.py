@@ -1,32 +1,34 @@
-"""Handwritten characters never seen before, told apart from one row or five of each.
+"""Handwritten characters never seen before, classified after one or five rows of each.
 
     python benchmarks/omniglot.py --data FOLDER [--seeds 0 1 2] [--save results.json]
         [--part pixels linear prototypes reptile]
 
 FOLDER holds omniglot28.npz (Lake et al., 2015): ``packed``, the bits of 28x28 pixels of
-1,523 characters by 20 drawers, and ``train1200``, which of them are to learn from.
+1,523 characters by 20 drawers, and ``train1200``, which of them may be learned from.
 These and their turns by 90, 180 and 270 degrees are 4,800 classes to learn from; the
-other 323 characters, upright, are the test. No query is told with the help of others:
-not transductive.
+other 323 characters, upright, are the test. Each query is classified alone, without the
+help of other queries (what is called "not transductive").
 
 Images are shifted to their centre of mass and averaged 2x2, to 196 columns. Networks
-learn from these and a few copies turned, scaled, slanted and shifted at random. Both is
-done by this script, before the estimators see a row.
+also learn from a few copies that are turned, scaled, slanted and shifted at random.
+This script does both before the estimators see a row.
 
 Published, on a random split of the same sizes, 5-way 1-shot and 5-shot: MAML with a
 network without convolutions 89.7 and 97.5 %, Reptile with convolutions 95.4 and 98.9 %
-(Finn et al., 2017; Nichol et al., 2018). Nothing is published for Reptile without.
+(Finn et al., 2017; Nichol et al., 2018). For Reptile without convolutions nothing is
+published.
 
-Set OMP_NUM_THREADS=1 to measure one core. Prints the percentage told right, the mean
-over episodes with its 95 % interval, and the CPU seconds of meta-training.
+Set OMP_NUM_THREADS=1 to measure one core. The script prints the percentage of right
+answers, as the mean over episodes with its 95 % interval, and the CPU seconds of
+meta-training.
 """
 
 import argparse
-import json
 import time
 import warnings
 from pathlib import Path
 
+import _results
 import numpy as np
 from scipy.ndimage import affine_transform
 from sklearn.neighbors import NearestCentroid
@@ -37,7 +39,8 @@ from skmeta.datasets import make_episodes
 CELLS = ((5, 1), (5, 5), (20, 1), (20, 5))  # ways, shots
 N_EPISODES, N_QUERIES = 600, 10
 SIDE = 28
-REPTILE_WAY = 5  # its outputs are as many as a training task has classes
+# Reptile has as many outputs as a training task has classes.
+REPTILE_WAY = 5
 
 
 # -- images ---------------------------------------------------------------------------
@@ -185,7 +188,7 @@ def main():
     parser.add_argument("--hidden", type=int, nargs="+", help="units of hidden layers")
     parser.add_argument("--save", help="file for the results, as JSON")
     args = parser.parse_args()
-    # of NearestCentroid, which asks for deviations that it does not use here
+    # NearestCentroid warns about columns without spread, which do no harm here.
     warnings.filterwarnings("ignore", module="sklearn.neighbors")
     known, unknown = read(args.data)
     X_test = columns(unknown.reshape(-1, SIDE, SIDE))
@@ -222,9 +225,7 @@ def main():
                     },
                 }
             )
-    if args.save:
-        with open(args.save, "w") as file:
-            json.dump(runs, file, indent=1)
+    _results.save(args.save, runs)
 
 
 if __name__ == "__main__":

@@ -13,10 +13,11 @@ not what the results say.
 """
 
 import argparse
-import json
 import re
 import sys
 from pathlib import Path
+
+import _results
 
 HERE = Path(__file__).parent
 DOCS = HERE.parent / "docs"
@@ -36,7 +37,7 @@ OTHERS = {
 
 
 def results_of(name):
-    return json.loads((HERE / "results" / f"{name}.json").read_text())
+    return _results.load(HERE / "results" / f"{name}.json")
 
 
 def table(header, rows):

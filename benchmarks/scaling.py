@@ -2,19 +2,20 @@
 
     OMP_NUM_THREADS=1 python benchmarks/scaling.py [--save results.json] [--quick]
 
-Seconds of CPU of a whole call, the least of three, and the exponent of a power law
-fitted to the upper half of the sizes (where what a call does but once counts least).
-Memory is the peak of what the call allocates beyond the data it is given, as a multiple
-of their size (tracemalloc, in a run of its own). At last seconds of wall clock by one
-and by two threads (``n_jobs``), which need a free core.
+What is measured: the CPU seconds of a whole call, the least of three, and the exponent
+of a power law fitted to the upper half of the sizes (where the work that a call does
+only once counts least). Memory is the peak of what the call allocates beyond the data
+it is given, as a multiple of their size (tracemalloc, in a run of its own). The last
+table compares the wall-clock seconds of one and of two threads (``n_jobs``), which need
+a free core.
 """
 
 import argparse
-import json
 import time
 import tracemalloc
 from functools import partial
 
+import _results
 import numpy as np
 
 from skmeta import EmpiricalBayesRegressor, ReptileRegressor
@@ -59,7 +60,7 @@ def by_meta_batch(X, y, task, *, size):
 
 
 def cases(quick):
-    """(what, of what size, sizes, function of a size -> (call, data))."""
+    """Tuples (what, what grows, sizes, function from a size to call and data)."""
     thousands = [10**2, 10**3, 10**4] + ([] if quick else [10**5])
 
     def with_model(n_tasks):
@@ -162,7 +163,8 @@ def main():
         took, peaks = [], []
         for size in sizes:
             call, data = make(size)
-            call(*data)  # buffers and imports
+            # The first call also makes buffers and imports modules.
+            call(*data)
             took.append(seconds(call, data))
             peaks.append(memory(call, data))
         upper = slice(len(sizes) // 2 - (len(sizes) < 4), None)
@@ -184,10 +186,7 @@ def main():
     for result in two:
         print(f"\ntwo threads, {result['what']}: {result['speed_up']} x", end="")
     print()
-    if args.save:
-        with open(args.save, "w") as file:
-            json.dump({"growth": results, "threads": two}, file, indent=1)
-            file.write("\n")
+    _results.save(args.save, {"growth": results, "threads": two})
 
 
 if __name__ == "__main__":

@@ -25,9 +25,9 @@ the CPU seconds of meta-training.
 """
 
 import argparse
-import json
 import time
 
+import _results
 import numpy as np
 from sklearn.base import clone
 from sklearn.gaussian_process import GaussianProcessRegressor
@@ -64,7 +64,8 @@ def maml_family(seeds, max_iter):
         model = ReptileRegressor(
             hidden_layer_sizes=(40, 40),
             learning_rate=0.3,
-            learn_rates=None,  # tasks without noise: nothing to hold back for
+            # Tasks without noise give no reason to move less in some directions.
+            learn_rates=None,
             alpha=0.0,
             support_size=10,
             meta_batch_size=3,
@@ -228,9 +229,7 @@ def main():
         runs = learned_features(args.seeds, args.max_iter or 8_000)
     else:
         runs = maml_family(args.seeds, args.max_iter or 16_000)
-    if args.save:
-        with open(args.save, "w") as file:
-            json.dump(runs, file, indent=1)
+    _results.save(args.save, runs)
 
 
 if __name__ == "__main__":

@@ -19,7 +19,6 @@ a generous floor, so that a slower core does not go unnoticed.
 # ruff: noqa: E402 (how many threads there are is settled before NumPy is imported)
 
 import argparse
-import json
 import os
 import platform
 import sys
@@ -32,6 +31,7 @@ if hasattr(os, "sched_setaffinity"):  # before a framework counts its cores
     os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
 
 import _contenders
+import _results
 import numpy as np
 from sklearn.utils import check_random_state
 
@@ -397,10 +397,7 @@ def main():
         ratio = micro["NumPy, plain"] / micro["skmeta"]
         if args.guard and ratio < job.guard:
             slow.append(f"{job.name}: {ratio:.1f} x plain NumPy, floor {job.guard}")
-    if args.save:
-        with open(args.save, "w") as file:
-            json.dump({"machine": machine(), "results": results}, file, indent=1)
-            file.write("\n")
+    _results.save(args.save, {"machine": machine(), "results": results})
     if slow:
         sys.exit("Slower than it should be:\n" + "\n".join(slow))
 

@@ -13,10 +13,12 @@ SCRIPT = Path(__file__).parents[1] / "benchmarks" / "fuzz.py"
 def fuzz():
     specification = importlib.util.spec_from_file_location("fuzz", SCRIPT)
     module = importlib.util.module_from_spec(specification)
-    sys.modules["fuzz"] = module  # where its dataclasses look for their annotations
-    specification.loader.exec_module(module)
-    yield module
-    del sys.modules["fuzz"]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(SCRIPT.parent)  # for the modules that it imports
+        # Its dataclasses look there for their annotations.
+        patch.setitem(sys.modules, "fuzz", module)
+        specification.loader.exec_module(module)
+        yield module
 
 
 @pytest.mark.parametrize("case", range(25))
