@@ -27,6 +27,7 @@ from skmeta._core.descent import inner, reptile, validation
 from skmeta._core.descent.loops import AdamState
 from skmeta._core.descent.plan import wiping
 from skmeta._core.descent.rates import RateState, initial_rates
+from skmeta._core.descent.state import Settings, State
 from skmeta._core.layout import ParamLayout
 from skmeta._core.tasks import Rows, TaskTable
 from skmeta._guards import check_hidden_layer_sizes, check_range, show, stack_rows
@@ -394,7 +395,7 @@ class BaseReptile(CallbackSupportMixin, BaseMetaLearner):
             "layer": net.layout.groups,
             "parameter": lambda: np.arange(net.layout.n_params),
         }
-        return reptile.Settings(
+        return Settings(
             solver=solver,
             learning_rate=self._learning_rate(solver),
             inner_steps=self.inner_steps,
@@ -415,7 +416,7 @@ class BaseReptile(CallbackSupportMixin, BaseMetaLearner):
             rates = initial_rates(settings.groups.max() + 1)
         if settings.solver == "adam":
             adam = AdamState(np.zeros_like(start))  # of the same precision
-        return reptile.State(start, rates, adam)
+        return State(start, rates, adam)
 
     def _state(self):
         """What was learned, as the core takes it."""
@@ -424,7 +425,7 @@ class BaseReptile(CallbackSupportMixin, BaseMetaLearner):
             rates = RateState(self._log_factor, np.zeros_like(self._log_factor))
         if self._second_moment is not None:
             adam = AdamState(self._second_moment, self._adam_steps)
-        return reptile.State(self._prior, rates, adam)
+        return State(self._prior, rates, adam)
 
     def _hold_out(self, table, rng):
         """Numbers of the tasks to train on, and of those to validate on or None.

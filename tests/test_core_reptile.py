@@ -12,13 +12,8 @@ from skmeta._core.descent import reptile as core
 from skmeta._core.descent.inner import last
 from skmeta._core.descent.loops import AdamState
 from skmeta._core.descent.rates import initial_rates, update_rates
-from skmeta._core.descent.reptile import (
-    NonFiniteTask,
-    Settings,
-    State,
-    interpolate,
-    reptile,
-)
+from skmeta._core.descent.reptile import NonFiniteTask, interpolate, reptile
+from skmeta._core.descent.state import Settings, State
 from skmeta._core.layout import ParamLayout
 from skmeta._core.network import LOSSES, Batch, Network, loss_and_gradient
 from skmeta._core.tasks import TaskTable, draw_minibatches, draw_tasks, split_rows

@@ -12,7 +12,7 @@ from skmeta._core.descent.inner import last
 from skmeta._core.descent.inner import path as adaptation_path
 from skmeta._core.descent.loops import AdamState
 from skmeta._core.descent.rates import RateState
-from skmeta._core.descent.reptile import Settings, State
+from skmeta._core.descent.state import Settings, State
 from skmeta._core.layout import ParamLayout
 from skmeta._core.network import LOSSES, Batch, Network, loss_and_gradient, losses
 from skmeta._core.tasks import draw_minibatches

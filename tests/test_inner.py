@@ -10,7 +10,7 @@ from skmeta._core.descent import dual, inner, linear, planned
 from skmeta._core.descent.loops import AdamState
 from skmeta._core.descent.plan import workspace
 from skmeta._core.descent.rates import RateState
-from skmeta._core.descent.reptile import Settings, State
+from skmeta._core.descent.state import Settings, State
 from skmeta._core.layout import ParamLayout
 from skmeta._core.network import ACTIVATIONS, LOSSES, Batch, Network, loss_and_gradient
 from skmeta._core.tasks import draw_minibatches

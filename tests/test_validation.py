@@ -8,7 +8,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 
 from skmeta._core.descent.inner import path as adaptation_path
 from skmeta._core.descent.loops import AdamState
-from skmeta._core.descent.reptile import Settings, State
+from skmeta._core.descent.state import Settings, State
 from skmeta._core.descent.validation import (
     STEPS,
     SUPPORT_SIZES,
