@@ -46,17 +46,25 @@ def through_joblib(model):
 ROUND_TRIPS = pytest.mark.parametrize(
     "round_trip", [through_pickle, through_joblib, copy.deepcopy]
 )
+
+
+def reptile(**params):
+    return ReptileRegressor(max_iter=5, random_state=0, **params)
+
+
 MODELS = {
-    "regressor": lambda: ReptileRegressor(max_iter=5, random_state=0),
-    "network": lambda: ReptileRegressor((6,), max_iter=5, random_state=0),
-    "layer norm": lambda: ReptileRegressor((6,), layer_norm=True, max_iter=5),
-    "adam": lambda: ReptileRegressor((6,), solver="adam", max_iter=5),
-    "automatic steps": lambda: ReptileRegressor(adapt_steps="auto", max_iter=5),
+    "regressor": reptile,
+    "network": lambda: reptile(hidden_layer_sizes=(6,)),
+    "layer norm": lambda: reptile(hidden_layer_sizes=(6,), layer_norm=True),
+    "adam": lambda: reptile(hidden_layer_sizes=(6,), solver="adam"),
+    "automatic steps": lambda: reptile(adapt_steps="auto"),
     "classifier": lambda: ReptileClassifier(max_iter=5, random_state=0),
-    "own classes": lambda: ReptileClassifier(task_classes="own", max_iter=5),
+    "own classes": lambda: ReptileClassifier(
+        task_classes="own", max_iter=5, random_state=0
+    ),
     "learned prior": lambda: EmpiricalBayesRegressor(random_state=0),
     "learned prior of labels": lambda: EmpiricalBayesClassifier(random_state=0),
-    "pipeline": lambda: make_pipeline(StandardScaler(), ReptileRegressor(max_iter=5)),
+    "pipeline": lambda: make_pipeline(StandardScaler(), reptile()),
 }
 
 
