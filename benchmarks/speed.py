@@ -182,7 +182,7 @@ class Skmeta:
     def draws(self, n):
         """Start and schedule of the first n meta-iterations of `fit`, as it draws."""
         job, model = self.job, self.fit(1)
-        net, _, settings = model._learned()
+        net, _, settings = model._to_adapt_with()
         seed = check_random_state(0).randint(np.iinfo(np.int32).max)
         rng = np.random.default_rng(seed)
         start = net.layout.init(rng, np.float32, standardized=False)
@@ -213,7 +213,7 @@ def training(job, tasks, contenders):
     """Name -> function(n) that runs n meta-iterations; and how far results differ."""
     ours = Skmeta(job, tasks)
     start, schedule = ours.draws(200 if job.meta_batch < 1000 else CHECKED)
-    expected = ours.fit(CHECKED)._prior
+    expected = ours.fit(CHECKED)._learned.start
     runs, apart = {"skmeta": ours.fit}, {}
     for kind in contenders:
         if not kind.fits(job.work):
@@ -263,10 +263,10 @@ def adapting(job, tasks, contenders):
             continue  # there is no batch of one
         contender = kind(job.work, tasks, [(chosen, None)])
         contender.prepare_queries(list(queries))
-        answer = contender.adapt_predict(model._prior)
+        answer = contender.adapt_predict(model._learned.start)
         apart[kind.name] = float(np.median(np.abs(answer - expected)))
         runs[kind.name] = repeat(
-            lambda contender=contender: contender.adapt_predict(model._prior)
+            lambda contender=contender: contender.adapt_predict(model._learned.start)
         )
     return runs, apart
 
@@ -303,7 +303,7 @@ def profile(job):
     if job.solver == "adam" or job.queries or job.name.startswith(("wide", "linear")):
         return None
     model = Skmeta(job, make_tasks(job)).fit(1)
-    net = model._network
+    net = model._learned.network
     n_rows = job.minibatch or int(np.mean(job.rows))
     n_tasks = min(job.meta_batch, 25)
     plan = workspace(net, np.float32).plan(n_tasks, n_rows)

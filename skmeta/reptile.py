@@ -1,8 +1,10 @@
 """Reptile estimators (Nichol, Achiam & Schulman, 2018)."""
 
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import lru_cache, partial
 from numbers import Integral, Real
+from operator import attrgetter
 
 import numpy as np
 from joblib import effective_n_jobs
@@ -23,11 +25,18 @@ from skmeta._base import (
 )
 from skmeta._callbacks import CallbackSupportMixin, meta_iterations
 from skmeta._core import network
-from skmeta._core.descent import inner, reptile, validation
-from skmeta._core.descent.loops import AdamState
+from skmeta._core.descent import inner, training, trouble
 from skmeta._core.descent.plan import wiping
-from skmeta._core.descent.rates import RateState, initial_rates
-from skmeta._core.descent.state import Settings, State
+from skmeta._core.descent.reptile import NonFiniteTask
+from skmeta._core.descent.state import (
+    LearnedStart,
+    PresentTask,
+    ReptileSettings,
+    architecture_of,
+    initial_state,
+    rate_groups,
+)
+from skmeta._core.descent.validation import steps_for
 from skmeta._core.layout import ParamLayout
 from skmeta._core.tasks import Rows, TaskTable
 from skmeta._guards import check_hidden_layer_sizes, check_range, show, stack_rows
@@ -50,20 +59,14 @@ PAPER_MODE = {
 }
 """Settings of the original implementation (Omniglot, 5-way) of Nichol et al. (2018)."""
 
-DEFAULT_RATE = {"sgd": 0.1, "adam": 1e-3}  # a step of Adam has no gradient's length
-MIN_TASKS_TO_HOLD_OUT = 5
-VALIDATE_EVERY = 10  # meta-iterations
-PREDICT_CELLS = 2**22  # numbers of a sparse X made dense at a time
-LARGE = 10.0  # size of a column, or 1 / that, that descent on raw data copes with
-LOW_WEIGHT = 0.1  # mean weight of a row, below which one rarely means what it says
-MANY_ITERATIONS = 50  # after which a loss that still falls is no excuse
-RISE = 0.1  # of the loss of a constant: adapting may raise the loss that far
-FAR_ABOVE = 3.0  # times the loss of a constant: meta-training has failed
-
-
-@lru_cache
-def _network_of(sizes, layer_norm, activation, loss):
-    return network.Network(ParamLayout(sizes, layer_norm), activation, loss)
+# A step of Adam is about as long as its rate, however short the gradient is.
+DEFAULT_RATE = {"sgd": 0.1, "adam": 1e-3}
+# A sparse X is made dense for at most this many numbers at a time.
+DENSE_CELLS = 2**22
+# Private fitted attributes.
+STATE = ("_scaling", "_n_way", "_learned", "_present")
+# Rows whose mean weight is below this hardly count, which is rarely what one means.
+LOW_MEAN_WEIGHT = 0.1
 
 
 # Typed, since 1 and True are equal, and one of them is no number of steps.
@@ -117,30 +120,27 @@ class BaseReptile(CallbackSupportMixin, BaseMetaLearner):
         "random_state": ["random_state"],
     }
 
-    _mean_weight = 1.0  # of a row in meta-training
-    _seen = 0.0  # weight of the rows that the model is adapted to
-
     # -- fitted attributes ------------------------------------------------------------
 
     @property
     def coefs_(self):
         """Weights per layer, (fan_in, fan_out), on standardised data."""
-        return [layer.weight for layer in self._layers("_params")]
+        return [layer.weight for layer in self._layers("_present.theta")]
 
     @property
     def intercepts_(self):
         """Biases per layer, on standardised data."""
-        return [layer.bias for layer in self._layers("_params")]
+        return [layer.bias for layer in self._layers("_present.theta")]
 
     @property
     def prior_coefs_(self):
         """Weights of the learned start per layer."""
-        return [layer.weight for layer in self._layers("_prior")]
+        return [layer.weight for layer in self._layers("_learned.start")]
 
     @property
     def prior_intercepts_(self):
         """Biases of the learned start per layer."""
-        return [layer.bias for layer in self._layers("_prior")]
+        return [layer.bias for layer in self._layers("_learned.start")]
 
     @property
     def rate_coefs_(self):
@@ -175,7 +175,7 @@ class BaseReptile(CallbackSupportMixin, BaseMetaLearner):
         return (weight.T * scaling.y_scale / scaling.x_scale) @ scaling.x_mean
 
     def _linear_layers(self):
-        layers = self._layers("_params")
+        layers = self._layers("_present.theta")
         if len(layers) > 1:
             raise AttributeError(
                 "coef_ and intercept_ are those of a linear model; this one has hidden "
@@ -184,26 +184,23 @@ class BaseReptile(CallbackSupportMixin, BaseMetaLearner):
         return layers
 
     def _layers(self, name):
+        """Views per layer, read-only since adapted copies share the start."""
         if not self.__sklearn_is_fitted__():
             raise AttributeError(f"This {type(self).__name__} is not fitted yet.")
-        theta = getattr(self, name).view()
-        theta.flags.writeable = False  # adapted copies share the prior
-        return self._network.layout.layers(theta)
-
-    @property
-    def _network(self):
-        sizes, layer_norm, activation, loss = self._architecture
-        return _network_of(tuple(sizes), layer_norm, activation, loss)
-
-    @property
-    def _dtype(self):
-        return self._prior.dtype
+        theta = attrgetter(name)(self).view()
+        theta.flags.writeable = False
+        return self._learned.network.layout.layers(theta)
 
     @property
     def _rates(self):
-        settings = self._settings(self._network, *self._inner_loop)
-        factor = self._state().rate_factor(settings.groups)
-        return settings.learning_rate * np.broadcast_to(factor, self._prior.shape)
+        learned = self._learned
+        settings = self._settings(learned.network, *learned.inner_loop)
+        factor = learned.state.rate_factor(settings.groups)
+        return settings.learning_rate * np.broadcast_to(factor, learned.start.shape)
+
+    @property
+    def _dtype(self):
+        return self._learned.start.dtype
 
     # -- meta-training ----------------------------------------------------------------
 
@@ -211,109 +208,68 @@ class BaseReptile(CallbackSupportMixin, BaseMetaLearner):
     @on_one_blas_thread
     def _meta_train(self, table, ids, again, data):
         self._check_parameters(table)
-        self._mean_weight = float(table.weight.mean())
-        self._check_weights(self._mean_weight, 1.0)
         seed = check_random_state(self.random_state).randint(np.iinfo(np.int32).max)
-        self._seed = seed  # of minibatches in adaptation, which draws from no one else
         rng = np.random.default_rng(seed)
         net = self._build_network(table)
-        sharing = self._rate_sharing(net)
-        settings = replace(
-            self._settings(net, self.solver, not self._is_plain(), sharing),
-            n_jobs=effective_n_jobs(self.n_jobs),
-        )
-        if not (self.standardize or self._takes_labels):
-            size = float(np.sqrt(np.mean(table.Y**2)))
-            settings = replace(settings, unit=max(1.0, size))
-        if table.n_tasks == 1:  # nothing to hold back for: no other task is to come
-            settings = replace(settings, support_size=None)
+        about = {
+            "architecture": architecture_of(net),
+            "inner_loop": (self.solver, not self._is_plain(), self._rate_sharing(net)),
+            "mean_weight": float(table.weight.mean()),
+            "constant_loss": trouble.constant_loss(net, table),
+            "seed": seed,
+        }
+        self._check_weights(about["mean_weight"], 1.0)
+        settings = self._training_settings(net, table, about["inner_loop"])
         if again:
-            self._check_unchanged(net, settings)
-            start = self._state()
+            self._check_unchanged(about)
+            start = self._learned.state
         else:
-            start = self._initial_state(net, settings, rng, table.Y.dtype)
-        kept, held_out = self._hold_out(table, rng)
-        training = table if held_out is None else table.subset(kept)
-        episodes = {}
-        if held_out is not None:
-            episodes = validation.draw_episodes(rng, table.subset(held_out))
+            start = initial_state(net, settings, rng, table.Y.dtype)
+        holding_out = self._holding_out()
 
-        choosing = self.adapt_steps == "auto" and held_out is not None
-        twice = choosing and not self.early_stopping
-        n_iter = settings.max_iter * (2 if twice else 1)
-        with meta_iterations(self, n_iter, **data) as report:
-            run = partial(self._run, net, settings, start, rng, episodes, report)
-            state, fitted, stopped = run(training, ids[kept])
-            if choosing:
-                steps = validation.best_steps(net, state, episodes, settings, rng)
-                if twice and not stopped:  # now learn from all tasks
-                    _, fitted, _ = run(table, ids)
-                fitted["adapt_steps_"] = steps
-        for name in ("adapt_steps_", "validation_scores_"):  # of an earlier fit
-            vars(self).pop(name, None)
-        vars(self).update(fitted)
-        self._constant_loss = validation.constant_loss(net, table)
+        def after_each(so_far):
+            self._say(so_far)
+            return report(partial(self._stopped_at, so_far, about))
+
+        n_iter = settings.max_iter * holding_out.n_runs(table)
+        with _naming(ids), meta_iterations(self, n_iter, **data) as report:
+            trained = training.train(
+                net, table, start, settings, holding_out, rng, after_each
+            )
+        self._keep(trained, about)
         self._check_arrived(settings)
 
-    def _run(self, net, settings, state, rng, episodes, report, table, ids):
-        """One run of the meta-loop.
+    def _keep(self, trained, about):
+        """Set the fitted attributes to what was `training.Trained`."""
+        self._learned = LearnedStart.of(trained.state, **about)
+        self._present = PresentTask(self._learned.start)
+        self.n_iter_ = len(trained.losses)
+        self.loss_curve_ = list(trained.losses)
+        for name in ("validation_scores_", "adapt_steps_"):  # of an earlier fit
+            vars(self).pop(name, None)
+        if trained.scores is not None:
+            self.validation_scores_ = list(trained.scores)
+        if trained.adapt_steps is not None:
+            self.adapt_steps_ = trained.adapt_steps
 
-        Returns its last state, the fitted attributes, and whether a callback asked to
-        stop.
-        """
-        stopping = _EarlyStopping(self.n_iter_no_change)
-        history = {"loss_curve_": []}
-        if self.early_stopping:
-            history["validation_scores_"] = []
-        states = reptile.reptile(net, table, state, settings, rng)
-        for iteration, state in enumerate(_naming(states, ids), start=1):
-            history["loss_curve_"].append(state.loss)
-            if self.early_stopping and iteration % VALIDATE_EVERY == 0:
-                loss = self._validation_loss(net, state, episodes, settings, rng)
-                history["validation_scores_"].append(-loss)
-                stopping.update(state, loss)
-            self._say(iteration, history)
-            asked = report(partial(self._attributes, net, settings, state, history))
-            if stopping.reached or asked:
-                break
-        if stopping.best is not None:
-            state = stopping.best
-        return state, self._attributes(net, settings, state, history), asked
-
-    def _attributes(self, net, settings, state, history):
-        """Fitted attributes of a model whose meta-training stops at this state."""
-        attributes = {
-            "_params": state.start,
-            "_prior": state.start,
-            # single precision is plenty for rates, and keeps saved models small
-            "_log_factor": state.rates and state.rates.log_factor.astype(np.float32),
-            "_second_moment": state.adam and state.adam.second_moment,
-            "_adam_steps": state.adam and state.adam.n_steps,
-            "_architecture": _describe(net),
-            "_inner_loop": (settings.solver, settings.safe, self._rate_sharing(net)),
-            "_seen": 0.0,
-            "n_iter_": len(history["loss_curve_"]),
+    def _stopped_at(self, so_far, about):
+        """Attributes, for callbacks, of a model whose meta-training stops here."""
+        model = object.__new__(type(self))
+        vars(model).update(vars(self))
+        model._keep(so_far, about)
+        return {
+            name: value
+            for name, value in vars(model).items()
+            if name in STATE or (name.endswith("_") and name[0] != "_")
         }
-        inherited = (
-            "_seed",
-            "_mean_weight",
-            "_scaling",
-            "_n_way",
-            "base_estimator_",
-            "classes_",
-            "n_tasks_",
-            "n_adapt_rows_",
-        )
-        present = {name: vars(self)[name] for name in inherited if name in vars(self)}
-        return present | attributes | {k: list(v) for k, v in history.items()}
 
     def _check_parameters(self, table):
         check_range("support_size", self.support_size, optional=True)
-        n_tasks = np.count_nonzero(table.sizes > 1)
-        if self.early_stopping and n_tasks < MIN_TASKS_TO_HOLD_OUT:
+        n_tasks = len(training.may_be_held_out(table))
+        if self.early_stopping and n_tasks < training.MIN_TASKS_TO_HOLD_OUT:
             raise ValueError(
                 "early_stopping=True holds out whole tasks of two rows or more and "
-                f"needs at least {MIN_TASKS_TO_HOLD_OUT}; got {n_tasks}. Set "
+                f"needs at least {training.MIN_TASKS_TO_HOLD_OUT}; got {n_tasks}. Set "
                 "early_stopping=False."
             )
 
@@ -325,32 +281,28 @@ class BaseReptile(CallbackSupportMixin, BaseMetaLearner):
         """
         if self.standardize:
             return False
-        sizes, largest = validation.column_sizes(X)
-        far = (sizes > LARGE) | ((largest < 1.0 / LARGE) & (largest > 0.0))
-        if far.any():
-            column = int(np.flatnonzero(far)[0])
+        columns, sizes = trouble.uneven_columns(X)
+        if len(columns):
             message = _UNEVEN_PLAIN if self._is_plain() else _UNEVEN
-            warn(message.format(column, sizes[column]))
+            warn(message.format(columns[0], sizes[columns[0]]))
         if self._is_plain():
             return True
-        if far.any() or self.solver == "adam":  # whose steps are of a fixed length
+        if len(columns) or self.solver == "adam":  # its steps have a fixed length
             return False
-        size = 1.0 if self._takes_labels else float(np.sqrt(np.mean(Y**2)))
-        return size == 0.0 or 1.0 / LARGE < size < LARGE
+        return self._takes_labels or trouble.is_even(Y)
 
     def _check_weights(self, mean, usual):
         """Warn of weights that leave hardly a row to learn from."""
-        if mean < LOW_WEIGHT * min(1.0, usual):
+        if mean < LOW_MEAN_WEIGHT * min(1.0, usual):
             warn(_LOW_WEIGHT.format(mean, self.alpha))
 
     def _check_arrived(self, settings):
         """Warn where meta-training has left the tasks worse off than a constant."""
-        loss = np.mean(self.loss_curve_[-max(1, self.n_iter_ // 10) :])
-        known = max(self._constant_loss, 0.5 * settings.safe)  # 0 if y is constant
-        on_its_way = self.n_iter_ < MANY_ITERATIONS and loss <= self.loss_curve_[0]
-        if loss > FAR_ABOVE * known and not on_its_way:
+        constant = self._learned.constant_loss
+        loss = trouble.training_failed(self.loss_curve_, constant, settings.safe)
+        if loss is not None:
             remedy = "Lower" if self.standardize else "Set standardize=True, lower"
-            warn(_DIVERGED.format(loss, self._constant_loss, remedy))
+            warn(_DIVERGED.format(loss, constant, remedy))
 
     def _build_network(self, table):
         hidden = check_hidden_layer_sizes(self.hidden_layer_sizes)
@@ -359,10 +311,10 @@ class BaseReptile(CallbackSupportMixin, BaseMetaLearner):
         layout = ParamLayout(sizes, bool(self.layer_norm))
         return network.Network(layout, self.activation, self._loss_name(n_outputs))
 
-    def _check_unchanged(self, net, settings):
+    def _check_unchanged(self, about):
         """Refuse to go on from an earlier fit with another model."""
-        inner_loop = (settings.solver, settings.safe, self._rate_sharing(net))
-        if (_describe(net), inner_loop) != (self._architecture, self._inner_loop):
+        known = self._learned
+        if any(about[x] != getattr(known, x) for x in ("architecture", "inner_loop")):
             raise ValueError(
                 "warm_start=True goes on from an earlier fit, but the network, solver, "
                 "standardize or learn_rates have changed since. Put them back, or set "
@@ -379,25 +331,17 @@ class BaseReptile(CallbackSupportMixin, BaseMetaLearner):
         much_signal = net.loss in ("squared_error", "huber")
         return "parameter" if few_parameters or much_signal else "layer"
 
-    def _learning_rate(self, solver):
-        rate = self.learning_rate
-        # a NumPy scalar, as from np.logspace, would turn float32 into float64
-        return DEFAULT_RATE[solver] if rate == "auto" else float(rate)
-
     def _is_plain(self):
         """Whether the loops of the paper run, without safeguards: see `PAPER_MODE`."""
         fixed_rates = self.learn_rates is None or self.solver == "adam"
         return not self.standardize and fixed_rates and self.alpha == 0.0
 
     def _settings(self, net, solver, safe, sharing):
-        groups = {
-            None: lambda: None,
-            "layer": net.layout.groups,
-            "parameter": lambda: np.arange(net.layout.n_params),
-        }
-        return Settings(
+        rate = self.learning_rate
+        return ReptileSettings(
             solver=solver,
-            learning_rate=self._learning_rate(solver),
+            # a NumPy scalar, as from np.logspace, would turn float32 into float64
+            learning_rate=DEFAULT_RATE[solver] if rate == "auto" else float(rate),
             inner_steps=self.inner_steps,
             batch_size=self.batch_size,
             support_size=self.support_size,
@@ -406,96 +350,75 @@ class BaseReptile(CallbackSupportMixin, BaseMetaLearner):
             max_iter=self.max_iter,
             alpha=float(self.alpha),
             safe=safe,
-            groups=groups[sharing](),
+            groups=rate_groups(net, sharing),
         )
 
-    def _initial_state(self, net, settings, rng, dtype):
-        start = net.layout.init(rng, dtype, standardized=settings.safe)
-        rates = adam = None
-        if settings.groups is not None:
-            rates = initial_rates(settings.groups.max() + 1)
-        if settings.solver == "adam":
-            adam = AdamState(np.zeros_like(start))  # of the same precision
-        return State(start, rates, adam)
+    def _training_settings(self, net, table, inner_loop):
+        settings = self._settings(net, *inner_loop)
+        settings = replace(settings, n_jobs=effective_n_jobs(self.n_jobs))
+        if not (self.standardize or self._takes_labels):
+            unit = max(1.0, trouble.root_mean_square(table.Y))
+            settings = replace(settings, unit=unit)
+        if table.n_tasks == 1:  # no other task is to come, for which to keep rows back
+            settings = replace(settings, support_size=None)
+        return settings
 
-    def _state(self):
-        """What was learned, as the core takes it."""
-        rates = adam = None
-        if self._log_factor is not None:
-            rates = RateState(self._log_factor, np.zeros_like(self._log_factor))
-        if self._second_moment is not None:
-            adam = AdamState(self._second_moment, self._adam_steps)
-        return State(self._prior, rates, adam)
+    def _holding_out(self):
+        choose = self.adapt_steps == "auto"
+        return training.HoldingOut(
+            fraction=self.validation_fraction,
+            stops_early=self.early_stopping,
+            patience=self.n_iter_no_change,
+            n_steps=self.inner_steps if choose else self.adapt_steps,
+            chooses_steps=choose,
+        )
 
-    def _hold_out(self, table, rng):
-        """Numbers of the tasks to train on, and of those to validate on or None.
-
-        A task of one row is never held out: it has no row left to validate on.
-        """
-        everything = np.arange(table.n_tasks)
-        eligible = np.flatnonzero(table.sizes > 1)
-        needed = self.early_stopping or self.adapt_steps == "auto"
-        if not needed or len(eligible) < MIN_TASKS_TO_HOLD_OUT:
-            return everything, None
-        n_held_out = round(self.validation_fraction * table.n_tasks)
-        n_held_out = min(max(1, n_held_out), len(eligible) - 1)
-        held_out = np.sort(rng.permutation(eligible)[:n_held_out])
-        return np.setdiff1d(everything, held_out), held_out
-
-    def _validation_loss(self, net, state, episodes, settings, rng):
-        n_steps = self.inner_steps if self.adapt_steps == "auto" else self.adapt_steps
-        losses = [
-            validation.query_losses(net, state, draws, settings, n_steps, rng)
-            for draws in episodes.values()
-        ]
-        return float(np.mean([curve[-1] for curve in losses]))
-
-    def _say(self, iteration, history):
-        if not self.verbose or iteration % VALIDATE_EVERY:
+    def _say(self, so_far):
+        n = len(so_far.losses)
+        if not self.verbose or n % training.VALIDATE_EVERY:
             return
-        line = f"Meta-iteration {iteration}, loss = {history['loss_curve_'][-1]:.8f}"
-        if self.early_stopping:
-            line += f", validation score = {history['validation_scores_'][-1]:.8f}"
+        line = f"Meta-iteration {n}, loss = {so_far.losses[-1]:.8f}"
+        if so_far.scores:
+            line += f", validation score = {so_far.scores[-1]:.8f}"
         print(line)
 
     # -- adaptation -------------------------------------------------------------------
 
     @wiping
     def _adapt_to(self, batch):
-        net, state, settings = self._learned()
-        n_rows = batch.X.shape[1]
+        learned, present = self._learned, self._present
+        net, state, settings = self._to_adapt_with()
+        n_rows, weight = batch.X.shape[1], float(batch.n_rows[0])
         if n_rows > 1:  # a single row may well be meant to count little
-            self._check_weights(float(batch.n_rows[0]) / n_rows, self._mean_weight)
-        if self._seen:  # go on from where the task stands
-            state = replace(state, start=self._params, seen=self._seen)
-        before = self._params[None]
+            self._check_weights(weight / n_rows, learned.mean_weight)
+        if present.seen:  # go on from where the task stands
+            state = replace(state, start=present.theta, seen=present.seen)
+        before = present.theta[None]
         theta = inner.adapt(
             net,
             state,
             before,
             batch,
             settings,
-            self._adaptation_steps(batch.X.shape[1]),
+            self._adaptation_steps(n_rows),
             self._minibatch_rng(),
         )
         if not np.isfinite(theta).all():
             raise ValueError(_NON_FINITE.format("Adapting to these rows"))
         if not settings.backtracks:
             self._check_adapted(inner.losses(net, before, theta, batch))
-        self._params = theta[0].copy()  # the core goes on using its array
-        self._seen += float(batch.n_rows[0])
+        # a copy, since the core goes on using its array
+        self._present = PresentTask(theta[0].copy(), present.seen + weight)
 
     def _check_adapted(self, losses):
         """Warn where adapting has raised the loss of the very rows given."""
         before, after = losses
-        allowed = np.maximum(before, getattr(self, "_constant_loss", 1.0))
-        right = after <= before + RISE * allowed
-        if not right.all():
-            worse = np.flatnonzero(~right)
+        worse = trouble.raised(before, after, self._learned.constant_loss)
+        if len(worse):
             first = worse[0]
             warn(_RAISED.format(before[first], after[first], len(worse), len(after)))
 
-    def _learned(self):
+    def _to_adapt_with(self):
         """Network, state and settings of the core, as they are for adapting."""
         # these three may have been set since meta-training
         given = self.adapt_steps, self.learning_rate, self.alpha
@@ -503,11 +426,15 @@ class BaseReptile(CallbackSupportMixin, BaseMetaLearner):
             _check_of_adapting(type(self), *given)
         except TypeError:  # a list, say, which no cache can hold
             _check_of_adapting.__wrapped__(type(self), *given)
-        net = self._network
-        return net, self._state(), self._settings(net, *self._inner_loop)
+        learned = self._learned
+        net = learned.network
+        return net, learned.state, self._settings(net, *learned.inner_loop)
 
     def _minibatch_rng(self):
-        return None if self.batch_size is None else np.random.default_rng(self._seed)
+        """Where adapting draws its minibatches from: the same for all tasks."""
+        if self.batch_size is None:
+            return None
+        return np.random.default_rng(self._learned.seed)
 
     @wiping
     def _adapt_each(self, parts):
@@ -524,8 +451,8 @@ class BaseReptile(CallbackSupportMixin, BaseMetaLearner):
         starts = np.concatenate([[0], np.cumsum([len(part[1]) for part in rows])])
         for tasks, theta in self._adapt_chunks(self._new_table(X, y, weight, starts)):
             for t, row in zip(tasks, theta, strict=True):
-                models[t]._params = row.copy()
-                models[t]._seen = float(weight[starts[t] : starts[t + 1]].sum())
+                seen = float(weight[starts[t] : starts[t + 1]].sum())
+                models[t]._present = PresentTask(row.copy(), seen)
                 models[t].n_adapt_rows_ = int(starts[t + 1] - starts[t])
         return models
 
@@ -536,7 +463,7 @@ class BaseReptile(CallbackSupportMixin, BaseMetaLearner):
             return super()._predict_each(known, new, method)
         X_new, order, starts_new = new
         table, counts_new = self._new_table(*known), np.diff(starts_new)
-        net = self._network
+        net = self._learned.network
         Z = np.empty((len(order), net.layout.sizes[-1]), self._dtype)
         for tasks, theta in self._adapt_chunks(table):
             # one wide task among small ones would cost as much padding as they hold
@@ -568,8 +495,8 @@ class BaseReptile(CallbackSupportMixin, BaseMetaLearner):
 
     def _adapt_chunks(self, table):
         """Adapt to many tasks; yields numbers of some of them, and their weights."""
-        net, state, settings = self._learned()
-        self._check_weights(float(table.weight.mean()), self._mean_weight)
+        net, state, settings = self._to_adapt_with()
+        self._check_weights(float(table.weight.mean()), self._learned.mean_weight)
         losses = []
         for tasks, theta, change in inner.adapt_in_chunks(
             net, state, table, settings, self._adaptation_steps, None
@@ -587,17 +514,16 @@ class BaseReptile(CallbackSupportMixin, BaseMetaLearner):
         table = getattr(self, "adapt_steps_", None)
         if table is None:  # too few tasks to hold any out
             return self.inner_steps
-        sizes, steps = table.T
-        return int(steps[np.argmin(np.abs(np.log(sizes / max(n_rows, 1))))])
+        return steps_for(table, n_rows)
 
     def _forget(self):
-        self._params, self._seen = self._prior, 0.0
+        self._present = PresentTask(self._learned.start)
 
     def _raw_outputs(self, X):
-        net, theta = self._network, self._params[None]
+        net, theta = self._learned.network, self._present.theta[None]
         n = X.shape[0]
         if hasattr(X, "toarray"):
-            n = max(1, PREDICT_CELLS // X.shape[1])
+            n = max(1, DENSE_CELLS // X.shape[1])
 
         def outputs(rows):
             rows = self._scaling.transform_X(self._dense(rows))
@@ -638,37 +564,14 @@ _UNEVEN_PLAIN = (
 )
 
 
-def _describe(net):
-    """The architecture as plain values, which any format can save."""
-    layout = net.layout
-    return (list(layout.sizes), layout.layer_norm, net.activation, net.loss)
-
-
-def _naming(states, ids):
-    """The states of a meta-loop; a task that diverges is named in the error."""
+@contextmanager
+def _naming(ids):
+    """Let the error of an inner loop that diverges name the task."""
     try:
-        yield from states
-    except reptile.NonFiniteTask as error:
+        yield
+    except NonFiniteTask as error:
         name = show(ids[error.args[0][0]])
         raise ValueError(_NON_FINITE.format(f"The inner loop on task {name}")) from None
-
-
-class _EarlyStopping:
-    """The best state so far, and whether it has been the best for too long."""
-
-    def __init__(self, patience):
-        self.patience = patience
-        self.best, self.best_loss, self.waited = None, np.inf, 0
-
-    def update(self, state, loss):
-        if loss < self.best_loss:
-            self.best, self.best_loss, self.waited = state, loss, 0
-        else:
-            self.waited += 1
-
-    @property
-    def reached(self):
-        return self.waited >= self.patience
 
 
 class ReptileRegressor(

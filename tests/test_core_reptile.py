@@ -10,15 +10,15 @@ from numpy.testing import assert_allclose, assert_array_equal
 from skmeta._core.descent import inner, loops, plan
 from skmeta._core.descent import reptile as core
 from skmeta._core.descent.inner import last
-from skmeta._core.descent.loops import AdamState
+from skmeta._core.descent.loops import SecondMoment
 from skmeta._core.descent.rates import initial_rates, update_rates
 from skmeta._core.descent.reptile import NonFiniteTask, interpolate, reptile
-from skmeta._core.descent.state import Settings, State
+from skmeta._core.descent.state import ReptileSettings, ReptileState
 from skmeta._core.layout import ParamLayout
 from skmeta._core.network import LOSSES, Batch, Network, loss_and_gradient
 from skmeta._core.tasks import TaskTable, draw_minibatches, draw_tasks, split_rows
 
-PAPER = Settings(
+PAPER = ReptileSettings(
     solver="sgd",
     learning_rate=0.05,
     inner_steps=4,
@@ -70,7 +70,7 @@ def rows_of(table, t):
 
 def run(network, table, settings, state=None, seed=0):
     if state is None:
-        state = State(network.layout.init(np.random.default_rng(1)))
+        state = ReptileState(network.layout.init(np.random.default_rng(1)))
     return list(reptile(network, table, state, settings, np.random.default_rng(seed)))
 
 
@@ -124,7 +124,7 @@ def test_all_rows_of_all_tasks_train_by_one_map_as_by_the_loop(options, monkeypa
     network, table = make_network(), make_table()
     settings = replace(PAPER, meta_batch_size=5, max_iter=12, **options)
     by_map = run(network, table, settings)
-    monkeypatch.setattr(core, "FEW_ITERATIONS", 100)
+    monkeypatch.setattr(core, "MIN_ITERATIONS_FOR_MAP", 100)
     monkeypatch.setattr(inner, "affine_map", None)  # is not called
     for state, expected in zip(by_map, run(network, table, settings), strict=True):
         assert_allclose(state.start, expected.start, rtol=1e-9, atol=1e-12)
@@ -154,7 +154,7 @@ def test_tasks_in_chunks_are_the_tasks_together(ragged, solver, monkeypatch):
     )
     rates = None if solver == "adam" else initial_rates(4)
     start = network.layout.init(np.random.default_rng(1))
-    state = State(start, rates, AdamState(np.zeros_like(start)))
+    state = ReptileState(start, rates, SecondMoment(np.zeros_like(start)))
     together = run(network, table, settings, state)[-1]
     monkeypatch.setattr(plan, "CHUNK_BYTES", 8 * network.layout.n_params * 7)
     assert inner.n_side_by_side(network, settings, np.float64, 3) == 7
@@ -165,7 +165,7 @@ def test_tasks_in_chunks_are_the_tasks_together(ragged, solver, monkeypatch):
     assert_array_equal(threaded.start, in_chunks.start)
     if solver == "adam":
         assert_allclose(
-            in_chunks.adam.second_moment, together.adam.second_moment, rtol=1e-9
+            in_chunks.adam.mean_square, together.adam.mean_square, rtol=1e-9
         )
     else:
         assert_allclose(in_chunks.rates.log_factor, together.rates.log_factor)
@@ -205,7 +205,7 @@ def test_the_reported_loss_is_the_mean_before_the_last_inner_step():
 
 def test_a_run_leaves_the_first_state_alone():
     network, table = make_network((4,)), make_table()
-    state = State(network.layout.init(np.random.default_rng(1)))
+    state = ReptileState(network.layout.init(np.random.default_rng(1)))
     before = state.start.copy()
     run(network, table, PAPER, state)
     assert_array_equal(state.start, before)
@@ -347,10 +347,9 @@ def test_the_fixed_point_of_converged_ridge_adaptation_is_its_closed_form():
 def test_adams_second_moment_goes_from_iteration_to_iteration():
     network, table = make_network(), make_table()
     settings = replace(PAPER, solver="adam", max_iter=5)
-    states = run(
-        network, table, settings, State(np.zeros(3), None, AdamState(np.zeros(3)))
-    )
-    moments = np.array([state.adam.second_moment for state in states])
+    start = ReptileState(np.zeros(3), None, SecondMoment(np.zeros(3)))
+    states = run(network, table, settings, start)
+    moments = np.array([state.adam.mean_square for state in states])
     assert [state.adam.n_steps for state in states] == [4, 8, 12, 16, 20]
     # beta_2 = 0.999: whatever the new gradients, little of the old is forgotten
     assert (moments[1:] >= 0.999**4 * moments[:-1] * (1 - 1e-12)).all()
@@ -380,7 +379,7 @@ def test_learned_rates_tell_what_varies_between_tasks_from_what_does_not():
         max_iter=300,
         meta_step=1.0,
     )
-    state = State(np.zeros(3), initial_rates(3))
+    state = ReptileState(np.zeros(3), initial_rates(3))
     factor = run(make_network(), table, settings, state)[-1].rate_factor(np.arange(3))
     varying, common, intercept = factor
     assert varying > 3 * common
@@ -393,7 +392,7 @@ def test_rates_follow_the_query_gradient_times_the_way_from_the_start():
     settings = replace(
         PAPER, groups=groups, support_size=2, meta_batch_size=5, max_iter=4
     )
-    state = State(np.array([1.0, -2.0, 3.0]), initial_rates(3))
+    state = ReptileState(np.array([1.0, -2.0, 3.0]), initial_rates(3))
     states = run(network, table, settings, state)
 
     rng = np.random.default_rng(0)
@@ -415,7 +414,7 @@ def test_rates_follow_the_query_gradient_times_the_way_from_the_start():
 
 def test_rates_stay_as_they_are_if_no_row_is_left_to_judge_them():
     settings = replace(PAPER, groups=np.arange(3), support_size=None)
-    state = State(np.zeros(3), initial_rates(3))
+    state = ReptileState(np.zeros(3), initial_rates(3))
     end = run(make_network(), make_table(), settings, state)[-1]
     assert_array_equal(end.rates.log_factor, 0)
     assert not np.allclose(end.start, 0)
@@ -437,7 +436,7 @@ def test_learned_rates_and_the_pull_keep_single_precision(learned, safe):
         batch_size=2,
     )
     start = network.layout.init(np.random.default_rng(0), np.float32)
-    state = State(start, initial_rates(4) if learned else None)
+    state = ReptileState(start, initial_rates(4) if learned else None)
     for new in run(network, table, settings, state):
         assert new.start.dtype == np.float32
 

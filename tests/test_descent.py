@@ -10,14 +10,14 @@ from sklearn.linear_model import Ridge
 from skmeta._core.descent import loops
 from skmeta._core.descent.inner import last
 from skmeta._core.descent.inner import path as adaptation_path
-from skmeta._core.descent.loops import AdamState
+from skmeta._core.descent.loops import SecondMoment
 from skmeta._core.descent.rates import RateState
-from skmeta._core.descent.state import Settings, State
+from skmeta._core.descent.state import ReptileSettings, ReptileState
 from skmeta._core.layout import ParamLayout
 from skmeta._core.network import LOSSES, Batch, Network, loss_and_gradient, losses
 from skmeta._core.tasks import draw_minibatches
 
-PAPER = Settings(
+PAPER = ReptileSettings(
     solver="sgd",
     learning_rate=0.1,
     inner_steps=10,
@@ -108,7 +108,7 @@ def test_the_objective_is_told_the_number_of_the_step(solver):
     if solver == "sgd":
         list(loops.sgd(tasks, 0.1, tasks.start, 3))
     else:
-        list(loops.adam(tasks, 0.1, tasks.start, 3, AdamState(np.zeros(4))))
+        list(loops.adam(tasks, 0.1, tasks.start, 3, SecondMoment(np.zeros(4))))
     assert tasks.steps == [0, 1, 2]
 
 
@@ -116,7 +116,7 @@ def test_descent_leaves_the_starting_point_as_it_was():
     tasks = Quadratics()
     before = tasks.start.copy()
     list(loops.sgd(tasks, 0.1, tasks.start, 3, clip=1.0))
-    list(loops.adam(tasks, 0.1, tasks.start, 3, AdamState(np.zeros(4))))
+    list(loops.adam(tasks, 0.1, tasks.start, 3, SecondMoment(np.zeros(4))))
     list(loops.backtracking(tasks, 0.1, tasks.start, 3))
     assert_array_equal(tasks.start, before)
 
@@ -156,7 +156,7 @@ def tensorflow_adam(gradient, theta, v, t, lr, n_steps):
 
 def test_adam_is_tensorflows_and_carries_its_moment_from_task_to_task():
     tasks = Quadratics(n_tasks=4)
-    state, v, t = AdamState(np.zeros(4)), np.zeros(4), 0
+    state, v, t = SecondMoment(np.zeros(4)), np.zeros(4), 0
     for i in range(4):  # one task at a time, as the original code
         H, c = tasks.H[i], tasks.c[i]
 
@@ -170,7 +170,7 @@ def test_adam_is_tensorflows_and_carries_its_moment_from_task_to_task():
             lambda w, H=H, c=c: H @ (w - c), tasks.start[0], v, t, 0.05, 6
         )
         assert_allclose(theta[0], expected, rtol=1e-12)
-        assert_allclose(state.second_moment, v, rtol=1e-12)
+        assert_allclose(state.mean_square, v, rtol=1e-12)
         assert state.n_steps == t == 6 * (i + 1)
 
 
@@ -178,7 +178,7 @@ def test_adam_runs_side_by_side_tasks_from_the_same_moment_and_keeps_their_mean(
     tasks = Quadratics(n_tasks=3)
     moment = np.random.default_rng(1).uniform(size=4)
     theta, _, state = last(
-        loops.adam(tasks, 0.05, tasks.start, 6, AdamState(moment, 10))
+        loops.adam(tasks, 0.05, tasks.start, 6, SecondMoment(moment, 10))
     )
     moments = []
     for t in range(3):
@@ -192,7 +192,7 @@ def test_adam_runs_side_by_side_tasks_from_the_same_moment_and_keeps_their_mean(
         )
         assert_allclose(theta[t], expected, rtol=1e-12)
         moments.append(v)
-    assert_allclose(state.second_moment, np.mean(moments, axis=0), rtol=1e-12)
+    assert_allclose(state.mean_square, np.mean(moments, axis=0), rtol=1e-12)
     assert state.n_steps == n_steps == 16
 
 
@@ -203,7 +203,7 @@ def test_adam_has_no_momentum():
         return np.zeros(1), np.full((1, 1), next(gradients))
 
     (one, *_), (two, *_) = loops.adam(
-        objective, 0.1, np.zeros((1, 1)), 2, AdamState(np.zeros(1))
+        objective, 0.1, np.zeros((1, 1)), 2, SecondMoment(np.zeros(1))
     )
     assert one < 0  # against the first gradient
     assert two > one  # the small second one already turns the step around
@@ -218,9 +218,9 @@ def test_single_precision_stays_single(solver):
     elif solver == "clipped sgd":
         theta, _ = last(loops.sgd(tasks, rate, tasks.start, 3, clip=0.5))
     elif solver == "adam":
-        state = AdamState(np.zeros(4, dtype=np.float32))
+        state = SecondMoment(np.zeros(4, dtype=np.float32))
         theta, _, state = last(loops.adam(tasks, rate, tasks.start, 3, state))
-        assert state.second_moment.dtype == np.float32
+        assert state.mean_square.dtype == np.float32
     else:
         theta = last(loops.backtracking(tasks, rate, tasks.start, 3))
     assert theta.dtype == np.float32
@@ -271,7 +271,8 @@ def test_the_loss_of_a_network_never_rises_at_a_rate_1000_times_too_large(
     start = network.layout.init(np.random.default_rng(0))
     settings = replace(PAPER, learning_rate=100.0, safe=True)
     theta = np.broadcast_to(start, (3, len(start)))
-    path = adaptation_path(network, State(start), theta, batch, settings, 40, None)
+    state = ReptileState(start)
+    path = adaptation_path(network, state, theta, batch, settings, 40, None)
     values = np.array([losses(network, theta, batch) for theta in path])
     assert np.isfinite(values).all()
     assert (np.diff(values, axis=0) <= 0).all()
@@ -490,7 +491,7 @@ def test_adaptation_of_a_linear_model_ends_in_the_ridge_towards_the_start(
     settings = replace(PAPER, alpha=alpha, safe=True, groups=np.arange(n_params))
     path = adaptation_path(
         network,
-        State(phi, rates),
+        ReptileState(phi, rates),
         np.broadcast_to(phi, (3, n_params)),
         batch,
         settings,
@@ -509,7 +510,7 @@ def test_without_alpha_adaptation_ends_in_least_squares():
     start = np.zeros(n_params)
     path = adaptation_path(
         network,
-        State(start),
+        ReptileState(start),
         np.zeros((2, n_params)),
         batch,
         PAPER,
@@ -532,7 +533,8 @@ def test_the_pull_is_towards_the_start_even_from_elsewhere():
     phi = np.random.default_rng(0).normal(size=n_params)
     elsewhere = phi[None] + 5.0
     settings = replace(PAPER, alpha=2.0)
-    path = adaptation_path(network, State(phi), elsewhere, batch, settings, 600, None)
+    state = ReptileState(phi)
+    path = adaptation_path(network, state, elsewhere, batch, settings, 600, None)
     expected = ridge_to_start(batch, 0, phi, np.ones(n_params), 2.0)
     assert_allclose(last(path)[0], expected, rtol=1e-5, atol=1e-6)
 
@@ -545,7 +547,8 @@ def test_a_task_without_rows_stays_at_the_start():
     start = np.random.default_rng(0).normal(size=network.layout.n_params)
     settings = replace(PAPER, alpha=2.0, safe=True)
     theta = np.broadcast_to(start, (2, len(start)))
-    path = adaptation_path(network, State(start), theta, batch, settings, 5, None)
+    state = ReptileState(start)
+    path = adaptation_path(network, state, theta, batch, settings, 5, None)
     adapted = last(path)
     assert_array_equal(adapted[1], start)
     assert not np.allclose(adapted[0], start)
@@ -555,7 +558,7 @@ def test_a_task_without_rows_stays_at_the_start():
 def test_adaptation_yields_the_parameters_after_every_number_of_steps(solver):
     network, batch = make_problem("squared_error")
     n_params = network.layout.n_params
-    state = State(np.zeros(n_params), adam=AdamState(np.ones(n_params), 100))
+    state = ReptileState(np.zeros(n_params), adam=SecondMoment(np.ones(n_params), 100))
     settings = replace(PAPER, solver=solver, batch_size=2)
     theta = np.zeros((3, n_params))
     full, short = (

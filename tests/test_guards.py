@@ -231,8 +231,8 @@ def test_an_error_in_the_middle_of_training_leaves_the_model_as_it_was(
 
 def test_an_interrupt_leaves_the_model_as_it_was(regressor, linear_tasks, unchanged):
     class Interrupted(ReptileRegressor):
-        def _say(self, iteration, history):
-            if iteration == 3 and self.verbose:
+        def _say(self, so_far):
+            if len(so_far.losses) == 3 and self.verbose:
                 raise KeyboardInterrupt
 
     model = Interrupted(max_iter=5).meta_fit(linear_tasks).set_params(verbose=1)

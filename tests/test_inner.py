@@ -7,15 +7,15 @@ import pytest
 from numpy.testing import assert_allclose
 
 from skmeta._core.descent import dual, inner, linear, planned
-from skmeta._core.descent.loops import AdamState
+from skmeta._core.descent.loops import SecondMoment
 from skmeta._core.descent.plan import workspace
 from skmeta._core.descent.rates import RateState
-from skmeta._core.descent.state import Settings, State
+from skmeta._core.descent.state import ReptileSettings, ReptileState
 from skmeta._core.layout import ParamLayout
 from skmeta._core.network import ACTIVATIONS, LOSSES, Batch, Network, loss_and_gradient
 from skmeta._core.tasks import draw_minibatches
 
-SETTINGS = Settings(
+SETTINGS = ReptileSettings(
     solver="sgd",
     learning_rate=0.1,
     inner_steps=7,
@@ -78,8 +78,8 @@ def make_state(network, sharing=None, dtype=np.float64):
         groups = layout.groups() if per_layer else np.arange(layout.n_params)
         log_factor = rng.uniform(-1, 1, size=groups.max() + 1)
         rates = RateState(log_factor, np.zeros_like(log_factor))
-    adam = AdamState(rng.uniform(size=layout.n_params).astype(dtype), 3)
-    return State(start.astype(dtype), rates, adam), groups
+    adam = SecondMoment(rng.uniform(size=layout.n_params).astype(dtype), 3)
+    return ReptileState(start.astype(dtype), rates, adam), groups
 
 
 def minibatch_rows(batch, size, n_steps):

@@ -2,6 +2,7 @@
 
 import threading
 import tracemalloc
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -55,9 +56,12 @@ def test_no_row_and_no_parameter_of_a_task_stays_in_a_buffer(cls, params):
     model.score(X, y, task=np.zeros(len(X)))
     with pytest.raises(ValueError, match="not finite"):
         model.set_params(learning_rate=1e308, alpha=0.0, solver="adam")
-        model._inner_loop = ("adam", False, None)
-        model._second_moment, model._log_factor = np.zeros_like(model._prior), None
-        model._adam_steps = 0
+        model._learned = replace(
+            model._learned,
+            inner_loop=("adam", False, None),
+            log_factor=None,
+            second_moment=np.zeros_like(model._learned.start),
+        )
         model.adapt(X, y)
     # constants are 0, 1, 20 and the like, and never depend on rows
     kept = np.unique(np.concatenate([np.unique(a) for a in everything_kept()]))

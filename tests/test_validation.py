@@ -7,20 +7,20 @@ import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
 from skmeta._core.descent.inner import path as adaptation_path
-from skmeta._core.descent.loops import AdamState
-from skmeta._core.descent.state import Settings, State
+from skmeta._core.descent.loops import SecondMoment
+from skmeta._core.descent.state import ReptileSettings, ReptileState
 from skmeta._core.descent.validation import (
-    STEPS,
-    SUPPORT_SIZES,
+    TRIED_SIZES,
+    TRIED_STEPS,
     best_steps,
-    draw_episodes,
+    draw_held_out_rows,
     query_losses,
 )
 from skmeta._core.layout import ParamLayout
 from skmeta._core.network import Network, losses
 from skmeta._core.tasks import TaskTable
 
-SETTINGS = Settings(
+SETTINGS = ReptileSettings(
     solver="sgd",
     learning_rate=0.1,
     inner_steps=10,
@@ -34,7 +34,7 @@ SETTINGS = Settings(
     groups=None,
 )
 NETWORK = Network(ParamLayout((2, 1)), "tanh", "squared_error")
-START = State(np.zeros(3))
+START = ReptileState(np.zeros(3))
 
 
 def make_table(signal, noise, sizes=(30,) * 20):
@@ -51,7 +51,7 @@ def make_table(signal, noise, sizes=(30,) * 20):
 
 
 def choose(table, state=START, settings=SETTINGS):
-    episodes = draw_episodes(np.random.default_rng(1), table)
+    episodes = draw_held_out_rows(np.random.default_rng(1), table)
     rng = np.random.default_rng(2)
     return dict(best_steps(NETWORK, state, episodes, settings, rng).tolist())
 
@@ -64,9 +64,9 @@ def test_no_step_is_best_where_tasks_are_pure_noise():
 
 def test_steps_are_best_where_tasks_differ():
     steps = choose(make_table(signal=1, noise=0.1))
-    assert list(steps) == list(SUPPORT_SIZES)
+    assert list(steps) == list(TRIED_SIZES)
     assert min(steps.values()) > 0
-    assert steps[20] == STEPS[-1]
+    assert steps[20] == TRIED_STEPS[-1]
 
 
 def test_more_rows_afford_more_steps():
@@ -83,8 +83,8 @@ def test_of_equally_good_numbers_of_steps_the_smallest_is_chosen():
 @pytest.mark.parametrize("solver", ["sgd", "adam"])
 def test_query_losses_are_those_of_each_step_and_begin_unadapted(solver):
     table = make_table(signal=1, noise=0.1)
-    episodes = draw_episodes(np.random.default_rng(1), table)[5]
-    state = State(np.ones(3), adam=AdamState(np.ones(3), 50))
+    episodes = draw_held_out_rows(np.random.default_rng(1), table)[5]
+    state = ReptileState(np.ones(3), adam=SecondMoment(np.ones(3), 50))
     settings = replace(SETTINGS, solver=solver)
     curve = query_losses(NETWORK, state, episodes, settings, 7, None)
 
@@ -103,7 +103,7 @@ def test_query_losses_are_those_of_each_step_and_begin_unadapted(solver):
 def test_episodes_never_score_the_rows_they_adapt_to():
     table = make_table(signal=1, noise=1, sizes=(3, 30, 8, 21))
     table.X[:, 0] = np.arange(len(table.X))
-    episodes = draw_episodes(np.random.default_rng(0), table, n_repeats=4)
+    episodes = draw_held_out_rows(np.random.default_rng(0), table, n_repeats=4)
     assert list(episodes) == [1, 2, 5, 10, 20]
     n_tasks = {1: 4, 2: 4, 5: 3, 10: 2, 20: 2}  # those with a row left to score
     for n_support, draws in episodes.items():
@@ -120,12 +120,12 @@ def test_episodes_never_score_the_rows_they_adapt_to():
 
 def test_support_sizes_that_leave_no_task_a_row_to_score_are_left_out():
     table = make_table(signal=1, noise=1, sizes=(5, 6))
-    assert list(draw_episodes(np.random.default_rng(0), table)) == [1, 2, 5]
+    assert list(draw_held_out_rows(np.random.default_rng(0), table)) == [1, 2, 5]
     single = make_table(signal=1, noise=1, sizes=(1, 1))
-    assert draw_episodes(np.random.default_rng(0), single) == {}
+    assert draw_held_out_rows(np.random.default_rng(0), single) == {}
 
 
 def test_choosing_the_steps_leaves_the_state_alone():
-    state = State(np.ones(3))
+    state = ReptileState(np.ones(3))
     choose(make_table(signal=1, noise=0.1), state)
     assert_array_equal(state.start, 1)

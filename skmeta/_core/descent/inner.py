@@ -153,7 +153,7 @@ def plain(net, state, given, settings):
     if settings.solver == "adam":
         theta, loss, adam = last(loops.adam(*args, state.adam))
         # of several tasks `loops.adam` keeps the mean, and so may its sum
-        return theta, loss, np.broadcast_to(adam.second_moment, theta.shape)
+        return theta, loss, np.broadcast_to(adam.mean_square, theta.shape)
     return *last(loops.sgd(*args, given.clip)), None
 
 

@@ -27,10 +27,10 @@ CURVATURE = {
 
 
 @dataclass(frozen=True)
-class AdamState:
-    """Second moment of the gradient (P,) and the number of steps it has seen."""
+class SecondMoment:
+    """Decaying mean square of the gradient (P,), and the number of steps in it."""
 
-    second_moment: np.ndarray
+    mean_square: np.ndarray
     n_steps: int = 0
 
 
@@ -96,7 +96,7 @@ def adam(objective, rate, theta, n_steps, state):
     Yields theta, the loss before each step, and the state as a mean over tasks: for
     one task that is exactly what the original code carries from task to task.
     """
-    moment = np.broadcast_to(state.second_moment, theta.shape)
+    moment = np.broadcast_to(state.mean_square, theta.shape)
     for step in range(n_steps):
         value, G = objective(theta, step)
         t = state.n_steps + step + 1
@@ -104,7 +104,7 @@ def adam(objective, rate, theta, n_steps, state):
         # epsilon stands outside the bias correction, as in TensorFlow's Adam
         scale = rate * math.sqrt(1.0 - BETA_2**t)
         theta = theta - scale * G / (np.sqrt(moment) + EPSILON)
-        yield theta, value, AdamState(moment.mean(axis=0), t)
+        yield theta, value, SecondMoment(moment.mean(axis=0), t)
 
 
 def backtracking(objective, rate, theta, n_steps):

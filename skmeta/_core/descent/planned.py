@@ -87,7 +87,7 @@ def adam(plan, problem, theta, n_steps, state):
     plan.theta[...] = theta
     _, root, moment = plan.spare
     # the moment over 1 - BETA_2, which saves a pass over it in each step
-    moment[...] = state.second_moment / (1.0 - BETA_2)
+    moment[...] = state.mean_square / (1.0 - BETA_2)
     unit = math.sqrt(1.0 - BETA_2)
     for step in range(n_steps):
         G = objective.gradient(step)

@@ -1,4 +1,13 @@
-"""The Reptile meta-loop as a generator of states (Nichol et al., 2018)."""
+r"""Reptile (Nichol, Achiam & Schulman, 2018, algorithm 2).
+
+Let phi be the start, and theta_t what k steps of an inner loop make of it on task t.
+One meta-iteration moves the start towards the mean of some tasks' theta_t:
+
+    phi <- phi + epsilon * mean_t (theta_t - phi).
+
+epsilon falls linearly from ``meta_step`` to 0 over the run. `reptile` is this loop;
+the inner loops are in `loops.py`.
+"""
 
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -8,9 +17,9 @@ from typing import NamedTuple
 import numpy as np
 
 from skmeta._core.descent import inner
-from skmeta._core.descent.loops import AdamState
+from skmeta._core.descent.loops import SecondMoment
 from skmeta._core.descent.rates import update_rates
-from skmeta._core.descent.state import State
+from skmeta._core.descent.state import ReptileState
 from skmeta._core.tasks import (
     Rows,
     chunks,
@@ -23,34 +32,30 @@ from skmeta._core.tasks import (
     relabel,
 )
 
-FEW_ITERATIONS = 10  # not worth to prepare for
-
-
-def interpolate(old, new, epsilon):
-    """Move from old towards new by the fraction epsilon."""
-    return old + epsilon * (new - old)
+# A shorter run is not worth preparing an affine map for.
+MIN_ITERATIONS_FOR_MAP = 10
 
 
 def reptile(network, table, state, settings, rng):
-    """Yield the state after each meta-iteration.
-
-    phi <- phi + epsilon * (mean over tasks of theta_t - phi), where theta_t is what
-    the inner loop makes of phi on task t and epsilon falls linearly to 0
-    (Nichol et al., 2018, algorithm 2).
-    """
+    """Yield the state after each meta-iteration."""
     with way_to_adapt(network, table, state, settings) as adapt_tasks:
         for i in range(settings.max_iter):
             remaining = 1.0 - i / settings.max_iter
+            epsilon = settings.meta_step * remaining
             episode = draw_episode(rng, table, settings)
             adapted = adapt_tasks(state, episode)
-            epsilon = settings.meta_step * remaining
-            state = State(
+            state = ReptileState(
                 start=interpolate(state.start, adapted.theta, epsilon),
                 rates=_learn_rates(state.rates, adapted, settings, remaining),
                 adam=adapted.adam,
                 loss=adapted.loss,
             )
             yield state
+
+
+def interpolate(old, new, epsilon):
+    """Move from old towards new by the fraction epsilon."""
+    return old + epsilon * (new - old)
 
 
 def _learn_rates(rates, adapted, settings, remaining):
@@ -60,17 +65,33 @@ def _learn_rates(rates, adapted, settings, remaining):
     return update_rates(rates, settings.groups, adapted.rate_slope, fraction)
 
 
-class Episode(NamedTuple):
-    """What is drawn at random in one meta-iteration."""
+# -- what is drawn --------------------------------------------------------------------
 
-    tasks: np.ndarray  # (T,)
+
+class Episode(NamedTuple):
+    """What is drawn at random in one meta-iteration.
+
+    Attributes
+    ----------
+    tasks : ndarray of int of shape (T,)
+    support : Rows
+        The rows that the inner loop sees.
+    query : Rows or None
+        Other rows of the same tasks, which teach the rates.
+    places : ndarray of int of shape (T, n_way) or None
+        Places of each task's own classes among the outputs.
+    minibatches : ndarray of int of shape (T, K, b) or None
+        The support rows that each inner step sees.
+    """
+
+    tasks: np.ndarray
     support: Rows
     query: Rows | None
-    places: np.ndarray | None  # (T, n_way) of own classes among the outputs
-    minibatches: np.ndarray | None  # (T, K, b)
+    places: np.ndarray | None
+    minibatches: np.ndarray | None
 
     def of(self, which):
-        """The part of some of the tasks."""
+        """The episode of some of the tasks alone."""
         if len(which) == len(self.tasks):
             return self
         return Episode(
@@ -86,7 +107,7 @@ def draw_episode(rng, table, settings):
     """Draw tasks, rows of each, places of their classes, and minibatches."""
     tasks = draw_tasks(rng, table, settings.meta_batch_size)
     size = draw_support_size(rng, settings.support_size)
-    # rates are judged by rows that the inner loop has not seen
+    # The rates learn from rows that the inner loop has not seen.
     learning = settings.groups is not None
     support, query = draw_rows(rng, table.sizes[tasks], size, keep_one=learning)
     places = minibatches = None
@@ -103,20 +124,31 @@ def draw_episode(rng, table, settings):
 
 
 class Adapted(NamedTuple):
-    """Means over the tasks of an episode."""
+    """Means over the tasks of an episode.
 
-    theta: np.ndarray  # (P,)
-    loss: float  # before the last step
-    adam: AdamState | None = None
-    rate_slope: np.ndarray | None = None  # (P,) gradient in log rates, per parameter
+    Attributes
+    ----------
+    theta : ndarray of shape (P,)
+        The adapted parameters.
+    loss : float
+        Loss before the last inner step.
+    adam : SecondMoment or None
+    rate_slope : ndarray of shape (P,) or None
+        Gradient of the query loss in the logarithm of each parameter's rate, as a sum.
+    """
+
+    theta: np.ndarray
+    loss: float
+    adam: SecondMoment | None = None
+    rate_slope: np.ndarray | None = None
 
 
 @contextmanager
 def way_to_adapt(network, table, state, settings):
-    """The function (state, episode) -> `Adapted` that suits the table.
+    """The function (state, episode) -> `Adapted` that is fastest for the table.
 
-    Threads share the chunks of an episode. What a chunk is does not depend on their
-    number, and sums are taken in the order of the chunks, so neither does the result.
+    Threads share the chunks of an episode. The result does not depend on the number of
+    threads: it decides neither on the chunks nor on the order in which they are summed.
     """
     if settings.n_jobs == 1:
         in_chunks = partial(adapt_in_chunks, network, table, settings, map)
@@ -128,7 +160,7 @@ def way_to_adapt(network, table, state, settings):
 
 
 def adapt_in_chunks(network, table, settings, each, state, episode):
-    """Adapt the tasks of an episode, as many at a time as stay in the cache."""
+    """Adapt to the tasks of an episode, to as many at a time as stay in the cache."""
     counts = episode.support.counts
     limit = inner.n_side_by_side(network, settings, state.start.dtype, counts.max())
     adapt = partial(adapt_chunk, network, table, settings, state)
@@ -141,9 +173,9 @@ def _added(sums, more):
 
 
 def _always_the_same(network, table, state, settings, in_chunks):
-    """How to adapt to all rows of all tasks if every iteration does that; else None."""
+    """The function if every iteration adapts to all rows of all tasks; else None."""
     everyone = settings.meta_batch_size >= table.n_tasks and not settings.support_size
-    if not everyone or settings.max_iter < FEW_ITERATIONS:
+    if not everyone or settings.max_iter < MIN_ITERATIONS_FOR_MAP:
         return None
     mean = inner.affine_map(network, table, state, settings)
     if mean is None:
@@ -152,7 +184,7 @@ def _always_the_same(network, table, state, settings, in_chunks):
     def adapt(state, episode):
         answer = mean(state.start)
         if answer is None or not np.isfinite(answer[0]).all():
-            return in_chunks(state, episode)  # which names a task that diverges
+            return in_chunks(state, episode)  # it finds the task that diverges
         theta, loss = answer
         return Adapted(theta.astype(state.start.dtype), float(loss))
 
@@ -190,9 +222,9 @@ def _mean(sums, n_tasks, state, settings):
     (theta, loss, moment, slope), adam = sums, None
     if moment is not None:
         n_steps = state.adam.n_steps + settings.inner_steps
-        adam = AdamState(moment / n_tasks, n_steps)
+        adam = SecondMoment(moment / n_tasks, n_steps)
     return Adapted(theta / n_tasks, float(loss) / n_tasks, adam, slope)
 
 
 class NonFiniteTask(ArithmeticError):
-    """The inner loop of some tasks left the finite numbers; args[0] = their numbers."""
+    """The inner loop diverged on the tasks whose numbers are ``args[0]``."""

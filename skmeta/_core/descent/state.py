@@ -1,17 +1,37 @@
-"""What a run of Reptile is given, and what it has learned so far."""
+"""What a run of Reptile is given, where it stands, and what is kept of it."""
 
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 
 import numpy as np
 
-from skmeta._core.descent.loops import AdamState
-from skmeta._core.descent.rates import RateState
+from skmeta._core.descent.loops import SecondMoment
+from skmeta._core.descent.rates import RateState, initial_rates
+from skmeta._core.layout import ParamLayout
+from skmeta._core.network import Network
 
 
 @dataclass(frozen=True)
-class Settings:
-    """What does not change during a run."""
+class ReptileSettings:
+    """What does not change during a run.
+
+    Attributes
+    ----------
+    solver : {"sgd", "adam"}
+        The inner loop.
+    support_size : int, tuple (low, high) or None
+        Rows drawn from each task in a meta-iteration.
+    alpha : float
+        Strength of the pull towards the start.
+    safe : bool
+        Whether gradients are shortened and steps are bounded.
+    groups : ndarray of int of shape (P,) or None
+        Which learned rate each parameter uses. None: all rates stay as they are.
+    n_jobs : int
+        Threads that share the tasks of a meta-iteration.
+    unit : float
+        Size of the targets. Gradients grow with it.
+    """
 
     solver: str
     learning_rate: float
@@ -22,39 +42,164 @@ class Settings:
     meta_batch_size: int
     max_iter: int
     alpha: float
-    safe: bool  # clip and bound the steps
-    groups: np.ndarray | None  # learned rates: group of each parameter; None = fixed
-    n_jobs: int = 1  # threads
-    unit: float = 1.0  # size of the targets; gradients are as long
+    safe: bool
+    groups: np.ndarray | None
+    n_jobs: int = 1
+    unit: float = 1.0
 
     @property
     def backtracks(self):
-        """Whether adaptation takes only steps that lower the loss."""
+        """Whether adapting takes only steps that lower the loss."""
         return self.safe and self.solver == "sgd"
 
     @cached_property
     def few_rates(self):
-        """Whether the weights of a layer share one rate, and its offsets."""
+        """Whether the weights of a layer share one rate, and its biases another."""
         return self.groups is None or self.groups.max() + 1 < len(self.groups)
 
     @property
     def rate_pace(self):
-        """How fast rates learn: in a short run faster, so that they get there."""
+        """How fast rates learn: faster in a short run, so that they arrive."""
         return min(3.0, 500 / self.max_iter)
 
 
 @dataclass(frozen=True)
-class State:
-    """What Reptile has learned so far."""
+class ReptileState:
+    """Where the meta-loop stands.
 
-    start: np.ndarray  # (P,) phi in the paper
+    Attributes
+    ----------
+    start : ndarray of shape (P,)
+        phi in the paper.
+    rates : RateState or None
+        The learned rates.
+    adam : SecondMoment or None
+        What Adam carries from task to task.
+    loss : float
+        Mean loss of the tasks drawn last, before their last inner step.
+    seen : float
+        Weight of the rows of a task that the start knows already; 0 in training.
+    """
+
+    start: np.ndarray
     rates: RateState | None = None
-    adam: AdamState | None = None
-    loss: float = np.nan  # of the drawn tasks, at their last inner step
-    seen: float = 0.0  # weight of the rows of a task that the start knows already
+    adam: SecondMoment | None = None
+    loss: float = np.nan
+    seen: float = 0.0
 
     def rate_factor(self, groups):
         """Inner rate of each parameter (P,), or of all (1,), over ``learning_rate``."""
         if self.rates is None:
             return np.ones(1, dtype=self.start.dtype)
         return np.exp(self.rates.log_factor)[groups].astype(self.start.dtype)
+
+
+def initial_state(network, settings, rng, dtype):
+    """The state before the first meta-iteration."""
+    start = network.layout.init(rng, dtype, standardized=settings.safe)
+    rates = adam = None
+    if settings.groups is not None:
+        rates = initial_rates(settings.groups.max() + 1)
+    if settings.solver == "adam":
+        adam = SecondMoment(np.zeros_like(start))
+    return ReptileState(start, rates, adam)
+
+
+def rate_groups(network, sharing):
+    """Group of each parameter (P,), if rates are shared per "layer" or "parameter".
+
+    None if they are not learned.
+    """
+    if sharing is None:
+        return None
+    if sharing == "layer":
+        return network.layout.groups()
+    return np.arange(network.layout.n_params)
+
+
+@dataclass(frozen=True)
+class LearnedStart:
+    """What is kept of a run: plain values and arrays, which any format can save.
+
+    Attributes
+    ----------
+    start : ndarray of shape (P,)
+    log_factor : ndarray of shape (n_groups,) or None
+        Logarithms of the learned rates over ``learning_rate``. Single precision is
+        enough for them, and keeps saved models small.
+    second_moment : ndarray of shape (P,) or None
+        Adam's, after ``n_adam_steps`` steps.
+    architecture : tuple
+        The arguments of `network_of`.
+    inner_loop : tuple
+        Solver, whether it is safe, and how rates are shared: see `rate_groups`.
+    mean_weight : float
+        Mean weight of the rows of meta-training.
+    constant_loss : float
+        Loss of the best constant prediction for the rows of meta-training.
+    seed : int
+        Seed of the minibatches that adapting draws.
+    """
+
+    start: np.ndarray
+    log_factor: np.ndarray | None
+    second_moment: np.ndarray | None
+    n_adam_steps: int
+    architecture: tuple
+    inner_loop: tuple
+    mean_weight: float
+    constant_loss: float
+    seed: int
+
+    @classmethod
+    def of(cls, state, **about):
+        """What is kept of a state, and what else is known about the run."""
+        rates, adam = state.rates, state.adam
+        return cls(
+            start=state.start,
+            log_factor=rates and rates.log_factor.astype(np.float32),
+            second_moment=adam and adam.mean_square,
+            n_adam_steps=adam.n_steps if adam else 0,
+            **about,
+        )
+
+    @property
+    def network(self):
+        return network_of(*self.architecture)
+
+    @property
+    def state(self):
+        """The state from which adapting, or another run, begins."""
+        rates = adam = None
+        if self.log_factor is not None:
+            rates = RateState(self.log_factor, np.zeros_like(self.log_factor))
+        if self.second_moment is not None:
+            adam = SecondMoment(self.second_moment, self.n_adam_steps)
+        return ReptileState(self.start, rates, adam)
+
+
+def architecture_of(network):
+    """The arguments with which `network_of` makes the network again."""
+    layout = network.layout
+    return layout.sizes, layout.layer_norm, network.activation, network.loss
+
+
+@lru_cache
+def network_of(sizes, layer_norm, activation, loss):
+    return Network(ParamLayout(sizes, layer_norm), activation, loss)
+
+
+@dataclass(frozen=True)
+class PresentTask:
+    """Where adapting has taken a model.
+
+    Attributes
+    ----------
+    theta : ndarray of shape (P,)
+        The parameters with which the model predicts.
+    seen : float
+        Weight of the rows that it is adapted to; 0 at the learned start.
+    """
+
+    theta: np.ndarray
+    seen: float = 0.0

@@ -1,30 +1,29 @@
-"""Query loss of held-out tasks along the adaptation path; what a constant scores."""
+"""Loss of unseen rows of held-out tasks, along the path of adapting."""
 
 import numpy as np
-from scipy import sparse
-from scipy.special import logit
 from sklearn.utils import gen_batches
 
 from skmeta._core.descent import inner
 from skmeta._core.descent.plan import tasks_side_by_side
-from skmeta._core.network import LOSSES, losses
+from skmeta._core.network import losses
 from skmeta._core.tasks import draw_rows, even_parts, gather
 
-SUPPORT_SIZES = (1, 2, 5, 10, 20)
-STEPS = (0, 1, 2, 5, 10, 20, 50, 100)
+# Numbers of rows to adapt to, and numbers of steps, that are tried.
+TRIED_SIZES = (1, 2, 5, 10, 20)
+TRIED_STEPS = (0, 1, 2, 5, 10, 20, 50, 100)
 
 
-def draw_episodes(rng, table, n_repeats=5):
-    """Fixed support and query stacks of held-out tasks, for each support size.
+def draw_held_out_rows(rng, table, n_repeats=5):
+    """Draw rows of held-out tasks to adapt to, and others to score, once for a run.
 
     Returns
     -------
     dict {n_support: list of (support, query)}
-        For the sizes that leave some task a row to score. Ragged tasks are in several
-        stacks, so that there is little padding.
+        Two `Batch` each, for the sizes that leave some task a row to score. Tasks of
+        very different sizes are in several batches, so that there is little padding.
     """
     episodes = {}
-    for n_support in SUPPORT_SIZES:
+    for n_support in TRIED_SIZES:
         tasks = np.flatnonzero(table.sizes > n_support)
         if len(tasks) == 0:
             continue
@@ -36,7 +35,7 @@ def draw_episodes(rng, table, n_repeats=5):
 
 
 def _draw(rng, table, n_support):
-    """Support and query of all tasks, in several stacks where they are ragged."""
+    """Yield the support and query of all tasks, in one or several batches."""
     support, query = draw_rows(rng, table.sizes, n_support, keep_one=True)
     parts = even_parts(np.argsort(query.counts, kind="stable"), query.counts)
     parts = parts if len(parts) > 1 else [np.arange(table.n_tasks)]
@@ -59,49 +58,32 @@ def query_losses(network, state, episodes, settings, n_steps, rng):
     return total / n_drawn
 
 
+def mean_loss(network, episodes, settings, n_steps, rng, state):
+    """Mean query loss over support sizes, after that many steps from a state."""
+    curves = [
+        query_losses(network, state, draws, settings, n_steps, rng)
+        for draws in episodes.values()
+    ]
+    return float(np.mean([curve[-1] for curve in curves]))
+
+
 def best_steps(network, state, episodes, settings, rng):
     """Number of adaptation steps for each support size: array (n_sizes, 2).
 
-    The smallest number of `STEPS` with the least query loss; 0 = do not adapt.
+    The smallest number of `TRIED_STEPS` with the least query loss; 0 = do not adapt.
     """
     table = []
     for n_support, draws in episodes.items():
-        curve = query_losses(network, state, draws, settings, STEPS[-1], rng)
-        curve = np.nan_to_num(curve[list(STEPS)], nan=np.inf)  # diverged
-        table.append((n_support, STEPS[int(np.argmin(curve))]))
+        curve = query_losses(network, state, draws, settings, TRIED_STEPS[-1], rng)
+        curve = np.nan_to_num(curve[list(TRIED_STEPS)], nan=np.inf)  # diverged
+        table.append((n_support, TRIED_STEPS[int(np.argmin(curve))]))
     return np.array(table, dtype=np.intp)
 
 
-# -- to compare with -------------------------------------------------------------------
+def steps_for(chosen, n_rows):
+    """The steps of the table of `best_steps` whose number of rows is nearest.
 
-
-def constant_loss(network, table):
-    """Mean loss over all rows of the best constant output, or about that.
-
-    The larger of the weighted mean and the plain one: a draw of a single row meets it
-    as often as any other, whatever its weight.
+    Nearest in ratio: 10 rows are as far from 5 as from 20.
     """
-    share = table.weight / table.weight.max()
-    share = share / share.sum()
-    if table.n_classes is not None:  # labels mean nothing across tasks
-        return float(share @ np.log(np.repeat(table.n_classes, table.sizes)))
-    mean = share @ table.Y
-    if network.loss == "softmax_log_loss":
-        output = np.log(np.maximum(mean, np.finfo(float).tiny))
-    elif network.loss == "log_loss":
-        output = logit(np.clip(mean, 1e-12, 1.0 - 1e-12))
-    else:
-        output = mean
-    value, _ = LOSSES[network.loss](np.broadcast_to(output, table.Y.shape), table.Y)
-    return float(max(share @ value, value.mean()))
-
-
-def column_sizes(X):
-    """Root mean square of each column of X, and its largest absolute value."""
-    if sparse.issparse(X):
-        square = np.bincount(X.indices, X.data.astype(float) ** 2, X.shape[1])
-        largest = abs(X).max(axis=0).toarray().ravel()
-    else:
-        square = np.einsum("nd,nd->d", X, X, dtype=np.float64)
-        largest = np.maximum(X.max(axis=0), -X.min(axis=0))
-    return np.sqrt(square / X.shape[0]), largest
+    sizes, steps = chosen.T
+    return int(steps[np.argmin(np.abs(np.log(sizes / max(n_rows, 1))))])
