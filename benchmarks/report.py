@@ -1,4 +1,4 @@
-"""Write the results of benchmarks into the documentation.
+"""Write the results of benchmarks into the documentation and the README beside this.
 
     python benchmarks/report.py [--check]
 
@@ -8,8 +8,8 @@ stands between two comments of the page, which name it:
     .. Written by benchmarks/report.py: NAME
     .. End of NAME.
 
-Only what is between them is written. ``--check`` writes nothing, and fails if a page is
-not what the results say.
+In Markdown they are ``<!-- Written by ... -->``. Only what is between them is written.
+``--check`` writes nothing, and fails if a page is not what the results say.
 """
 
 import argparse
@@ -17,13 +17,15 @@ import re
 import sys
 from pathlib import Path
 
+import _board
 import _results
+import _scoring
 
 HERE = Path(__file__).parent
-DOCS = HERE.parent / "docs"
+ROOT = HERE.parent
 MARKS = re.compile(
-    r"(?P<begin>^\.\. Written by benchmarks/report\.py: (?P<name>\w+)\n)"
-    r".*?(?P<end>^\.\. End of (?P=name)\.$)",
+    r"(?P<begin>^(\.\.|<!--) Written by benchmarks/report\.py: (?P<name>\w+)( -->)?\n)"
+    r".*?(?P<end>^(\.\.|<!--) End of (?P=name)\.( -->)?$)",
     re.DOTALL | re.MULTILINE,
 )
 OTHERS = {
@@ -173,18 +175,105 @@ def fuzz_table():
     return table(["what must never happen", "times", "of"], rows)
 
 
+# -- tables of the README -------------------------------------------------------------
+
+
+def markdown(header, rows):
+    lines = [header, ["---"] * len(header), *rows]
+    return "\n".join("| " + " | ".join(map(str, line)) + " |" for line in lines)
+
+
+def leaderboard_table(found):
+    """Ours beside the best rivals, with 4 and with 8 rows given."""
+    columns = ["chosen", "learned prior", "Reptile, linear", "rival", "mixed"]
+    rows = []
+    for one in found["sets"]:
+        methods, row = _board.methods_of(one), [one["set"]]
+        for k in ("4", "8"):
+            means = {m: by_k[k] for m, by_k in one["means"].items() if k in by_k}
+            ours = [_board.CHOSEN, "ours: EB", "ours: Reptile"]
+            groups = [*([m] for m in ours), methods.out_of_the_box, methods.mixed]
+            for group in groups:
+                least = min((means[m] for m in group if m in means), default=None)
+                row.append("" if least is None else f"{least:.3f}")
+        rows.append(row)
+    header = [
+        "",
+        *(
+            f"k = {k}: {columns[0]}" if not i else name
+            for k in (4, 8)
+            for i, name in enumerate(columns)
+        ),
+    ]
+    return markdown(header, rows)
+
+
+def wins_tables(found):
+    """Sets won, level and lost, by the rivals compared with."""
+    parts = []
+    for group, by_method in found["wins"].items():
+        shots = list(next(iter(by_method.values())))
+        rows = []
+        for method, counts in by_method.items():
+            adapted = [sum(counts[k][i] for k in shots if k != "0") for i in range(3)]
+            cells = [*(counts[k] for k in shots), adapted]
+            rows.append([method, *(" / ".join(map(str, cell)) for cell in cells)])
+        header = [f"against the {group}", *(f"k = {k}" for k in shots), "k >= 1"]
+        parts.append(markdown(header, rows))
+    return "\n\n".join(parts)
+
+
+def features_table():
+    """Gain of learned features where they are used, in % of the linear prior's loss."""
+    used = [one for one in results_of("learned_features") if one["losses"]]
+    shots = max((list(one["losses"]) for one in used), key=len)
+    rows = []
+    for one in used:
+        row = [f"`{one['set']}`", one["seed"]]
+        for k in shots:
+            linear, features = one["losses"].get(k, (None, None))
+            if linear is None:
+                row.append("")
+                continue
+            difference, half = _scoring.mean_difference(features, linear)
+            row.append(f"{difference:+.1f} ± {half:.1f}")
+        rows.append(row)
+    return markdown(["", "seed", *(f"k = {k}" for k in shots)], rows)
+
+
+def rates_table():
+    """Losses with four rows given."""
+    found = results_of("learned_rates")
+    methods = list(next(iter(found.values())))
+    rows = [
+        [m, *(f"{one[m]['4']:.3f}" if m in one else "" for one in found.values())]
+        for m in methods
+    ]
+    return markdown(["", *(f"`{name.partition('_')[0]}`" for name in found)], rows)
+
+
+# -- all pages ------------------------------------------------------------------------
+
+
 def pages():
     """What is written, by page and name."""
     speed, scaling = results_of("speed"), results_of("scaling")
+    leaderboard = results_of("leaderboard")
     return {
-        "speed.rst": {
+        "docs/speed.rst": {
             "speed": speed_table(speed["results"]),
             "profile": profile_table(speed["results"]),
             "growth": growth_table(scaling["growth"]),
             "figures": figures(speed, scaling),
         },
-        "does_it_pay.rst": {"verdicts": verdict_table()},
-        "what_is_tested.rst": {"fuzz": fuzz_table()},
+        "docs/does_it_pay.rst": {"verdicts": verdict_table()},
+        "docs/what_is_tested.rst": {"fuzz": fuzz_table()},
+        "benchmarks/README.md": {
+            "leaderboard": leaderboard_table(leaderboard),
+            "wins": wins_tables(leaderboard),
+            "features": features_table(),
+            "rates": rates_table(),
+        },
     }
 
 
@@ -195,9 +284,9 @@ def page_with(page, parts):
     def replaced(match):
         return f"{match['begin']}\n{left.pop(match['name'])}\n\n{match['end']}"
 
-    text = MARKS.sub(replaced, (DOCS / page).read_text())
+    text = MARKS.sub(replaced, (ROOT / page).read_text())
     if left:
-        sys.exit(f"docs/{page} has no marks for: {', '.join(left)}")
+        sys.exit(f"{page} has no marks for: {', '.join(left)}")
     return text
 
 
@@ -208,9 +297,9 @@ def main():
     for page, parts in pages().items():
         text = page_with(page, parts)
         if not only_check:
-            (DOCS / page).write_text(text)
-        elif (DOCS / page).read_text() != text:
-            sys.exit(f"docs/{page} is not up to date: python benchmarks/report.py")
+            (ROOT / page).write_text(text)
+        elif (ROOT / page).read_text() != text:
+            sys.exit(f"{page} is not up to date: python benchmarks/report.py")
 
 
 if __name__ == "__main__":
