@@ -19,7 +19,7 @@ from importlib.util import find_spec
 
 import numpy as np
 
-# Adam, with beta1 = 0 and epsilon outside the correction of the bias (TensorFlow).
+# Adam has beta1 = 0, and adds epsilon after the correction of the bias (as TensorFlow).
 BETA2 = 0.999
 EPSILON = 1e-8
 
@@ -28,9 +28,9 @@ EPSILON = 1e-8
 class Work:
     """What to train, and how."""
 
-    sizes: tuple  # units per layer, from the inputs to the outputs
-    activation: str  # of the hidden layers: "tanh" or "relu"
-    loss: str  # "squared_error" (halved), "log_loss" or "softmax_log_loss"
+    sizes: tuple  # Units per layer, from the inputs to the outputs.
+    activation: str  # "tanh" or "relu", in the hidden layers.
+    loss: str  # "squared_error" (halved), "log_loss" or "softmax_log_loss".
     solver: str  # "sgd" or "adam"
     learning_rate: float
     inner_steps: int
@@ -484,11 +484,11 @@ class Jax:
     requires = ("jax",)
 
     def __init__(self, work, tasks, schedule):
-        # One thread, as everybody else; to be said before JAX is first used.
+        # One thread, like the others. JAX reads this when it is first used.
         os.environ.setdefault("XLA_FLAGS", "--xla_cpu_multi_thread_eigen=false")
         import jax
 
-        # Needed for float64; arrays given as float32 stay so.
+        # Without this JAX has no float64. Arrays of float32 stay as they are.
         jax.config.update("jax_enable_x64", True)
         self.work = work
         self.data = tuple(jax.numpy.asarray(a) for a in pad(tasks, work.dtype))
@@ -505,7 +505,7 @@ class Jax:
         self._train = jax.jit(self._meta_iterations)
         self._predict = jax.jit(self._adapt_predict)
         phi = self._from_flat(np.zeros(count_parameters(work.sizes)))
-        for _, _, batches in self.stretches:  # compiles: the loops run zero times
+        for _, _, batches in self.stretches:  # This compiles; no iteration runs.
             self._train((phi, self._moment(phi)), 0, 0, 0, 0, 1.0, batches, self.data)
 
     @classmethod
@@ -591,7 +591,7 @@ class Jax:
             adapt = partial(self._adapt, work.solver, data, phi, moment, t)
             if count_parameters(work.sizes) < 2**16:
                 theta, moments = jax.vmap(adapt)(tasks, rows)
-            else:  # Large networks are faster one by one, also compiled.
+            else:  # Large networks are faster one by one, even when compiled.
                 theta, moments = jax.lax.map(lambda task: adapt(*task), (tasks, rows))
             epsilon = work.meta_step * (1 - i / max_iter).astype(work.dtype)
             phi = [
@@ -630,7 +630,6 @@ class Jax:
         import jax
 
         self.queries = jax.numpy.asarray(np.stack(X_new), self.work.dtype)
-        # Compiles.
         self.adapt_predict(np.zeros(count_parameters(self.work.sizes)))
 
     def adapt_predict(self, phi):
@@ -684,7 +683,7 @@ class SklearnHack:
         network, x, y = self.network, self.X[task], self.Y[task]
         params = [p.copy() for p in split(phi, self.work.sizes)]
         network.coefs_, network.intercepts_ = params[::2], params[1::2]
-        # One batch, hence one step, per call.
+        # Each call sees one batch, and so takes one step.
         network.batch_size = len(x) if rows is None else rows.shape[1]
         for k in range(self.work.inner_steps):
             if rows is None:

@@ -68,7 +68,8 @@ def mixed_lm(tasks, start, random):
         fe_params=start.mean, cov_re=np.diag(start.variance[random] / start.noise)
     )
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # it warns even where it converges
+        # statsmodels warns even if it converges.
+        warnings.simplefilter("ignore")
         fitted = MixedLM(b, A, groups=groups, exog_re=A[:, random]).fit(
             reml=False, start_params=first, method=["lbfgs", "powell"]
         )

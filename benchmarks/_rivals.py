@@ -1,13 +1,16 @@
 """What a practitioner would try on many small tasks without skmeta.
 
 Each rival has ``fit(tasks)``, for standardised tasks of `_task_sets`, and
-``adapt(X, y)``, which gives something with ``predict`` or ``predict_proba`` for a task
-of which these rows are known (there may be none). Labels are numbers from 0, and every
-class has its column whatever the rows say. Inside, a prediction is a "raw" one: values
-of y (n,), or logarithms of probabilities (n, n_classes).
+``adapt(X, y)``, which takes the known rows of a task (there may be none) and gives an
+object with ``predict`` or ``predict_proba`` for it. Labels are numbers from 0, and each
+class has its column even if no row has it. Predictions inside are "raw": values of y
+(n,), or logarithms of probabilities (n, n_classes).
 
-What a rival needs to know about how tasks differ it learns as carefully as skmeta does:
-from predictions for tasks that were left out, and at the number of rows in question.
+A rival learns how tasks differ as carefully as skmeta does: from predictions for tasks
+that were left out, and at the number of rows in question.
+
+Nothing here is shared with skmeta's own baselines (`compare_baselines`), so that the
+rivals can judge it.
 """
 
 import _task_sets as task_sets
@@ -27,7 +30,8 @@ from sklearn.ensemble import (
 from sklearn.linear_model import LogisticRegression, Ridge, RidgeCV
 from sklearn.neural_network import MLPClassifier, MLPRegressor
 
-FLOOR = 1e-6  # of a probability whose logarithm is taken
+# Probabilities are raised to this before their logarithm is taken.
+FLOOR = 1e-6
 N_FOLDS = 3
 MIN_TUNING_TASKS, MAX_TUNING_TASKS = 3, 50
 
@@ -46,7 +50,7 @@ class Adapted:
 
 
 class Rival:
-    """``needs_blup`` says that no package adapts it: we wrote that part ourselves."""
+    """``needs_blup``: no package adapts this method, so that part is written here."""
 
     needs_blup = False
 
@@ -147,7 +151,8 @@ class Pooled(Rival):
         self.candidates = candidates
 
     def _fit(self, tasks):
-        if getattr(self, "fitted_on", None) is tasks:  # by a rival that builds on it
+        # Another rival that builds on this one may have fitted it already.
+        if getattr(self, "fitted_on", None) is tasks:
             return
         y = stacked(tasks)[1]
         options = []
@@ -200,7 +205,7 @@ class Offset(Rival):
         self.pooled.fit(tasks)
         raw = self.pooled.out_of_task
         if self.classification:
-            # to the offset, a row is what the pooled model says of it
+            # An offset sees of a row only what the pooled model says of it.
             seen = [
                 task._replace(X=given) for task, given in zip(tasks, raw, strict=True)
             ]
@@ -276,7 +281,7 @@ class Frequencies(Tuned):
 class PerTask(Tuned):
     """A linear model of the support only, a little mixed with overall frequencies.
 
-    A support of one row or one class gives its frequencies.
+    A support of one row or one class predicts its frequencies.
     """
 
     def __init__(self, classification, fit_intercept):
@@ -329,11 +334,12 @@ class Neighbours(Tuned):
 class FineTuned(Tuned):
     """The pooled network, and some gradient steps on the support.
 
-    A step that raises the loss of the support is not taken, and the rate halved: with a
-    fixed rate it blows up on a task here and there.
+    A step that raises the loss of the support is not taken, and the rate is halved.
+    With a fixed rate the network diverges on a few tasks.
     """
 
-    settings = (0.03, 0.0, 0.003, 0.1, 0.3)  # rates
+    # The rates of the steps.
+    settings = (0.03, 0.0, 0.003, 0.1, 0.3)
 
     def __init__(self, pooled, n_steps=10):
         super().__init__(pooled.classification)
@@ -362,7 +368,7 @@ class FineTuned(Tuned):
         out = forward(layers, X)[-1]
         if not self.classification:
             return out[:, 0]
-        if out.shape[1] == 1:  # the logit of the second of two classes
+        if out.shape[1] == 1:  # For two classes there is one logit, of the second.
             out = np.hstack([np.zeros_like(out), out])
         return log_softmax(out, axis=1)
 
@@ -399,10 +405,10 @@ def forward(layers, X):
 class SupportFeatures(Rival):
     """Boosting that sees, beside the row, summaries of the task's support.
 
-    Target encoding by task: it is trained on random supports of the training tasks and
-    the rows left of them. The summaries are the number of rows, their shrunken mean,
-    their mean residual from a pooled linear model, and the residuals weighted by how
-    like the row they are: by the inner product, and by a Gaussian kernel.
+    This is target encoding by task. It is trained on random supports of the training
+    tasks and on their other rows. The summaries are the number of rows, their shrunken
+    mean, their mean residual from a pooled linear model, and the residuals weighted by
+    how similar the row is: by the inner product, and by a Gaussian kernel.
     """
 
     n_draws, max_query = 2, 20
@@ -509,7 +515,8 @@ class CorrelatedMixedModel(DiagonalMixedModel):
     """statsmodels' MixedLM: correlated random intercept and up to three slopes.
 
     The slopes are those that vary most in the diagonal model; the others are the same
-    for all tasks. Without statsmodels, or where its search fails, the diagonal model.
+    for all tasks. Without statsmodels, or if its search fails, this is the diagonal
+    model.
     """
 
     n_slopes = 3
@@ -560,7 +567,8 @@ class LogisticMixedModel(Rival):
 
     def _fit(self, tasks):
         sizes = [len(task.y) for task in tasks]
-        signs = np.zeros((len(tasks), max(sizes)))  # 0 for rows that are not there
+        # The sign of a label is 1 or -1, and 0 in the padding of short tasks.
+        signs = np.zeros((len(tasks), max(sizes)))
         designs = np.zeros((*signs.shape, self._design(tasks[0].X).shape[1]))
         for t, task in enumerate(tasks):
             designs[t, : sizes[t]] = self._design(task.X)
@@ -609,7 +617,7 @@ MLP_PENALTIES = (1e-2, 1.0)
 
 
 def rivals(classification, fit_intercept=True, seed=0):
-    """All rivals by name; ``needs_blup`` tells the mixed models apart."""
+    """All rivals by name; the mixed models have ``needs_blup``."""
     models = pooled_models(classification, fit_intercept, seed)
     pooled = {
         name: Pooled(classification, *candidates) for name, candidates in models.items()

@@ -1,13 +1,14 @@
-"""What share of new targets the intervals of nominal 90 % hold, in simulated worlds.
+"""Which share of new targets lies in intervals of nominal 90 %, in simulated worlds.
 
     python benchmarks/coverage.py
     python benchmarks/coverage.py --seeds 20 --tasks 2 5 --rows 5
 
-For each world, number of training tasks and rows of each: the mean over seeds of the
-share held after 0, 1, 3 and 10 rows of a new task, the standard deviation over seeds
-(draws of the tasks themselves included), and the root mean square of errors before
-adapting in units of ``return_std``. With ``--widths``: by how many per cent widths
-differ between seeds of the estimator, the data being the same.
+There is a line for each world, number of training tasks and number of their rows. It
+holds the mean over seeds of the share in the intervals after 0, 1, 3 and 10 rows of a
+new task, its standard deviation over seeds (which also draw the tasks themselves), and
+the root mean square of the errors before adapting, in units of ``return_std``. With
+``--widths`` it says by how many per cent widths differ between seeds of the estimator
+on the same data.
 """
 
 import argparse
@@ -18,7 +19,8 @@ import numpy as np
 from skmeta import EmpiricalBayesRegressor
 
 N_GIVEN = (0, 1, 3, 10)
-N_NEW, N_ROWS, N_HIDDEN = 60, 30, 20  # new tasks, their rows, those to be predicted
+# There are 60 new tasks of 30 rows; the rows from the 20th on are predicted.
+N_NEW, N_ROWS, N_HIDDEN = 60, 30, 20
 
 
 def levels(rng, n):
@@ -42,14 +44,14 @@ def heavy_tails(rng, n):
 
 
 def within_between(rng, n):
-    """The slope between tasks is not that within them."""
+    """The slope between tasks differs from the slope within them."""
     centre, x = 10 * rng.normal(), rng.normal(size=n)
     y = 3 * centre + 9 * rng.normal() - 2 * x + rng.normal(size=n)
     return (centre + x)[:, None], y
 
 
 def two_kinds(rng, n):
-    """Of each task level and slope are both 3, or both -3."""
+    """The level and the slope of a task are both 3, or both -3."""
     X, sign = rng.normal(size=(n, 1)), rng.choice([-3.0, 3.0])
     return X, sign * (1.0 + X[:, 0]) + rng.normal(size=n)
 
@@ -69,7 +71,7 @@ def fitted(world, n_tasks, n_rows, rng, seed):
 
 
 def shares(model, new):
-    """Share held after each number of rows, and mean squared error in deviations."""
+    """Share in the intervals by number of rows, and squared error in deviations."""
     held, squares = np.zeros((len(new), len(N_GIVEN))), []
     for i, (X, y) in enumerate(new):
         hidden, target = X[N_HIDDEN:], y[N_HIDDEN:]
@@ -97,7 +99,7 @@ def coverage(world, n_tasks, n_rows, n_seeds):
 
 
 def widths(world, n_tasks, n_rows, n_seeds):
-    """Standard deviation of widths over seeds of the estimator, in per cent of them."""
+    """Standard deviation of the widths over seeds of the estimator, in per cent."""
     found = []
     for seed in range(n_seeds):
         rng = np.random.default_rng(0)
@@ -116,7 +118,7 @@ def main():
     parser.add_argument("--rows", type=int, nargs="+", default=[5, 10])
     parser.add_argument("--widths", action="store_true")
     args = parser.parse_args()
-    # of fewer than five tasks, which here are asked for
+    # This script asks for few tasks, of which the estimator would warn.
     warnings.filterwarnings("ignore", "Deviations and intervals rest on")
     names = "".join(f"{f'{n} rows':>11}" for n in N_GIVEN)
     last = "" if args.widths else "  errors / std"

@@ -1,4 +1,4 @@
-"""Odd random tables, put to every estimator: what must never happen, counted.
+"""Count what must never happen when estimators meet odd random tables.
 
     python benchmarks/fuzz.py [--fits 500] [--seed 0] [--only CASE] [--save FILE]
 
@@ -47,10 +47,12 @@ from sklearn.linear_model import LogisticRegression, Ridge
 import skmeta
 from skmeta.model_selection import few_shot_scores
 
-TOLERANCE = 1e-4  # by which predictions of twins may differ
-EXACT = 1e-6  # by which they are said to be equal
-BELOW = 0.1  # nats of evidence
-FAR = 1e3  # spreads of y
+# Predictions of twins may differ by this much, and count as equal within the second.
+TOLERANCE, EXACT = 1e-4, 1e-6
+# The log evidence may be this much below its maximum.
+BELOW = 0.1
+# Predictions more spreads of y than this from the mean are counted as far.
+FAR = 1e3
 
 
 # -- tables ---------------------------------------------------------------------------
@@ -125,7 +127,8 @@ def draw_table(rng, classification):
         n_classes = int(rng.choice([2, 2, 3, 4]))
         noisy = y / (1 + spread) + rng.logistic(size=len(y))
         y = np.digitize(noisy, np.quantile(noisy, np.arange(1, n_classes) / n_classes))
-        y[:2] = [0, 1] if sizes.sum() > 1 else [0, 0]  # two classes at least
+        # There are two classes at least.
+        y[:2] = [0, 1] if sizes.sum() > 1 else [0, 0]
     else:
         y = y + rng.standard_normal(len(y))
         kind = rng.choice(["as it is", "whole", "constant"], p=[0.8, 0.15, 0.05])
@@ -147,7 +150,7 @@ def draw_table(rng, classification):
 def in_other_units(table, rng, *, shift, number):
     """Returns the table and the function that puts predictions back.
 
-    What does not vary has no unit that one could tell: it stays as it is.
+    A column that does not vary stays as it is: its unit cannot be told.
     """
     p, number = table.X.shape[1], number and np.std(table.y) > 0
     varies = np.ptp(table.X, axis=0) > 0
@@ -248,7 +251,7 @@ def draw_contestant(rng):
     if rng.random() < 0.2:
         base = LogisticRegression() if classification else Ridge()
     options["base_estimator"] = base
-    # a penalty of ridge is one per unit of X
+    # The penalty of ridge depends on the units of X, so a base model does too.
     free = {"unit_free": base is None}
     if family == "EmpiricalBayes":
         options["prior"] = str(
@@ -274,12 +277,13 @@ def draw_contestant(rng):
 
 @dataclass
 class Asked:
-    """Everything that a meta-trained model says of a table."""
+    """All predictions of a meta-trained model for a table."""
 
     model: object
     values: np.ndarray
     widths: np.ndarray
-    pairs: dict = field(default_factory=dict)  # of predictions that must agree
+    # Pairs of predictions that must agree, by the name of what is counted.
+    pairs: dict = field(default_factory=dict)
 
 
 def ask(model, table):
@@ -287,7 +291,7 @@ def ask(model, table):
     model = clone(model)
     weight = {} if table.weight is None else {"sample_weight": table.weight}
     if "Prototypical" in type(model).__name__:
-        weight = {}  # it meta-trains on rows of equal weight
+        weight = {}  # This estimator meta-trains on rows of equal weight.
     model.fit(table.X, table.y, task=table.task, **weight)
     given, asked = slice(0, 6), slice(6, None)
     X, y, X_new = rows_of(table.X_new, given), table.y_new[given], table.X_new
@@ -296,7 +300,7 @@ def ask(model, table):
     own_classes = "Prototypical" in type(model).__name__
     values, widths = [] if own_classes else [getattr(model, method)(X_asked)], []
     known = np.isin(y, getattr(model, "classes_", y))
-    if known.sum() < len(y):  # labels that the tasks did not have
+    if known.sum() < len(y):  # Some labels are new; no task had them.
         X, y = rows_of(X, np.flatnonzero(known)), y[known]
     pairs = {}
     if len(y):
@@ -328,7 +332,7 @@ def rows_of(X, rows):
 
 
 def run(case, seed=0, verbose=False):
-    """What is to be counted of one case: a Counter."""
+    """The counts of one case."""
     rng = np.random.default_rng([seed, case])
     counts = Counter(cases=1)
     contestant = draw_contestant(rng)
@@ -510,7 +514,7 @@ def exact_evidence(X, y, task):
     grid = np.linspace(-25, 25, 201)
     values = np.array([minus(point) for point in grid])
     i = int(values.argmin())
-    if i == len(grid) - 1:  # levels that fit without error: no maximum
+    if i == len(grid) - 1:  # The levels fit without error, so there is no maximum.
         return None
     found = minimize_scalar(
         minus, bounds=(grid[max(i - 1, 0)], grid[i + 1]), method="bounded"

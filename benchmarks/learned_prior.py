@@ -1,22 +1,22 @@
-"""Is the learned prior the right one, and what is it worth? Against what is known.
+"""Is the learned prior the right one, and what is it worth? It is held to the truth.
 
     python benchmarks/learned_prior.py [--part PART ...] [--data FOLDER]
 
-oracle: linear tasks drawn from a known prior, of three structures. Excess risk
-E |w_hat - w|^2 of new tasks, as a ratio to that of the Bayes estimator that knows the
-prior and the noise; and how often "auto" finds the structure.
+oracle: linear tasks are drawn from a known prior of one of three structures. The table
+shows the excess risk E |w_hat - w|^2 of new tasks, as a ratio to that of the Bayes
+estimator that knows the prior and the noise, and how often "auto" finds the structure.
 
-logistic: the same for labels, low rank; beside the posterior mode under the true prior,
-pooled and per-task logistic regression.
+logistic: the same for labels and a prior of low rank. The rivals are the posterior mode
+under the true prior, and logistic regressions of all tasks and of each task.
 
-mixedlm: fitted variances beside statsmodels' MixedLM, on data like sleepstudy (Belenky
-et al., 2003); and for labels beside a literal numerical maximum of the Laplace
-likelihood with one random intercept.
+mixedlm: fitted variances are compared with those of statsmodels' MixedLM, on data like
+sleepstudy (Belenky et al., 2003), and for labels with a literal numerical maximum of
+the Laplace likelihood with one random intercept.
 
-queries: real data sets (see `_task_sets.py`). Of each held-out task a random half of
-the units is the pool, the other half is tested on. Error after 4 questions that
-`suggest_queries` chooses, against 4 and 6 random ones; where the pool has 6 rows, those
-are all there are. Needs --data.
+queries: on real data sets (see `_task_sets.py`), a random half of the units of each
+held-out task is the pool, and the other half is tested on. The table shows the error
+after 4 questions that `suggest_queries` chooses, and after 4 and 6 random ones; a pool
+of 6 rows has no others. This part needs --data.
 
 speed: CPU seconds; set OMP_NUM_THREADS=1.
 """
@@ -101,7 +101,7 @@ class KnownPrior:
         return self.mean + across @ np.linalg.solve(rows, y - X @ self.mean)
 
     def posterior_mode(self, X, y):
-        """Of a logistic task: the coefficients of the largest posterior density."""
+        """The coefficients of a logistic task of the largest posterior density."""
         sign = np.where(y == 1, 1, -1)
 
         def negative(u):
@@ -195,7 +195,7 @@ def logistic_scores(seed):
 
 
 def probabilities(known, pooled, learned, given, X):
-    """Of class 1, by each method."""
+    """The probability of class 1 by each method."""
     single = LogisticRegression(fit_intercept=False).fit(*given)
     models = {name: model.adapt(*given) for name, model in learned.items()}
     models |= {"pooled": pooled, "per task": single}
@@ -241,7 +241,8 @@ COLUMNS = ("slope", "intercept", "sd slope", "sd mid", "corr", "sd noise")
 
 def summary(mean, covariance, noise_variance, centre):
     """COLUMNS of (slope, intercept at day 0), their covariance and the noise."""
-    A = np.array([[1.0, 0.0], [centre, 1.0]])  # to the value on the middle day
+    # This turns the intercept at day 0 into the value on the middle day.
+    A = np.array([[1.0, 0.0], [centre, 1.0]])
     middle = A @ covariance @ A.T
     sd = np.sqrt(np.maximum(np.diag(middle), 0))
     corr = middle[0, 1] / sd.prod() if sd.prod() > 0 else 0.0
@@ -282,7 +283,7 @@ def mixedlm_summary(day, y, subject, structure):
     model = MixedLM(y, X, groups=subject, exog_re=Z)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        # BFGS, its default, may stop well below the maximum
+        # BFGS, the default of MixedLM, may stop well below the maximum.
         fits = [
             model.fit(reml=False, free=free, method=method)
             for method in ("lbfgs", "cg")
@@ -297,9 +298,9 @@ def mixedlm_summary(day, y, subject, structure):
 
 
 def distance(ours, theirs):
-    """Largest relative difference; of deviations at least 1 % of the noise's.
+    """Relative difference of each column; for correlations the difference itself.
 
-    Correlations differ by so much in absolute numbers.
+    A deviation below 1 % of the noise's is compared in units of that.
     """
     scale = np.maximum(np.abs(theirs), 0.01 * theirs[-1])
     scale[COLUMNS.index("corr")] = 1
@@ -359,7 +360,8 @@ def laplace_maximum(X, y):
         sd = np.exp(numbers[-1])
         fixed = X @ numbers[:-2] + numbers[-2]
         b = np.zeros((len(X), 1))
-        for _ in range(50):  # Newton's method for the mode of each task's offset
+        # Newton's method finds the mode of each task's offset.
+        for _ in range(50):
             p = expit(fixed + b)
             precision = (p * (1 - p)).sum(axis=1, keepdims=True) + 1 / sd**2
             b += ((y - p).sum(axis=1, keepdims=True) - b / sd**2) / precision
@@ -392,7 +394,7 @@ def compare_laplace(args):
         for seed in range(args.draws or 5):
             X, y = draw_random_intercepts(seed, sd)
             ours, theirs = learned_intercepts(X, y), laplace_maximum(X, y)
-            # in variances, and none by less than a deviation of 0.1 has
+            # A variance below that of a deviation of 0.1 is compared in units of it.
             off = abs(ours[-1] ** 2 - theirs[-1] ** 2) / max(theirs[-1] ** 2, 0.01)
             differences.append(off)
             cells = "".join(
@@ -451,7 +453,8 @@ def task_errors(model, task, classification, rng):
         return query_error(adapted, task.X[test], task.y[test], classification)
 
     suggested = error(model.suggest_queries(X, N_ASKED))
-    waiting = suggested  # what a regressor asks does not depend on the answers
+    # The questions of a regressor do not depend on the answers.
+    waiting = suggested
     if classification:
         waiting = error(one_by_one(model, X, y, N_ASKED))
     orders = [rng.permutation(len(pool)) for _ in range(N_RANDOM_DRAWS)]
@@ -499,7 +502,7 @@ def queries(args):
 def report_queries(name, errors, classification):
     *means, pool = errors.mean(axis=0)
     cells = [f"{value:10.4f}" for value in means]
-    if not classification:  # what a regressor asks does not depend on the answers
+    if not classification:  # They do not depend on the answers.
         cells[1] = f"{'':10}"
     for other in (3, 2):
         lag = (errors[:, 0] - errors[:, other]) / means[other]
@@ -594,7 +597,7 @@ def rounded(values):
 
 
 def save(path, results):
-    """Adds to what the file has: parts may be run one at a time."""
+    """Add the results to the file, so that parts may be run one at a time."""
     path = Path(path)
     earlier = _results.load(path) if path.exists() else {}
     _results.save(path, earlier | results)

@@ -2,10 +2,10 @@
 
     python benchmarks/learned_rates.py --data FOLDER
 
-FOLDER holds one subfolder NAME with NAME.npz per data set: arrays X, y and task (one
-id per row). Two thirds of the tasks are trained on (150 at most), the others tested (60
-at most), with up to 80 rows each. Of each test task k random rows are given, three
-times, and the rest predicted.
+FOLDER holds the data sets; `_task_sets.py` says in which format. Two thirds of the
+tasks are trained on (150 at most), and the others tested (60 at most), with up to 80
+rows each. k random rows of each test task are given, three times, and the rest are
+predicted.
 
 The rows of the tables: pooled ridge or logistic regression; pooled ridge plus a
 shrunken offset per task; a mixed model (random intercept and independent random slopes
@@ -132,7 +132,7 @@ def contenders(classification):
 def load_tasks(folder, name):
     arrays = np.load(folder / name / f"{name}.npz")
     X, y, task = arrays["X"].astype(float), arrays["y"], arrays["task"]
-    if name == "orange_juice_stores":  # one task per store and brand
+    if name == "orange_juice_stores":  # A task is a brand in a store.
         task = task.astype(int) * 100 + arrays["brand"]
     if name in REGRESSION:
         y = y.astype(float)

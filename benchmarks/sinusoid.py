@@ -20,8 +20,8 @@ is U[0.8, 1.2]; adapting is one solve. Published errors of Meta-SGD after one st
 5 / 10 / 20 shots: 0.88 / 0.53 / 0.35. The rival is a Gaussian process with an RBF
 kernel whose length and noise are those most likely for training tasks.
 
-Set OMP_NUM_THREADS=1 to measure one core. Prints the mean over seeds, its spread, and
-the CPU seconds of meta-training.
+Set OMP_NUM_THREADS=1 to measure one core. The script prints the mean over seeds, its
+spread, and the CPU seconds of meta-training.
 """
 
 import argparse

@@ -3,20 +3,20 @@
     python benchmarks/speed.py [--works NAME ...] [--rounds 5] [--save results.json]
     python benchmarks/speed.py --guard
 
-Contenders are what one would write in other frameworks (`_contenders.py`); those that
-are not installed leave themselves out. All begin with the same parameters and see the
+Contenders are what one would write in other frameworks (`_contenders.py`); those whose
+framework is not installed are left out. All begin with the same parameters and see the
 same tasks and rows; after three meta-iterations the parameters of each are compared
-with those of skmeta. Figures are microseconds of CPU time per unit, on one core that
-the process is bound to, single precision, the least of several rounds in which the
-contenders take turns. A unit is an inner step of one task; where tasks are adapted to,
-a task. Conversion of data, imports and compilation are not counted, for skmeta neither
-what `fit` does once (a few milliseconds).
+with those of skmeta. Figures are microseconds of CPU time per unit, in single precision
+on one core that the process is bound to, and the least of several rounds in which the
+contenders take turns. A unit is an inner step of one task, or one task where a job
+adapts to tasks. Conversion of data, imports and compilation are not counted, and
+neither is what `fit` of skmeta does only once (a few milliseconds).
 
-``--guard`` compares skmeta with plain NumPy only and fails where the ratio falls below
-a generous floor, so that a slower core does not go unnoticed.
+``--guard`` compares skmeta with plain NumPy only, and fails if the ratio falls below a
+generous floor, so that nobody makes the core slower without noticing.
 """
 
-# ruff: noqa: E402 (how many threads there are is settled before NumPy is imported)
+# ruff: noqa: E402 (the number of threads is set before NumPy is imported)
 
 import argparse
 import os
@@ -27,7 +27,7 @@ from dataclasses import dataclass, replace
 
 for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ[variable] = "1"
-if hasattr(os, "sched_setaffinity"):  # before a framework counts its cores
+if hasattr(os, "sched_setaffinity"):  # Frameworks count cores when imported.
     os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
 
 import _contenders
@@ -41,8 +41,10 @@ from skmeta._core.descent.plan import workspace
 from skmeta._core.descent.reptile import draw_episode
 from skmeta._core.tasks import TaskTable
 
-BURST = 0.25  # seconds of CPU that one measurement takes at least
-CHECKED = 3  # meta-iterations after which parameters are compared
+# One measurement takes at least so many seconds of CPU.
+BURST = 0.25
+# The parameters of all contenders are compared after so many meta-iterations.
+CHECKED = 3
 
 
 @dataclass(frozen=True)
@@ -58,10 +60,10 @@ class Job:
     inner_steps: int = 10
     meta_batch: int = 5
     n_tasks: int = 200
-    rows: tuple = (10, 10)  # of a task, at least and at most
+    rows: tuple = (10, 10)  # The least and the largest number of rows of a task.
     minibatch: int | None = None
-    queries: int = 0  # rows to predict after adapting; 0: meta-train
-    guard: float | None = None  # least ratio to plain NumPy
+    queries: int = 0  # Rows to predict after adapting; 0 to meta-train instead.
+    guard: float | None = None  # The ratio to plain NumPy must be at least this.
 
     @property
     def work(self):
@@ -201,7 +203,7 @@ def in_time(function, *arguments):
 
 
 def repeats(function):
-    """How often to call a function for a burst."""
+    """The number of calls that make a burst."""
     n, seconds = 1, in_time(function, 1)
     while seconds < BURST and n < 10**5:
         n = min(10 * n, max(n + 1, int(1.2 * n * BURST / max(seconds, 1e-4))))
@@ -260,7 +262,7 @@ def adapting(job, tasks, contenders):
     runs, apart = {"skmeta": repeat(predict)}, {}
     for kind in contenders:
         if job.meta_batch == 1 and "batch" in kind.name:
-            continue  # there is no batch of one
+            continue  # A single task makes no batch.
         contender = kind(job.work, tasks, [(chosen, None)])
         contender.prepare_queries(list(queries))
         answer = contender.adapt_predict(model._learned.start)
@@ -277,7 +279,7 @@ def measure(job, contenders, rounds):
     runs, apart = (adapting if job.queries else training)(job, tasks, contenders)
     counts = {name: repeats(run) for name, run in runs.items()}
     least = dict.fromkeys(runs, np.inf)
-    once = np.inf  # what a fit does but once
+    once = np.inf  # The seconds of what a fit does only once.
     for _ in range(rounds):
         for name, run in runs.items():
             least[name] = min(least[name], in_time(run, counts[name]))
