@@ -18,6 +18,7 @@ from sklearn.utils._param_validation import HasMethods
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import (
     _check_sample_weight,
+    _num_samples,
     check_is_fitted,
     has_fit_parameter,
     validate_data,
@@ -117,6 +118,7 @@ class FewShotScoreMixin:
         scores = few_shot_scores(
             self,
             lambda model, parts: model._adapt_each(parts),
+            lambda model, X: model._ask_base_about(X),
             lambda model, *rows: super().score(*rows),
             X,
             y,
@@ -694,6 +696,12 @@ class BaseMetaLearner(LearnedRepr, BaseEstimator):
             return None
         X = stack_rows([table for table in tables if table.shape[0]])
         return Told(self.base_estimator_, X, self._ask_base(X))
+
+    def _ask_base_about(self, X):
+        """What the base model says of rows that are not validated yet, or None."""
+        if not hasattr(self, "base_estimator_") or not _num_samples(X):
+            return None
+        return self._ask_base_once([self._validate_X(X)])
 
     def _believed(self, offset):
         """What the base model says, as far as its log-odds can be believed."""

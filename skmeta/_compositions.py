@@ -1,216 +1,439 @@
-"""What the verbs of `adaptation.py` do on scikit-learn's compositions."""
+"""Compositions with a meta-learner inside: a table with one entry for each kind.
+
+The verbs of `adaptation.py`, few-shot scores and comparisons read this table, and so
+are written once for all compositions.
+"""
 
 from copy import copy
+from functools import cache
 
 import numpy as np
-from sklearn import config_context
-from sklearn.compose import TransformedTargetRegressor
-from sklearn.frozen import FrozenEstimator
-from sklearn.model_selection._search import BaseSearchCV
-from sklearn.pipeline import Pipeline
-from sklearn.utils import _safe_indexing
-from sklearn.utils.validation import assert_all_finite, check_is_fitted
+from sklearn.utils.validation import check_is_fitted
 
 from skmeta._base import BaseMetaLearner
-from skmeta._copies import shallow_copy
-from skmeta._guards import check_aligned, naming_the_task, read_tasks
-from skmeta._ids import tasks_one_by_one
 from skmeta._values import check_target, plain_table
-from skmeta.adaptation import adapt, adapt_each, adapt_predict, meta_fit, partial_adapt
+
+
+class Composition:
+    """How a meta-learner is reached inside an estimator of another kind.
+
+    Subclass this, and pass an instance to :func:`register_composition`. Then
+    :func:`~skmeta.meta_fit`, :func:`~skmeta.adapt`, :func:`~skmeta.partial_adapt`,
+    :func:`~skmeta.adapt_predict`, the few-shot scores,
+    :func:`~skmeta.model_selection.compare_baselines` and the displays work on
+    estimators of that kind.
+
+    `inside` and `rebuild` must be implemented. The other methods have defaults for a
+    composition that changes neither rows nor targets. No method may change its
+    arguments.
+
+    Notes
+    -----
+    The methods describe how the estimator itself predicts, which is::
+
+        y = composition.inside(estimator).predict(
+            composition.transform_rows(estimator, X)
+        )
+        y = composition.restore_targets(estimator, y)
+
+    The estimator is meta-trained by its own ``fit(X, y, task=ids)``, which passes the
+    ids on to the meta-learner inside.
+
+    Examples
+    --------
+    An estimator that shifts y by its mean. Its attribute ``__metadata_request__fit``
+    lets ``task`` reach it inside a Pipeline or a search, too.
+
+    >>> from copy import copy
+    >>> import numpy as np
+    >>> from sklearn.base import BaseEstimator, RegressorMixin, clone
+    >>> from skmeta import EmpiricalBayesRegressor, adapt, meta_fit
+    >>> from skmeta.adaptation import Composition, register_composition
+    >>> from skmeta.datasets import make_linear_tasks
+    >>> class Centred(RegressorMixin, BaseEstimator):
+    ...     __metadata_request__fit = {"task": True}
+    ...
+    ...     def __init__(self, regressor):
+    ...         self.regressor = regressor
+    ...
+    ...     def fit(self, X, y, *, task=None):
+    ...         self.mean_ = np.mean(y)
+    ...         self.regressor_ = clone(self.regressor).fit(
+    ...             X, y - self.mean_, task=task
+    ...         )
+    ...         return self
+    ...
+    ...     def predict(self, X):
+    ...         return self.regressor_.predict(X) + self.mean_
+    >>> class InsideCentred(Composition):
+    ...     def inside(self, estimator):
+    ...         return getattr(estimator, "regressor_", estimator.regressor)
+    ...
+    ...     def rebuild(self, estimator, inside):
+    ...         rebuilt = copy(estimator)
+    ...         rebuilt.regressor_ = inside
+    ...         return rebuilt
+    ...
+    ...     def transform_targets(self, estimator, y):
+    ...         return y - estimator.mean_
+    ...
+    ...     def restore_targets(self, estimator, y):
+    ...         return y + estimator.mean_
+    >>> register_composition(Centred, InsideCentred())
+    >>> *tasks, (X, y) = make_linear_tasks(30, random_state=0)
+    >>> model = meta_fit(Centred(EmpiricalBayesRegressor(random_state=0)), tasks)
+    >>> adapt(model, X[:5], y[:5]).predict(X[5:]).shape
+    (15,)
+    """
+
+    def inside(self, estimator):
+        """Return the estimator that this one hands its rows to.
+
+        Parameters
+        ----------
+        estimator : estimator
+            The composition.
+
+        Returns
+        -------
+        inside : estimator
+            The fitted one if ``estimator`` is fitted, otherwise the one that its
+            ``fit`` would fit.
+        """
+        raise NotImplementedError(
+            f"{type(self).__name__} must implement inside(estimator): the estimator "
+            "that the composition hands its rows to."
+        )
+
+    def rebuild(self, estimator, inside):
+        """Return a copy of a fitted composition around another fitted inside.
+
+        Parameters
+        ----------
+        estimator : estimator
+            The fitted composition.
+        inside : estimator
+            What the copy shall hand its rows to.
+
+        Returns
+        -------
+        rebuilt : estimator
+            A copy that may share everything else with ``estimator``.
+        """
+        raise NotImplementedError(
+            f"{type(self).__name__} must implement rebuild(estimator, inside): a copy "
+            "of the composition that hands its rows to the given estimator."
+        )
+
+    def transform_rows(self, estimator, X):
+        """Return the rows as they reach the inside.
+
+        Parameters
+        ----------
+        estimator : estimator
+            The fitted composition.
+        X : {array-like, sparse matrix, dataframe} of shape (n_samples, n_features)
+            Rows as they go into ``estimator.predict``.
+
+        Returns
+        -------
+        X : {array-like, sparse matrix, dataframe} of shape (n_samples, n_inside)
+            By default the same rows.
+        """
+        return X
+
+    def transform_targets(self, estimator, y):
+        """Return the targets as the inside learns them.
+
+        Parameters
+        ----------
+        estimator : estimator
+            The fitted composition.
+        y : array-like of shape (n_samples,)
+            Targets as they go into ``estimator.fit``.
+
+        Returns
+        -------
+        y : array-like of shape (n_samples,)
+            By default the same targets.
+        """
+        return y
+
+    def restore_targets(self, estimator, y):
+        """Return predictions in the user's units: the inverse of `transform_targets`.
+
+        Parameters
+        ----------
+        estimator : estimator
+            The fitted composition.
+        y : ndarray of shape (n_samples,)
+            Predictions of the inside.
+
+        Returns
+        -------
+        y : ndarray of shape (n_samples,)
+            By default the same predictions.
+        """
+        return y
+
+    def feature_names(self, estimator, names):
+        """Return the names of the columns that `transform_rows` returns.
+
+        Parameters
+        ----------
+        estimator : estimator
+            The fitted composition.
+        names : array-like of str or None
+            Names of the columns that come in, if they are known.
+
+        Returns
+        -------
+        names : array-like of str or None
+            By default the same names, or None if `transform_rows` is implemented.
+        """
+        return None if _implements(self, "transform_rows") else names
+
+    def check(self, estimator, verb):
+        """Raise an error if a verb cannot be used on this estimator.
+
+        By default every verb can be used.
+
+        Parameters
+        ----------
+        estimator : estimator
+            The composition.
+        verb : str
+            Name of the function that is called, such as "partial_adapt".
+        """
+
+
+def _implements(composition, method):
+    """Whether a composition does not use the default of `Composition`."""
+    return getattr(type(composition), method) is not getattr(Composition, method)
+
+
+# -- scikit-learn's compositions ------------------------------------------------------
+
+
+class _FittedFirst(Composition):
+    """A composition that must be meta-trained before all verbs but `meta_fit`."""
+
+    def check(self, estimator, verb):
+        if verb != "meta_fit":
+            check_is_fitted(estimator)
+
+
+class InsidePipeline(_FittedFirst):
+    """The last step of a Pipeline; the fitted steps in front of it stay as they are."""
+
+    def inside(self, estimator):
+        return estimator.steps[-1][1]
+
+    def rebuild(self, estimator, inside):
+        rebuilt = copy(estimator)
+        name, _ = estimator.steps[-1]
+        rebuilt.steps = [*estimator.steps[:-1], (name, inside)]
+        return rebuilt
+
+    def transform_rows(self, estimator, X):
+        if len(estimator.steps) == 1:
+            return X
+        try:
+            return estimator[:-1].transform(X)
+        except TypeError:
+            if plain_table(X) is X:
+                raise
+            raise ValueError(_MISSING) from None
+
+    def feature_names(self, estimator, names):
+        if len(estimator.steps) == 1:
+            return names
+        try:
+            return estimator[:-1].get_feature_names_out(names)
+        except (AttributeError, ValueError):  # one of the steps gives no names
+            return None
+
+
+_MISSING = (
+    "Input X contains NaN or another missing value (None, NA, NaT), which the steps in "
+    "front of the meta-learner do not take. Replace it by NaN and put an imputer first."
+)
+
+
+class InsideSearch(_FittedFirst):
+    """The best estimator of a search. An adapted copy is no search any more."""
+
+    def inside(self, estimator):
+        return getattr(estimator, "best_estimator_", estimator.estimator)
+
+    def rebuild(self, estimator, inside):
+        return inside
+
+    def check(self, estimator, verb):
+        super().check(estimator, verb)
+        if verb != "meta_fit" and not hasattr(estimator, "best_estimator_"):
+            raise TypeError(
+                f"{type(estimator).__name__} has refit=False, so it holds no fitted "
+                "model to adapt. Set refit=True."
+            )
+
+
+class InsideFrozen(Composition):
+    """What a FrozenEstimator holds, which must not change in place."""
+
+    def inside(self, estimator):
+        return estimator.estimator
+
+    def rebuild(self, estimator, inside):
+        return type(estimator)(inside)
+
+    def check(self, estimator, verb):
+        if verb in _MUST_NOT_CHANGE:
+            raise TypeError(_MUST_NOT_CHANGE[verb])
+
+
+_MUST_NOT_CHANGE = {
+    "meta_fit": (
+        "A FrozenEstimator must not change: call meta_fit on what is inside and freeze "
+        "the result, FrozenEstimator(meta_fit(estimator, tasks))."
+    ),
+    "partial_adapt": (
+        "A FrozenEstimator must not change: use adapt(...), which returns an adapted "
+        "copy, or partial_adapt(frozen.estimator, ...)."
+    ),
+}
+
+
+class InsideTransformedTarget(_FittedFirst):
+    """The regressor of a TransformedTargetRegressor, whose transformer stays fitted."""
+
+    def inside(self, estimator):
+        return getattr(estimator, "regressor_", estimator.regressor)
+
+    def rebuild(self, estimator, inside):
+        rebuilt = copy(estimator)
+        rebuilt.regressor_ = inside
+        return rebuilt
+
+    def transform_targets(self, estimator, y):
+        check_target(y, labels=False)
+        y = np.asarray(y)
+        if estimator.transformer_ is None:
+            return y
+        column = estimator.transformer_.transform(y.reshape(-1, 1))
+        return np.asarray(column).reshape(-1)
+
+    def restore_targets(self, estimator, y):
+        if estimator.transformer_ is None:
+            return y
+        column = estimator.transformer_.inverse_transform(np.reshape(y, (-1, 1)))
+        return np.asarray(column).reshape(-1)
+
+
+# -- the table ------------------------------------------------------------------------
+
+_TABLE = {}
+
+
+def register_composition(kind, composition):
+    """Let every verb work on estimators of a kind that skmeta does not know.
+
+    Parameters
+    ----------
+    kind : type
+        Class of the estimators. It holds for subclasses, too, unless they have an
+        entry of their own.
+    composition : Composition
+        How the meta-learner inside such an estimator is reached. It replaces an
+        earlier entry for the same class.
+
+    See Also
+    --------
+    Composition : The methods to implement, with an example.
+
+    Notes
+    -----
+    Call this once, when your package is imported. Processes that joblib starts import
+    your package again as they unpickle your estimators.
+
+    The verbs are :func:`functools.singledispatch` functions besides. To replace a
+    single one for a class, write ``skmeta.adapt.register(MyClass, function)``.
+    """
+    if not isinstance(kind, type) or not isinstance(composition, Composition):
+        raise TypeError(
+            "register_composition takes a class and an instance of a subclass of "
+            f"Composition; got {kind!r} and {composition!r}."
+        )
+    _TABLE[kind] = composition
+
+
+@cache
+def _register_scikit_learn():
+    """Put scikit-learn's compositions into the table.
+
+    This happens when the first composition comes and not when skmeta is imported,
+    because these modules take longer to import than skmeta itself.
+    """
+    from sklearn.compose import TransformedTargetRegressor
+    from sklearn.frozen import FrozenEstimator
+    from sklearn.model_selection._search import BaseSearchCV
+    from sklearn.pipeline import Pipeline
+
+    _TABLE.setdefault(Pipeline, InsidePipeline())
+    _TABLE.setdefault(BaseSearchCV, InsideSearch())
+    _TABLE.setdefault(FrozenEstimator, InsideFrozen())
+    _TABLE.setdefault(TransformedTargetRegressor, InsideTransformedTarget())
+
+
+def composition_of(estimator):
+    """The table's entry for an estimator, or None if it is no composition."""
+    _register_scikit_learn()
+    for kind in type(estimator).__mro__:
+        if kind in _TABLE:
+            return _TABLE[kind]
+    return None
 
 
 def no_meta_learner(estimator, verb):
     return TypeError(
         f"{verb} found no meta-learner in {type(estimator).__name__}. It takes a "
         "meta-learner of skmeta, or a Pipeline, a search such as GridSearchCV, a "
-        "FrozenEstimator or a TransformedTargetRegressor with one inside."
+        "FrozenEstimator or a TransformedTargetRegressor with one inside. Other "
+        "compositions are made known by skmeta.adaptation.register_composition."
     )
 
 
-# -- meta_fit -------------------------------------------------------------------------
+def checked_composition(estimator, verb):
+    """The table's entry for an estimator that a verb can be used on."""
+    composition = composition_of(estimator)
+    if composition is None:
+        raise no_meta_learner(estimator, verb)
+    composition.check(estimator, verb)
+    return composition
 
 
-@meta_fit.register(Pipeline)
-@meta_fit.register(TransformedTargetRegressor)
-@meta_fit.register(BaseSearchCV)
-def _(estimator, tasks):
-    inner = meta_learner(estimator, "meta_fit")
-    X, y, sample_weight, task = read_tasks(tasks)
-    labels = inner._takes_labels
-    with naming_the_task(task, **{"labels" if labels else "y": y}):
-        # before the steps in front are fitted again, or a target is transformed
-        check_target(y, labels)
-        assert_all_finite(y, input_name="y")
-    weights = {} if sample_weight is None else {"sample_weight": sample_weight}
-    with config_context(enable_metadata_routing=True), tasks_one_by_one():
-        return estimator.fit(X, y, task=task, **weights)
+# -- from the outside to the meta-learner ---------------------------------------------
 
 
-@meta_fit.register
-def _(estimator: FrozenEstimator, tasks):
-    meta_learner(estimator, "meta_fit")
-    raise TypeError(
-        "A FrozenEstimator must not change: call meta_fit on what is inside and freeze "
-        "the result, FrozenEstimator(meta_fit(estimator, tasks))."
-    )
+def _unwrapped(estimator):
+    """The compositions from the outermost inwards, and the estimator inside them all.
 
-
-# -- adapt ----------------------------------------------------------------------------
-
-
-@adapt.register
-def _(estimator: Pipeline, X, y, sample_weight=None):
-    check_is_fitted(estimator)
-    check_aligned(X=X, y=y, sample_weight=sample_weight)
-    name, last = estimator.steps[-1]
-    last = adapt(last, _transformed(estimator, X), y, sample_weight)
-    adapted = shallow_copy(estimator)
-    adapted.steps[-1] = (name, last)
-    return adapted
-
-
-@adapt.register
-def _(estimator: BaseSearchCV, X, y, sample_weight=None):
-    return adapt(_best(estimator), X, y, sample_weight)
-
-
-@adapt.register
-def _(estimator: FrozenEstimator, X, y, sample_weight=None):
-    return FrozenEstimator(adapt(estimator.estimator, X, y, sample_weight))
-
-
-@adapt.register
-def _(estimator: TransformedTargetRegressor, X, y, sample_weight=None):
-    check_is_fitted(estimator)
-    check_aligned(X=X, y=y, sample_weight=sample_weight)
-    target = _transformed_target(estimator, y)
-    regressor = adapt(estimator.regressor_, X, target, sample_weight)
-    adapted = shallow_copy(estimator)
-    adapted.regressor_ = regressor
-    return adapted
-
-
-# -- many tasks -----------------------------------------------------------------------
-
-
-@adapt_each.register
-def _(estimator: Pipeline, parts):
-    check_is_fitted(estimator)
-    name, last = estimator.steps[-1]
-    ready = []
-    for X, *rest in parts:
-        check_aligned(X=X, y=rest[0])
-        ready.append((_transformed(estimator, X), *rest))
-    models = []
-    for adapted_last in adapt_each(last, ready):
-        adapted = copy(estimator)
-        adapted.steps = [*estimator.steps[:-1], (name, adapted_last)]
-        models.append(adapted)
-    return models
-
-
-@adapt_each.register
-def _(estimator: BaseSearchCV, parts):
-    return adapt_each(_best(estimator), parts)
-
-
-@adapt_predict.register
-def _(estimator: Pipeline, X, y, X_new, sample_weight=None, **options):
-    check_is_fitted(estimator)
-    check_aligned(X=X, y=y, sample_weight=sample_weight, task=options.get("task"))
-    check_aligned(X_new=X_new, task_new=options.get("task_new"))
-    last = estimator.steps[-1][1]
-    X, X_new = _transformed(estimator, X), _transformed(estimator, X_new)
-    return adapt_predict(last, X, y, X_new, sample_weight, **options)
-
-
-@adapt_predict.register
-def _(estimator: BaseSearchCV, *rows, **options):
-    return adapt_predict(_best(estimator), *rows, **options)
-
-
-@adapt_predict.register
-def _(estimator: FrozenEstimator, *rows, **options):
-    return adapt_predict(estimator.estimator, *rows, **options)
-
-
-@adapt_predict.register
-def _(
-    estimator: TransformedTargetRegressor, X, y, X_new, sample_weight=None, **options
-):
-    check_is_fitted(estimator)
-    check_aligned(X=X, y=y, sample_weight=sample_weight, task=options.get("task"))
-    target = _transformed_target(estimator, y)
-    y_new = adapt_predict(
-        estimator.regressor_, X, target, X_new, sample_weight, **options
-    )
-    if estimator.transformer_ is None:
-        return y_new
-    return estimator.transformer_.inverse_transform(y_new.reshape(-1, 1)).reshape(-1)
-
-
-# -- partial_adapt --------------------------------------------------------------------
-
-
-@partial_adapt.register
-def _(estimator: Pipeline, X, y, sample_weight=None):
-    check_is_fitted(estimator)
-    check_aligned(X=X, y=y, sample_weight=sample_weight)
-    last = estimator.steps[-1][1]
-    partial_adapt(last, _transformed(estimator, X), y, sample_weight)
-    return estimator
-
-
-@partial_adapt.register
-def _(estimator: BaseSearchCV, X, y, sample_weight=None):
-    partial_adapt(_best(estimator), X, y, sample_weight)
-    return estimator
-
-
-@partial_adapt.register
-def _(estimator: FrozenEstimator, X, y, sample_weight=None):
-    raise TypeError(
-        "A FrozenEstimator must not change: use adapt(...), which returns an adapted "
-        "copy, or partial_adapt(frozen.estimator, ...)."
-    )
-
-
-@partial_adapt.register
-def _(estimator: TransformedTargetRegressor, X, y, sample_weight=None):
-    check_is_fitted(estimator)
-    check_aligned(X=X, y=y, sample_weight=sample_weight)
-    target = _transformed_target(estimator, y)
-    partial_adapt(estimator.regressor_, X, target, sample_weight)
-    return estimator
-
-
-# -- inside a composition -------------------------------------------------------------
-
-
-def _inside(estimator):
-    """The estimator that a composition hands its rows to, or None."""
-    if isinstance(estimator, Pipeline):
-        return estimator.steps[-1][1]
-    if isinstance(estimator, TransformedTargetRegressor):
-        return getattr(estimator, "regressor_", estimator.regressor)
-    if isinstance(estimator, BaseSearchCV):
-        return getattr(estimator, "best_estimator_", estimator.estimator)
-    if isinstance(estimator, FrozenEstimator):
-        return estimator.estimator
-    return None
-
-
-def _find_meta_learner(estimator):
-    """The meta-learner inside a composition, or None."""
-    while estimator is not None and not isinstance(estimator, BaseMetaLearner):
-        estimator = _inside(estimator)
-    return estimator
+    The compositions are a list of (entry of the table, estimator).
+    """
+    outer = []
+    while not isinstance(estimator, BaseMetaLearner):
+        composition = composition_of(estimator)
+        if composition is None:
+            break
+        outer.append((composition, estimator))
+        estimator = composition.inside(estimator)
+    return outer, estimator
 
 
 def meta_learner(estimator, verb):
     """The meta-learner inside a composition; an error if there is none."""
-    inner = _find_meta_learner(estimator)
-    if inner is None:
+    _, inner = _unwrapped(estimator)
+    if not isinstance(inner, BaseMetaLearner):
         raise no_meta_learner(estimator, verb)
     return inner
 
@@ -224,17 +447,19 @@ def with_parameters(estimator, params, verb):
     if isinstance(estimator, BaseMetaLearner):
         return copy(estimator).set_params(**params)
     meta_learner(estimator, verb)
-    if isinstance(estimator, BaseSearchCV):
-        return with_parameters(_best(estimator), params, verb)
-    inner = with_parameters(_inside(estimator), params, verb)
-    if isinstance(estimator, FrozenEstimator):
-        return FrozenEstimator(inner)
-    copied = copy(estimator)
-    if isinstance(estimator, Pipeline):
-        copied.steps = [*estimator.steps[:-1], (estimator.steps[-1][0], inner)]
-    else:
-        copied.regressor_ = inner
-    return copied
+    composition = checked_composition(estimator, verb)
+    inner = with_parameters(composition.inside(estimator), params, verb)
+    return composition.rebuild(estimator, inner)
+
+
+def part_that_adapts(estimator, verb):
+    """The part that an adapted copy has, too: of a search, its best estimator."""
+    composition = composition_of(estimator)
+    if composition is None:
+        return estimator
+    composition.check(estimator, verb)
+    inside = composition.inside(estimator)
+    return inside if composition.rebuild(estimator, inside) is inside else estimator
 
 
 def has_own_classes(estimator):
@@ -244,99 +469,73 @@ def has_own_classes(estimator):
 
 def most_classes(estimator):
     """The most classes that a task may bring, or None where all tasks share them."""
-    return getattr(_find_meta_learner(estimator), "_n_way", None)
+    _, inner = _unwrapped(estimator)
+    return getattr(inner, "_n_way", None)
 
 
 def transformed_rows(estimator, X):
     """X as it reaches the fitted meta-learner inside a composition."""
-    while not isinstance(estimator, BaseMetaLearner):
-        if isinstance(estimator, Pipeline):
-            X = _transformed(estimator, X)
-        estimator = _inside(estimator)
+    outer, _ = _unwrapped(estimator)
+    for composition, part in outer:
+        X = composition.transform_rows(part, X)
     return X
 
 
-def target_transformers(estimator):
-    """The TransformedTargetRegressors around a meta-learner, the outermost first."""
-    found = []
-    while estimator is not None and not isinstance(estimator, BaseMetaLearner):
-        if isinstance(estimator, TransformedTargetRegressor):
-            found.append(estimator)
-        estimator = _inside(estimator)
-    return found
+def transforms_targets(estimator):
+    """Whether the meta-learner inside learns other targets than the user's."""
+    return len(_changing_targets(estimator)) > 0
+
+
+def _changing_targets(estimator):
+    """The compositions that transform targets, as `_unwrapped` gives them."""
+    outer, _ = _unwrapped(estimator)
+    return [pair for pair in outer if _implements(pair[0], "transform_targets")]
+
+
+def how_targets_change(estimator):
+    """A key that is equal for unfitted estimators which transform targets alike."""
+    return tuple(
+        (type(part), _settings_without_meta_learner(part))
+        for _, part in _changing_targets(estimator)
+    )
+
+
+def _settings_without_meta_learner(estimator):
+    """The parameters of a composition but for its meta-learner, as text."""
+    params = estimator.get_params(deep=False)
+    return tuple(
+        (name, repr(value))
+        for name, value in params.items()
+        if not isinstance(_unwrapped(value)[1], BaseMetaLearner)
+    )
 
 
 def transformed_targets(estimator, y):
     """y as it reaches the fitted meta-learner inside a composition."""
-    for outer in target_transformers(estimator):
-        y = _transformed_target(outer, y)
+    for composition, part in _changing_targets(estimator):
+        y = composition.transform_targets(part, y)
     return y
 
 
 def original_targets(estimator, y):
-    """Back from what the meta-learner inside predicts to the user's y."""
-    for outer in reversed(target_transformers(estimator)):
-        if outer.transformer_ is not None:
-            y = outer.transformer_.inverse_transform(np.reshape(y, (-1, 1)))
-            y = np.asarray(y, dtype=float).reshape(-1)
+    """The user's y from what the meta-learner inside predicts."""
+    for composition, part in reversed(_changing_targets(estimator)):
+        y = np.asarray(composition.restore_targets(part, y), dtype=float)
     return y
-
-
-def ask_base_once(estimator, X, index):
-    """What the base model inside says of these rows, for `remembering`; or None."""
-    model = _find_meta_learner(estimator)
-    if not hasattr(model, "base_estimator_") or not len(index):
-        return None
-    X = _safe_indexing(X, np.sort(index))
-    rows = model._validate_X(transformed_rows(estimator, X))
-    return model._ask_base_once([rows])
 
 
 def transformed_names(estimator):
     """Names of the features that reach the fitted meta-learner inside, or None."""
+    outer, inner = _unwrapped(estimator)
     names = None
-    while not isinstance(estimator, BaseMetaLearner):
-        if isinstance(estimator, Pipeline) and len(estimator.steps) > 1:
-            try:
-                names = estimator[:-1].get_feature_names_out(names)
-            except (AttributeError, ValueError):  # a step that gives no names
-                names = None
-        estimator = _inside(estimator)
-    return getattr(estimator, "feature_names_in_", names)
+    for composition, part in outer:
+        names = composition.feature_names(part, names)
+    return getattr(inner, "feature_names_in_", names)
 
 
-def _transformed(pipeline, X):
-    """X after the fitted steps in front of the last."""
-    if len(pipeline.steps) == 1:
-        return X
-    try:
-        return pipeline[:-1].transform(X)
-    except TypeError:
-        if plain_table(X) is X:
-            raise
-        raise ValueError(_MISSING) from None
-
-
-_MISSING = (
-    "Input X contains NaN or another missing value (None, NA, NaT), which the steps in "
-    "front of the meta-learner do not take. Replace it by NaN and put an imputer first."
-)
-
-
-def _transformed_target(estimator, y):
-    check_target(y, labels=False)
-    y = np.asarray(y)
-    if estimator.transformer_ is None:
-        return y
-    column = estimator.transformer_.transform(y.reshape(-1, 1))
-    return np.asarray(column).reshape(-1)
-
-
-def _best(search):
-    check_is_fitted(search)
-    if not hasattr(search, "best_estimator_"):
-        raise TypeError(
-            f"{type(search).__name__} has refit=False, so it holds no fitted model to "
-            "adapt. Set refit=True."
-        )
-    return search.best_estimator_
+def ask_base_once(estimator, X):
+    """What the base model inside predicts for rows, for `remembering`; or None."""
+    _, model = _unwrapped(estimator)
+    if not hasattr(model, "base_estimator_"):
+        return None
+    return model._ask_base_about(transformed_rows(estimator, X))

@@ -32,6 +32,7 @@ NO_TASK = (
 def few_shot_scores(
     estimator,
     adapt_each,
+    ask_base_once,
     score,
     X,
     y,
@@ -49,9 +50,10 @@ def few_shot_scores(
     """Score a copy adapted to support rows of each task on the task's other rows.
 
     ``adapt_each(estimator, parts)`` returns copies adapted to each (X, y[, weight]) of
-    a list, and ``score(model, X, y[, weight])`` a score. ``n_way`` is the most classes
-    that a task may bring, where each has its own, and None elsewhere. Returns
-    (n_tasks, n_repeats), with NaN for a task that cannot be scored.
+    a list, ``ask_base_once(estimator, X)`` what the base model predicts for these rows,
+    or None, and ``score(model, X, y[, weight])`` a score. ``n_way`` is the
+    most classes that a task may bring, where each has its own, and None elsewhere.
+    Returns (n_tasks, n_repeats), with NaN for a task that cannot be scored.
     """
     if task is None:
         raise ValueError(NO_TASK)
@@ -74,10 +76,7 @@ def few_shot_scores(
         ]
         for i in range(0, len(kept), BLOCK)
     )
-    # here, since it takes longer to import than skmeta itself
-    from skmeta._compositions import ask_base_once
-
-    told = ask_base_once(estimator, X, order)
+    told = ask_base_once(estimator, _safe_indexing(X, np.sort(order)))
     values = Parallel(n_jobs=n_jobs)(
         delayed(_score_block)(estimator, adapt_each, score, X, y, weight, block, told)
         for block in blocks

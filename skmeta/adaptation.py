@@ -2,30 +2,35 @@
 
 A Pipeline has no ``adapt``. These functions reach the meta-learner inside a
 composition: what stands in front of it (scalers, encoders) was fitted in
-meta-training and stays as it is, and only the meta-learner adapts. They are
-:func:`functools.singledispatch` functions, so another package can register its own
-compositions: ``adapt.register(MyComposition)(function)``.
+meta-training and stays as it is, and only the meta-learner adapts. A composition of
+another package is made known to all of them by :func:`register_composition`.
 """
 
 from functools import singledispatch
 
+from sklearn import config_context
+from sklearn.utils.validation import assert_all_finite
+
 from skmeta._base import BaseMetaLearner
+from skmeta._compositions import (
+    Composition,
+    checked_composition,
+    meta_learner,
+    register_composition,
+)
+from skmeta._copies import shallow_copy
+from skmeta._guards import check_aligned, naming_the_task, read_tasks
+from skmeta._ids import tasks_one_by_one
+from skmeta._values import check_target
 
-__all__ = ["adapt", "adapt_predict", "meta_fit", "partial_adapt"]
-
-
-def _on_composition(function, verb, estimator, *args, **options):
-    """Register scikit-learn's compositions, and try again.
-
-    They are imported with the first one that comes, not with skmeta: that would take
-    longer than all the rest.
-    """
-    from skmeta import _compositions
-
-    found = function.dispatch(type(estimator))
-    if found is function.dispatch(object):
-        raise _compositions.no_meta_learner(estimator, verb)
-    return found(estimator, *args, **options)
+__all__ = [
+    "Composition",
+    "adapt",
+    "adapt_predict",
+    "meta_fit",
+    "partial_adapt",
+    "register_composition",
+]
 
 
 # -- meta_fit -------------------------------------------------------------------------
@@ -69,12 +74,19 @@ def meta_fit(estimator, tasks):
     >>> adapted.predict(X[5:]).shape
     (15,)
     """
-    return _on_composition(meta_fit, "meta_fit", estimator, tasks)
-
-
-@meta_fit.register
-def _(estimator: BaseMetaLearner, tasks):
-    return estimator.meta_fit(tasks)
+    if isinstance(estimator, BaseMetaLearner):
+        return estimator.meta_fit(tasks)
+    inner = meta_learner(estimator, "meta_fit")
+    checked_composition(estimator, "meta_fit")
+    X, y, sample_weight, task = read_tasks(tasks)
+    labels = inner._takes_labels
+    with naming_the_task(task, **{"labels" if labels else "y": y}):
+        # before the steps in front are fitted again, or a target is transformed
+        check_target(y, labels)
+        assert_all_finite(y, input_name="y")
+    weights = {} if sample_weight is None else {"sample_weight": sample_weight}
+    with config_context(enable_metadata_routing=True), tasks_one_by_one():
+        return estimator.fit(X, y, task=task, **weights)
 
 
 # -- adapt ----------------------------------------------------------------------------
@@ -119,12 +131,13 @@ def adapt(estimator, X, y, sample_weight=None):
     >>> bool(new_task.score(X[5:], y[5:]) > 0.8)
     True
     """
-    return _on_composition(adapt, "adapt", estimator, X, y, sample_weight)
-
-
-@adapt.register
-def _(estimator: BaseMetaLearner, X, y, sample_weight=None):
-    return estimator.adapt(X, y, sample_weight)
+    if isinstance(estimator, BaseMetaLearner):
+        return estimator.adapt(X, y, sample_weight)
+    outer = checked_composition(estimator, "adapt")
+    check_aligned(X=X, y=y, sample_weight=sample_weight)
+    X, y = outer.transform_rows(estimator, X), outer.transform_targets(estimator, y)
+    adapted = adapt(outer.inside(estimator), X, y, sample_weight)
+    return outer.rebuild(shallow_copy(estimator), adapted)
 
 
 # -- many tasks -----------------------------------------------------------------------
@@ -132,18 +145,22 @@ def _(estimator: BaseMetaLearner, X, y, sample_weight=None):
 
 @singledispatch
 def adapt_each(estimator, parts):
-    """Copies adapted to each of a list of (X, y) or (X, y, sample_weight)."""
-    from skmeta import _compositions  # noqa: F401 (registers)
+    """Copies adapted to each of a list of (X, y) or (X, y, sample_weight).
 
-    found = adapt_each.dispatch(type(estimator))
-    if found is not adapt_each.dispatch(object):
-        return found(estimator, parts)
-    return [adapt(estimator, *part) for part in parts]  # of another package
-
-
-@adapt_each.register
-def _(estimator: BaseMetaLearner, parts):
-    return estimator._adapt_each(parts)
+    Unlike those of `adapt` they share all but the meta-learner with ``estimator``.
+    """
+    if isinstance(estimator, BaseMetaLearner):
+        return estimator._adapt_each(parts)
+    if adapt.dispatch(type(estimator)) is not adapt.dispatch(object):
+        return [adapt(estimator, *part) for part in parts]  # registered for adapt alone
+    outer = checked_composition(estimator, "adapt")
+    ready = []
+    for X, y, *weight in parts:
+        check_aligned(X=X, y=y)
+        X, y = outer.transform_rows(estimator, X), outer.transform_targets(estimator, y)
+        ready.append((X, y, *weight))
+    adapted = adapt_each(outer.inside(estimator), ready)
+    return [outer.rebuild(estimator, inside) for inside in adapted]
 
 
 @singledispatch
@@ -203,14 +220,16 @@ def adapt_predict(
     (150,)
     """
     options = {"task": task, "task_new": task_new, "method": method}
-    return _on_composition(
-        adapt_predict, "adapt_predict", estimator, X, y, X_new, sample_weight, **options
-    )
-
-
-@adapt_predict.register
-def _(estimator: BaseMetaLearner, *rows, **options):
-    return estimator.adapt_predict(*rows, **options)
+    if isinstance(estimator, BaseMetaLearner):
+        return estimator.adapt_predict(X, y, X_new, sample_weight, **options)
+    outer = checked_composition(estimator, "adapt_predict")
+    check_aligned(X=X, y=y, sample_weight=sample_weight, task=task)
+    check_aligned(X_new=X_new, task_new=task_new)
+    X, y = outer.transform_rows(estimator, X), outer.transform_targets(estimator, y)
+    X_new = outer.transform_rows(estimator, X_new)
+    inside = outer.inside(estimator)
+    y_new = adapt_predict(inside, X, y, X_new, sample_weight, **options)
+    return outer.restore_targets(estimator, y_new)
 
 
 # -- partial_adapt --------------------------------------------------------------------
@@ -249,11 +268,10 @@ def partial_adapt(estimator, X, y, sample_weight=None):
     >>> partial_adapt(shop, X[2:5], y[2:5]).n_adapt_rows_
     5
     """
-    return _on_composition(
-        partial_adapt, "partial_adapt", estimator, X, y, sample_weight
-    )
-
-
-@partial_adapt.register
-def _(estimator: BaseMetaLearner, X, y, sample_weight=None):
-    return estimator.partial_adapt(X, y, sample_weight)
+    if isinstance(estimator, BaseMetaLearner):
+        return estimator.partial_adapt(X, y, sample_weight)
+    outer = checked_composition(estimator, "partial_adapt")
+    check_aligned(X=X, y=y, sample_weight=sample_weight)
+    X, y = outer.transform_rows(estimator, X), outer.transform_targets(estimator, y)
+    partial_adapt(outer.inside(estimator), X, y, sample_weight)
+    return estimator

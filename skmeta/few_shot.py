@@ -16,6 +16,7 @@ from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
+from skmeta._compositions import with_parameters
 from skmeta._guards import restored_on_error, with_hint_to_task
 from skmeta.adaptation import adapt
 from skmeta.reptile import ReptileClassifier, ReptileRegressor
@@ -89,8 +90,6 @@ class BaseFewShot(MetaEstimatorMixin, BaseEstimator):
         except NotFittedError:
             raise NotFittedError(_NOT_FROZEN.format(type(self).__name__)) from None
         if given:
-            from skmeta._compositions import with_parameters
-
             model = with_parameters(model, given, type(self).__name__)
         return adapt(model, X, y, sample_weight)
 

@@ -4,7 +4,12 @@ import numpy as np
 from sklearn.utils import check_array, column_or_1d
 from sklearn.utils.validation import check_is_fitted
 
-from skmeta._compositions import meta_learner, transformed_names, transformed_rows
+from skmeta._compositions import (
+    meta_learner,
+    transformed_names,
+    transformed_rows,
+    transforms_targets,
+)
 from skmeta.adaptation import adapt
 
 __all__ = ["AdaptationDisplay", "FewShotCurveDisplay", "PriorDisplay"]
@@ -412,10 +417,9 @@ def _response(adapted):
 
 
 def _gives_intervals(adapted):
-    """Whether a composition ends in a model with intervals, in the same units of y."""
-    from sklearn.pipeline import Pipeline
-
-    return isinstance(adapted, Pipeline) and hasattr(adapted[-1], "predict_interval")
+    """Whether the meta-learner inside gives intervals in the user's units of y."""
+    inner = meta_learner(adapted, "AdaptationDisplay")
+    return hasattr(inner, "predict_interval") and not transforms_targets(adapted)
 
 
 def _numbers(adapted, y):

@@ -7,7 +7,6 @@ import numpy as np
 from sklearn import get_config
 from sklearn.base import BaseEstimator
 from sklearn.metrics import get_scorer_names
-from sklearn.model_selection._search import BaseSearchCV
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import (
     HasMethods,
@@ -19,7 +18,7 @@ from sklearn.utils.metadata_routing import MetadataRequest
 
 from skmeta import _evaluation
 from skmeta._comparing.result import BaselineComparison
-from skmeta._compositions import _best, most_classes
+from skmeta._compositions import ask_base_once, most_classes, part_that_adapts
 from skmeta._metrics import scorer_for
 from skmeta._routing import asking_for_single_ids
 from skmeta.adaptation import adapt_each
@@ -146,13 +145,14 @@ def few_shot_scores(
     (10, 3)
     """
     _check_one_metric(scoring)
-    if isinstance(estimator, BaseSearchCV):  # its own score may be a few-shot score
-        estimator = _best(estimator)
+    # a search's own score may be a few-shot score
+    estimator = part_that_adapts(estimator, "few_shot_scores")
     n_way = most_classes(estimator)
     scorer = scorer_for(estimator, scoring, weighted=sample_weight is not None)
     return _evaluation.few_shot_scores(
         estimator,
         adapt_each,
+        ask_base_once,
         partial(_score, scorer),
         X,
         y,

@@ -25,11 +25,12 @@ from skmeta._comparing.result import BASELINES, WITHOUT_POOL
 from skmeta._compositions import (
     ask_base_once,
     has_own_classes,
+    how_targets_change,
     meta_learner,
     original_targets,
-    target_transformers,
     transformed_rows,
     transformed_targets,
+    transforms_targets,
 )
 from skmeta._evaluation import BLOCK
 from skmeta._guards import (
@@ -261,10 +262,7 @@ def baselines_behind(estimators, names):
     """
     first_of, behind = {}, {}
     for name, model in estimators.items():
-        key = tuple(
-            (outer.func, outer.inverse_func, repr(outer.transformer))
-            for outer in target_transformers(model)
-        )
+        key = how_targets_change(model)
         first = first_of.setdefault(key, name)
         suffix = "" if first == next(iter(estimators)) else f" for {first}"
         behind[name] = {plain: plain + suffix for plain in names}
@@ -304,7 +302,8 @@ def _run_fold(estimators, data, fold, draws, sizes, score, baselines, behind):
     ]
     values = {}
     for name, model in fitted.items():
-        with remembering(ask_base_once(model, data.X, test)):
+        rows = _safe_indexing(data.X, np.sort(test))
+        with remembering(ask_base_once(model, rows)):
             values[name] = _meta_scores(model, data, jobs, score[name])
     pooled = None
     for name, model in fitted.items():
@@ -338,7 +337,7 @@ def _baseline_scores(model, data, fold, jobs, sizes, score, baselines):
     """Baselines that see X and y as a fitted model's meta-learner does, and scores."""
     train, test = fold
     y, back = data.y, None
-    if target_transformers(model):
+    if transforms_targets(model):
         y, back = transformed_targets(model, y), partial(original_targets, model)
     # features of the rows, once
     X_train, X_test = (
