@@ -36,7 +36,7 @@ def _axes(ax, verb):
 class FewShotCurveDisplay:
     """Score on new tasks against the number of rows given, with baselines.
 
-    Made by :meth:`from_estimator` or :meth:`from_comparison`.
+    Made by :meth:`from_comparison`, or by ``plot()`` of the comparison.
 
     Parameters
     ----------
@@ -60,9 +60,10 @@ class FewShotCurveDisplay:
     >>> from skmeta import EmpiricalBayesRegressor
     >>> from skmeta.datasets import make_linear_tasks
     >>> from skmeta.inspection import FewShotCurveDisplay
+    >>> from skmeta.model_selection import compare_baselines
     >>> tasks = make_linear_tasks(30, n_samples=12, random_state=0)
     >>> X, y = (np.concatenate(part) for part in zip(*tasks))
-    >>> display = FewShotCurveDisplay.from_estimator(
+    >>> comparison = compare_baselines(
     ...     EmpiricalBayesRegressor(random_state=0),
     ...     X,
     ...     y,
@@ -70,42 +71,12 @@ class FewShotCurveDisplay:
     ...     n_support=(0, 1, 5),
     ...     baselines=["pooled model", "own model"],
     ... )
-    >>> list(display.lines_)
+    >>> list(FewShotCurveDisplay.from_comparison(comparison).lines_)
     ['EmpiricalBayesRegressor', 'pooled model', 'own model']
     """
 
     def __init__(self, comparison):
         self.comparison = comparison
-
-    @classmethod
-    def from_estimator(cls, estimator, X, y, *, task, ax=None, **options):
-        """Compare with baselines and plot.
-
-        Parameters
-        ----------
-        estimator : estimator, dict {name: estimator} or list of estimators
-            Unfitted meta-learners, as for
-            :func:`~skmeta.model_selection.compare_baselines`.
-        X : {array-like, sparse matrix, dataframe} of shape (n_samples, n_features)
-            Rows of all tasks.
-        y : array-like of shape (n_samples,)
-            Their targets.
-        task : array-like of shape (n_samples,)
-            Task of each row.
-        ax : matplotlib Axes, default=None
-            Axes to draw on; None makes a figure.
-        **options : dict
-            Further parameters of :func:`~skmeta.model_selection.compare_baselines`.
-
-        Returns
-        -------
-        display : FewShotCurveDisplay
-            The display, plotted.
-        """
-        from skmeta.model_selection import compare_baselines
-
-        comparison = compare_baselines(estimator, X, y, task=task, **options)
-        return cls.from_comparison(comparison, ax=ax)
 
     @classmethod
     def from_comparison(cls, comparison, *, ax=None):

@@ -22,7 +22,8 @@ from skmeta import (
     adapt,
 )
 from skmeta._comparing.baselines import logit_offset, variance_ratio
-from skmeta._comparing.result import BaselineComparison, trimmed
+from skmeta._comparing.differences import trimmed
+from skmeta._comparing.result import BaselineComparison
 from skmeta.datasets import make_episodes, make_linear_tasks
 from skmeta.model_selection import compare_baselines
 

@@ -28,7 +28,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from skmeta._base_model import fit_base, out_of_task, raw_prediction
-from skmeta._comparing.result import (
+from skmeta._comparing.names import (
     FINE_TUNED,
     NEIGHBOURS,
     OFFSET,

@@ -21,7 +21,7 @@ from sklearn.utils.validation import _num_samples, assert_all_finite
 
 from skmeta._base_model import remembering
 from skmeta._comparing.baselines import Baselines
-from skmeta._comparing.result import BASELINES, WITHOUT_POOL
+from skmeta._comparing.names import BASELINES, WITHOUT_POOL
 from skmeta._compositions import (
     ask_base_once,
     has_own_classes,
