@@ -4,6 +4,7 @@ The verbs of `adaptation.py`, few-shot scores and comparisons read this table, a
 are written once for all compositions.
 """
 
+from abc import ABC, abstractmethod
 from copy import copy
 from functools import cache
 
@@ -14,7 +15,7 @@ from skmeta._base import BaseMetaLearner
 from skmeta._values import check_target, plain_table
 
 
-class Composition:
+class Composition(ABC):
     """How a meta-learner is reached inside an estimator of another kind.
 
     Subclass this, and pass an instance to :func:`register_composition`. Then
@@ -86,6 +87,7 @@ class Composition:
     (15,)
     """
 
+    @abstractmethod
     def inside(self, estimator):
         """Return the estimator that this one hands its rows to.
 
@@ -100,11 +102,8 @@ class Composition:
             The fitted one if ``estimator`` is fitted, otherwise the one that its
             ``fit`` would fit.
         """
-        raise NotImplementedError(
-            f"{type(self).__name__} must implement inside(estimator): the estimator "
-            "that the composition hands its rows to."
-        )
 
+    @abstractmethod
     def rebuild(self, estimator, inside):
         """Return a copy of a fitted composition around another fitted inside.
 
@@ -120,10 +119,6 @@ class Composition:
         rebuilt : estimator
             A copy that may share everything else with ``estimator``.
         """
-        raise NotImplementedError(
-            f"{type(self).__name__} must implement rebuild(estimator, inside): a copy "
-            "of the composition that hands its rows to the given estimator."
-        )
 
     def transform_rows(self, estimator, X):
         """Return the rows as they reach the inside.
@@ -193,7 +188,7 @@ class Composition:
         """
         return None if _implements(self, "transform_rows") else names
 
-    def check(self, estimator, verb):
+    def check(self, estimator, verb):  # noqa: B027 (there is nothing to refuse)
         """Raise an error if a verb cannot be used on this estimator.
 
         By default every verb can be used.

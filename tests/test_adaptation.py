@@ -1,11 +1,13 @@
 """The verbs on compositions: only the meta-learner inside adapts."""
 
+from copy import copy
+
 import numpy as np
 import pandas as pd
 import pytest
 import sklearn
 from numpy.testing import assert_allclose, assert_array_equal
-from sklearn.base import BaseEstimator, RegressorMixin
+from sklearn.base import BaseEstimator, RegressorMixin, clone
 from sklearn.compose import TransformedTargetRegressor, make_column_transformer
 from sklearn.exceptions import NotFittedError
 from sklearn.experimental import enable_halving_search_cv  # noqa: F401
@@ -20,8 +22,23 @@ from sklearn.model_selection import (
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, StandardScaler
 
-from skmeta import ReptileClassifier, ReptileRegressor, adapt, meta_fit, partial_adapt
-from skmeta.model_selection import make_few_shot_scorer
+from skmeta import (
+    EmpiricalBayesRegressor,
+    FewShotRegressor,
+    ReptileClassifier,
+    ReptileRegressor,
+    adapt,
+    adapt_predict,
+    meta_fit,
+    partial_adapt,
+)
+from skmeta._compositions import transformed_names
+from skmeta.adaptation import Composition, register_composition
+from skmeta.model_selection import (
+    compare_baselines,
+    few_shot_scores,
+    make_few_shot_scorer,
+)
 
 
 def reptile(**params):
@@ -46,6 +63,44 @@ def new_task(linear_tasks):
     X, y = linear_tasks[0]
     return X[:5], y[:5], X
 
+
+class Turned(RegressorMixin, BaseEstimator):
+    """A composition of another package: it reverses the columns and the sign of y."""
+
+    __metadata_request__fit = {"task": True}
+
+    def __init__(self, regressor):
+        self.regressor = regressor
+
+    def fit(self, X, y, task=None):
+        X = np.asarray(X)[:, ::-1]
+        self.regressor_ = clone(self.regressor).fit(X, -np.asarray(y), task=task)
+        return self
+
+    def predict(self, X):
+        return -self.regressor_.predict(np.asarray(X)[:, ::-1])
+
+
+class InsideTurned(Composition):
+    def inside(self, estimator):
+        return getattr(estimator, "regressor_", estimator.regressor)
+
+    def rebuild(self, estimator, inside):
+        rebuilt = copy(estimator)
+        rebuilt.regressor_ = inside
+        return rebuilt
+
+    def transform_rows(self, estimator, X):
+        return np.asarray(X)[:, ::-1]
+
+    def transform_targets(self, estimator, y):
+        return -np.asarray(y)
+
+    def restore_targets(self, estimator, y):
+        return -y
+
+
+register_composition(Turned, InsideTurned())
 
 COMPOSITIONS = {
     "meta-learner": lambda: reptile(),
@@ -80,6 +135,16 @@ COMPOSITIONS = {
     ),
     "search in a pipeline": lambda: make_pipeline(
         StandardScaler(), search_for(reptile(), {"inner_steps": [1, 10]})
+    ),
+    "registered": lambda: Turned(reptile()),
+    "registered in a pipeline": lambda: make_pipeline(
+        StandardScaler(), Turned(reptile())
+    ),
+    "registered around a pipeline": lambda: Turned(
+        make_pipeline(StandardScaler(), scaled_target(reptile()))
+    ),
+    "search over a registered one": lambda: search_for(
+        Turned(reptile()), {"regressor__inner_steps": [1, 10]}
     ),
 }
 
@@ -273,11 +338,84 @@ def test_meta_fit_hands_weights_to_steps_that_ask_for_them(linear_tasks, linear_
     assert_array_equal(pipe[-1].coef_, expected.coef_)
 
 
-# -- other people's compositions ------------------------------------------------------
+# -- compositions of other packages ---------------------------------------------------
 
 
-class Doubled(RegressorMixin, BaseEstimator):
-    """A composition of somebody else: twice the prediction of another regressor."""
+def test_a_registered_composition_predicts_many_tasks_at_once(linear_tasks, new_task):
+    X, y, rows = new_task
+    X2, y2 = (part[:4] for part in linear_tasks[1])
+    model = meta_fit(Turned(reptile()), linear_tasks[2:])
+    ids, ids_new = np.repeat(["a", "b"], [5, 4]), np.repeat(["b", "a"], len(rows))
+    result = adapt_predict(
+        model,
+        np.concatenate([X, X2]),
+        np.concatenate([y, y2]),
+        np.concatenate([rows, rows]),
+        task=ids,
+        task_new=ids_new,
+    )
+    expected = [adapt(model, *part).predict(rows) for part in ((X2, y2), (X, y))]
+    assert_allclose(result, np.concatenate(expected))
+
+
+@pytest.mark.parametrize("around", [Turned, lambda model: make_pipeline(Turned(model))])
+def test_few_shot_scores_of_a_registered_composition_are_those_of_its_inside(
+    around, linear_table, routing
+):
+    t = linear_table
+    model = around(reptile()).fit(t.X, t.y, task=t.ids)
+    inner = reptile().fit(t.X[:, ::-1], -t.y, task=t.ids)
+    expected = few_shot_scores(inner, t.X[:, ::-1], -t.y, t.ids)
+    assert_allclose(few_shot_scores(model, t.X, t.y, t.ids), expected)
+
+
+def test_baselines_are_compared_with_a_registered_composition(linear_table):
+    """They see the rows and targets that the meta-learner inside sees."""
+    t = linear_table
+    options = {"n_support": (0, 4), "n_repeats": 1, "pooled": Ridge()}
+    options["baselines"] = ["pooled model", "pooled + offset", "own model"]
+    found = compare_baselines(Turned(reptile()), t.X, t.y, task=t.ids, **options)
+    expected = compare_baselines(
+        reptile(), t.X[:, ::-1], -t.y, task=t.ids, **options
+    ).scores
+    assert list(found.scores) == list(expected)
+    for name, scores in found.scores.items():
+        assert_allclose(scores, expected[name])
+
+
+def test_estimators_share_baselines_if_they_transform_targets_alike(linear_table):
+    t = linear_table
+    models = {
+        "turned": Turned(reptile()),
+        "turned too": Turned(reptile(alpha=3.0)),
+        "straight": reptile(),
+    }
+    options = {"n_support": 4, "n_repeats": 1, "baselines": ["support mean"]}
+    found = compare_baselines(models, t.X, t.y, task=t.ids, **options)
+    assert found.baselines == ["support mean", "support mean for straight"]
+
+
+def test_parameters_reach_the_inside_of_a_registered_composition(
+    linear_tasks, new_task
+):
+    X, y, rows = new_task
+    model = meta_fit(Turned(reptile()), linear_tasks)
+    few = FewShotRegressor(FrozenEstimator(model), adapt_steps=0).fit(X, y)
+    assert_array_equal(few.predict(rows), model.predict(rows))
+
+
+def test_names_of_columns_pass_through_unless_rows_are_transformed(linear_tasks):
+    frames = [(pd.DataFrame(X, columns=[*"abc"]), y) for X, y in linear_tasks]
+    straight = make_pipeline(
+        StandardScaler(), TransformedTargetRegressor(EmpiricalBayesRegressor())
+    )
+    turned = make_pipeline(StandardScaler(), Turned(EmpiricalBayesRegressor()))
+    assert list(transformed_names(meta_fit(straight, frames))) == [*"abc"]
+    assert transformed_names(meta_fit(turned, frames)) is None
+
+
+class Single(RegressorMixin, BaseEstimator):
+    """An estimator that is registered for two verbs only."""
 
     def __init__(self, regressor):
         self.regressor = regressor
@@ -289,19 +427,19 @@ class Doubled(RegressorMixin, BaseEstimator):
         return 2.0 * self.regressor.predict(X)
 
 
-def test_another_package_can_register_its_composition(linear_tasks, new_task):
+def test_a_single_verb_can_be_registered_for_a_class(linear_tasks, new_task):
     X, y, rows = new_task
 
     @meta_fit.register
-    def _(estimator: Doubled, tasks):
+    def meta_fit_single(estimator: Single, tasks):
         meta_fit(estimator.regressor, [(X, y / 2) for X, y in tasks])
         return estimator
 
     @adapt.register
-    def _(estimator: Doubled, X, y, sample_weight=None):
-        return Doubled(adapt(estimator.regressor, X, y / 2, sample_weight))
+    def adapt_single(estimator: Single, X, y, sample_weight=None):
+        return Single(adapt(estimator.regressor, X, y / 2, sample_weight))
 
-    model = meta_fit(Doubled(reptile()), linear_tasks)
+    model = meta_fit(Single(reptile()), linear_tasks)
     assert_allclose(
         adapt(model, X, y).predict(rows),
         adapt(meta_fit(reptile(), linear_tasks), X, y).predict(rows),
@@ -310,6 +448,22 @@ def test_another_package_can_register_its_composition(linear_tasks, new_task):
         model, np.tile(rows, (2, 1)), np.tile(y[:1], 24), task=np.repeat([0, 1], 12)
     )
     assert isinstance(scores, float)
+
+
+@pytest.mark.parametrize(
+    "kind, composition", [("Single", InsideTurned()), (Single, InsideTurned)]
+)
+def test_only_a_class_and_a_composition_are_registered(kind, composition):
+    with pytest.raises(TypeError, match="takes a class and an instance of a subclass"):
+        register_composition(kind, composition)
+
+
+def test_a_composition_without_its_two_methods_names_them():
+    class Empty(Composition):
+        pass
+
+    with pytest.raises(TypeError, match=r"Empty.*inside.*rebuild"):
+        Empty()
 
 
 # -- without a meta-learner -----------------------------------------------------------
