@@ -4,7 +4,10 @@ import sys
 import warnings
 from weakref import WeakKeyDictionary
 
-PACKAGES_BETWEEN = ("skmeta", "sklearn", "joblib", "threadpoolctl", "functools")
+PACKAGES_BETWEEN = (
+    *("skmeta", "sklearn", "joblib", "skops", "threadpoolctl"),
+    *("functools", "contextlib", "pickle"),
+)
 
 
 def warn(message, category=UserWarning):
