@@ -22,6 +22,8 @@ from skmeta._base import (
 )
 from skmeta._core.prior import calibration, episodic, features, gaussian, laplace
 from skmeta._core.prior.duration import seconds_of_search
+from skmeta._core.prior.likelihoods import of_labels
+from skmeta._core.prior.moderation import moderation
 from skmeta._core.prior.queries import Pool, apart_from, choose_queries
 from skmeta._core.prior.search import (
     MAX_FOLD_ITER,
@@ -32,6 +34,7 @@ from skmeta._core.prior.search import (
     too_many_classes,
     zero_shot,
 )
+from skmeta._core.prior.stacks import Stack
 from skmeta._core.prior.structures import NONE, Beside, Diagonal, groups, place
 from skmeta._core.scaling import farthest
 from skmeta._core.tasks import Parts, sizes_of, slices
@@ -1493,7 +1496,7 @@ class EmpiricalBayesClassifier(
         root = np.sqrt(self.moderation_) if hasattr(self, "_posterior") else 1.0
 
         def scores(X, factor):
-            return laplace.predictive_scores(self._logits(X), root * factor)
+            return self._likelihood.predictive_scores(self._logits(X), root * factor)
 
         return self._in_chunks(scores, X)
 
@@ -1503,8 +1506,12 @@ class EmpiricalBayesClassifier(
 
     # -- likelihood -------------------------------------------------------------------
 
+    @property
+    def _likelihood(self):
+        return of_labels(self._shape[1])
+
     def _gather(self, parts):
-        return laplace.gather(parts, self._shape[2])
+        return laplace.LaplaceTasks.gather(parts, self._likelihood, self._shape[2])
 
     def _warn_of_what_is_not_told(self, tasks, chosen):
         # of more rows than one labels tell how much tasks differ: they have no noise
@@ -1514,8 +1521,8 @@ class EmpiricalBayesClassifier(
             self._warn_not_told(1, int(varying.any(axis=1).sum()))
 
     def _condition(self, mean, factor, part):
-        stack = laplace.Stack(*(field[None] for field in part))
-        theta, factor = laplace.condition(mean, factor, stack)
+        stack = Stack(*(field[None] for field in part))
+        theta, factor = laplace.condition(self._likelihood, mean, factor, stack)
         return theta[0], factor[0]
 
     def _adapt_to(self, batch):
@@ -1535,14 +1542,14 @@ class EmpiricalBayesClassifier(
 
     def _calibrate(self, tasks, folds, scores, rng):
         # without a task held out, Laplace's posterior is taken at its word
-        self.moderation_ = laplace.moderation(scores) if folds else 1.0
+        self.moderation_ = moderation(scores) if folds else 1.0
 
     def _feature_target(self, table):
         """The table with numbers to learn features by: labels less probabilities."""
         offset = table.offset
         if offset is None:
             offset = np.zeros_like(table.Y)
-        left = table.Y - laplace.probabilities(offset)
+        left = table.Y - self._likelihood.mean(offset)
         return replace(table, Y=left, offset=None)
 
     def _feature_head(self, table, prior):
@@ -1559,7 +1566,7 @@ class EmpiricalBayesClassifier(
         """The same, judged by the log-loss of logistic heads."""
         if found.best == 0:
             return None
-        folds, scores = [], np.empty((len(laplace.MODERATIONS), 0))
+        folds, scores = [], np.empty((len(self._likelihood.moderations), 0))
         for fold, (learner, state) in zip(found.folds, found.of_folds(), strict=True):
             theta = learner.with_unit_scales(state)
             parts = self._parts_of(table, learner, theta)
@@ -1609,5 +1616,5 @@ class EmpiricalBayesClassifier(
 
     def _information(self, pool):
         mean, factor = self._present_belief()
-        p = laplace.probabilities(self._logits(pool, mean))
-        return laplace.root_curvature(p), factor
+        mu = self._likelihood.mean(self._logits(pool, mean))
+        return self._likelihood.root_curvature(mu), factor

@@ -10,21 +10,20 @@ from scipy.integrate import quad
 from scipy.optimize import minimize
 from scipy.special import expit, log_expit, log_softmax, softmax
 
-from skmeta._core.prior.laplace import (
-    LOGIT_DEVIATION,
-    MEAN_DEVIATION,
-    MODERATIONS,
-    Stack,
-    condition,
-    find_mode,
-    gather,
-    predictive,
-    root_curvature,
-)
+from skmeta._core.prior.laplace import LaplaceTasks, condition, find_mode
+from skmeta._core.prior.likelihoods import Likelihood, of_labels
+from skmeta._core.prior.moderation import MODERATIONS
+from skmeta._core.prior.stacks import Stack
 
 D = 2  # columns, the last one the intercept's
 OUTPUTS = pytest.mark.parametrize("o", [1, 3], ids=["two classes", "three classes"])
 SIZES = [1, 2, 5, 5, 12, 40]
+
+
+def gather(parts, fit_intercept):
+    """`LaplaceTasks` of labels."""
+    likelihood = of_labels(parts[0][1].shape[1])
+    return LaplaceTasks.gather(parts, likelihood, fit_intercept)
 
 
 def rows_of(o, sizes=SIZES, seed=0):
@@ -90,8 +89,9 @@ def weak(mean):
 
 def weak_variance(o):
     """Variances of the slopes and, last, the intercept of each of o outputs."""
-    slope = min(MEAN_DEVIATION, LOGIT_DEVIATION / np.sqrt(D))
-    return np.tile([slope**2] * (D - 1) + [MEAN_DEVIATION**2], o)
+    widest = Likelihood.mean_deviation
+    slope = min(widest, Likelihood.slopes_deviation / np.sqrt(D))
+    return np.tile([slope**2] * (D - 1) + [widest**2], o)
 
 
 @pytest.fixture
@@ -161,7 +161,7 @@ def test_tasks_of_different_sizes_are_each_as_if_alone(o):
 def test_a_task_need_not_fit_into_the_stack_of_its_bucket(o, monkeypatch):
     parts, (mean, L) = rows_of(o, [5] * 7), mean_and_factor(o)
     expected = gather(parts, True).evidence(L, mean)
-    monkeypatch.setattr("skmeta._core.prior.laplace.STACK_CELLS", 30)
+    monkeypatch.setattr("skmeta._core.prior.stacks.STACK_CELLS", 30)
     split = gather(parts, True)
     assert len(split.stacks) > 2
     assert_allclose(split.evidence(L, mean).value, expected.value, rtol=1e-6)
@@ -203,7 +203,7 @@ def test_the_evidence_is_close_to_the_integral_over_a_coefficient(deviation):
         return np.exp(likelihood(mean + deviation * u, *part) - 0.5 * u**2)
 
     exact = np.log(quad(integrand, -9, 9)[0] / np.sqrt(2 * np.pi))
-    weak_prior = -0.5 * (mean[0] / MEAN_DEVIATION) ** 2
+    weak_prior = -0.5 * (mean[0] / Likelihood.mean_deviation) ** 2
     found = gather([part], False).evidence(L, mean).value - weak_prior
     assert_allclose(found, exact, atol=0.03)
 
@@ -233,7 +233,7 @@ def stacked(part):
 def test_the_mode_is_that_of_brute_force(o, n):
     part, (mean, L) = rows_of(o, [n])[0], mean_and_factor(o)
     mode, H, _ = brute_force(part, mean, L @ L.T)
-    theta, factor = condition(mean, L, stacked(part))
+    theta, factor = condition(of_labels(o), mean, L, stacked(part))
     assert_allclose(theta[0], mode, atol=1e-5)
     expected = np.linalg.inv(np.linalg.inv(L @ L.T) + H)
     assert_allclose(factor[0] @ factor[0].T, expected, atol=1e-4)
@@ -278,7 +278,7 @@ def test_at_the_mode_nothing_pulls_even_where_the_likelihood_has_no_maximum(
 ):
     part, L = kind(o), spread * np.eye(o * D)
     mean = np.full(o * D, 0.1)
-    mode = find_mode(stacked(part), mean, L)
+    mode = find_mode(of_labels(o), stacked(part), mean, L)
     assert np.isfinite(mode.value).all()
     slope = mode.score[0] @ L - mode.u[0]
     gain = slope @ np.linalg.solve(mode.B[0], slope)  # of the step not taken, twice
@@ -309,79 +309,6 @@ def test_the_loss_is_the_mean_log_loss_of_a_task():
     assert_allclose(gather(parts, True).loss(theta), expected)
 
 
-# -- predictions ----------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("variance", [0.1, 1.0, 4.0, 25.0])
-def test_probabilities_of_two_classes_are_averages_over_the_logit(variance):
-    eta = np.linspace(-6, 6, 25)[:, None]
-    nodes, weights = np.polynomial.hermite_e.hermegauss(200)
-    expected = expit(eta + np.sqrt(variance) * nodes) @ (weights / weights.sum())
-    factor = np.full((25, 1, 1), np.sqrt(variance))
-    assert_allclose(predictive(eta, factor)[:, 0], expected, atol=0.02)
-
-
-@pytest.mark.parametrize("spread", [0.3, 1.0, 2.0])
-def test_probabilities_of_many_classes_are_averages_over_the_logits(spread):
-    rng = np.random.default_rng(0)
-    eta = rng.normal(size=(20, 4))
-    factor = spread * rng.normal(size=(20, 4, 3)) / np.sqrt(3)
-    draws = rng.normal(size=(20000, 3, 1))
-    expected = np.stack(
-        [
-            softmax(e + (F @ draws)[..., 0], axis=1).mean(axis=0)
-            for e, F in zip(eta, factor, strict=True)
-        ]
-    )
-    found = predictive(eta, factor)
-    assert_allclose(found.sum(axis=1), np.ones(20))
-    assert np.abs(found - expected).mean() < 0.01
-    plain = softmax(eta, axis=1)
-    assert np.abs(found - expected).mean() < np.abs(plain - expected).mean()
-
-
-def test_without_uncertainty_they_are_the_plain_ones():
-    eta = np.random.default_rng(0).normal(size=(5, 3))
-    assert_allclose(predictive(eta, np.zeros((5, 3, 2))), softmax(eta, axis=1))
-    assert_allclose(predictive(eta[:, :1], np.zeros((5, 1, 2))), expit(eta[:, :1]))
-
-
-def test_what_moves_all_logits_alike_moves_no_probability():
-    rng = np.random.default_rng(0)
-    eta, factor = rng.normal(size=(5, 3)), rng.normal(size=(5, 3, 2))
-    common = 7.0 * np.ones((5, 3, 1))
-    assert_allclose(
-        predictive(eta, np.concatenate([factor, common], axis=2)),
-        predictive(eta + 100.0, factor),
-    )
-
-
-def test_rounding_of_the_spread_hardly_moves_a_probability():
-    """Also where two directions are equally spread, and any others would do."""
-    rng = np.random.default_rng(0)
-    eta, turned = rng.normal(size=(20, 3)), np.linalg.qr(rng.normal(size=(3, 3)))[0]
-    factor = np.concatenate([rng.normal(size=(10, 3, 3)), np.stack([np.eye(3)] * 10)])
-    assert_allclose(predictive(eta, factor @ turned), predictive(eta, factor), 1e-6)
-
-
-def test_probabilities_stay_probabilities_at_any_size_of_the_logits():
-    eta = np.array([[1e3, 0.0, -1e3], [0.0, 0.0, 0.0]])
-    for size in (0.0, 1.0, 1e4):
-        p = predictive(eta, np.full((2, 3, 3), size) * np.eye(3))
-        assert np.isfinite(p).all()
-        assert_allclose(p.sum(axis=1), [1.0, 1.0])
-        assert_allclose(p[1], np.full(3, 1 / 3), atol=0.02)
-
-
-def test_the_root_of_the_curvature_is_a_root_of_it():
-    p = softmax(np.random.default_rng(0).normal(size=(6, 4)), axis=1)
-    A = root_curvature(p)
-    expected = np.stack([np.diag(q) - np.outer(q, q) for q in p])
-    assert_allclose(A.swapaxes(-1, -2) @ A, expected, atol=1e-12)
-    p = p[:, :1]
-    assert_allclose(root_curvature(p)[:, 0, 0] ** 2, (p * (1 - p))[:, 0])
-
-
 # -- held-out tasks -------------------------------------------------------------------
 
 
@@ -398,12 +325,14 @@ def test_the_score_of_a_held_out_task_is_the_log_probability_of_its_other_rows(o
     for task, (X, Y, weight, offset) in enumerate(rows):
         theta, factor = mean[None], L[None]
         if n > 1:
-            theta, factor = condition(mean, L, stacked((X, Y, weight, offset)))
+            theta, factor = condition(
+                of_labels(o), mean, L, stacked((X, Y, weight, offset))
+            )
         eta = X @ theta[0].reshape(o, D).T + offset
         J = np.einsum("nd,odr->nor", X, factor[0].reshape(o, D, -1))
         for option, moderation in enumerate(MODERATIONS):
             share = moderation if n > 1 else 1.0  # of the prior, all of it
-            p = predictive(eta, np.sqrt(share) * J)[0]
+            p = of_labels(o).predictive(eta, np.sqrt(share) * J)[0]
             p = (p if Y[0, 0] else 1 - p) if o == 1 else p @ Y[0]
             assert_allclose(score[option, task], np.log(p), rtol=1e-5)
 

@@ -6,7 +6,9 @@ from numpy.testing import assert_allclose
 from scipy.special import expit, softmax
 
 from skmeta import EmpiricalBayesClassifier
-from skmeta._core.prior.laplace import MODERATIONS, gather, moderation
+from skmeta._core.prior.laplace import LaplaceTasks
+from skmeta._core.prior.likelihoods import of_labels
+from skmeta._core.prior.moderation import MODERATIONS, moderation
 from skmeta.datasets import make_linear_tasks
 
 
@@ -33,7 +35,8 @@ def test_before_adapting_probabilities_are_the_shares_of_the_classes(n_classes, 
         design = np.column_stack([(X - X.mean()) / X.std(), np.ones(len(X))])
         Y = (y == 1)[:, None] * 1.0 if n_classes == 2 else np.eye(n_classes)[y]
         rows = (design, Y, np.ones(len(X)), np.zeros(Y.shape))
-        model._start = getattr(gather([rows], True), start)(), model._start_factor()
+        tasks = LaplaceTasks.gather([rows], of_labels(Y.shape[1]), True)
+        model._start = getattr(tasks, start)(), model._start_factor()
     model.moderation_ = 0.0  # is for adapted models
     share = np.bincount(y) / len(y)
     assert_allclose(model.predict_proba(X).mean(axis=0), share, atol=0.035)

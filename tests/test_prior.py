@@ -9,8 +9,10 @@ from scipy.optimize import minimize
 from scipy.special import expit
 from scipy.stats import multivariate_normal
 
-from skmeta._core.prior import gaussian, laplace
+from skmeta._core.prior import gaussian
 from skmeta._core.prior.gaussian import condition
+from skmeta._core.prior.laplace import LaplaceTasks
+from skmeta._core.prior.likelihoods import Bernoulli, Categorical
 from skmeta._core.prior.search import Search, first_fit, fit_prior, next_fit, zero_shot
 from skmeta._core.prior.structures import Diagonal, Full, LowRank, groups
 
@@ -356,7 +358,7 @@ def test_spreads_of_logistic_tasks_are_found_again(seed):
     rng = np.random.default_rng(seed)
     deviations, mean = np.array([1.5, 0.7, 1.0]), np.array([1.0, -1.0, 0.5])
     parts = label_parts(300, 20, deviations, mean, rng)
-    tasks = laplace.gather(parts, True)
+    tasks = LaplaceTasks.gather(parts, Bernoulli(), True)
     prior = first_fit(tasks, Diagonal(np.arange(3)), **LOOSE)
     found = np.sqrt(np.diag(prior.covariance))
     assert_allclose(prior.mean, mean, atol=0.3)
@@ -367,7 +369,10 @@ def test_spreads_of_logistic_tasks_are_found_again(seed):
 def test_the_prior_of_logistic_tasks_is_a_maximum_in_mean_and_spreads():
     rng = np.random.default_rng(0)
     parts = label_parts(40, 15, np.ones(2), np.zeros(2), rng)
-    tasks, structure = laplace.gather(parts, True), Diagonal(np.arange(2))
+    tasks, structure = (
+        LaplaceTasks.gather(parts, Bernoulli(), True),
+        Diagonal(np.arange(2)),
+    )
     prior = first_fit(tasks, structure, **EXACT)
 
     def value(numbers, mean):
@@ -383,7 +388,7 @@ def test_the_prior_of_logistic_tasks_is_a_maximum_in_mean_and_spreads():
 def test_the_spread_of_logistic_tasks_without_any_is_about_zero():
     rng = np.random.default_rng(1)
     parts = label_parts(100, 20, np.zeros(3), np.array([1.0, -1.0, 0.0]), rng)
-    tasks = laplace.gather(parts, True)
+    tasks = LaplaceTasks.gather(parts, Bernoulli(), True)
     structure = Diagonal(groups("isotropic", 2, 1, True))
     prior = first_fit(tasks, structure, **LOOSE)
     assert np.sqrt(np.diag(prior.covariance)).max() < 0.35
@@ -408,7 +413,7 @@ def test_priors_of_three_classes_do_not_depend_on_the_order_of_the_classes(struc
             (x, y[:, order], np.ones(10), np.zeros((10, 3)))
             for x, y in zip(X, Y, strict=True)
         ]
-        tasks = laplace.gather(parts, True)
+        tasks = LaplaceTasks.gather(parts, Categorical(3), True)
         simple = first_fit(tasks, Diagonal(groups("diagonal", 1, 3, True)), **EXACT)
         found.append(next_fit(tasks, structure, simple, **EXACT))
     coefficients = np.arange(6).reshape(3, 2)[turned].ravel()

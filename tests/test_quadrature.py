@@ -15,8 +15,15 @@ from sklearn.metrics import log_loss
 
 from skmeta import EmpiricalBayesClassifier
 from skmeta._core.prior import quadrature
-from skmeta._core.prior.laplace import gather
+from skmeta._core.prior.laplace import LaplaceTasks
+from skmeta._core.prior.likelihoods import Bernoulli, of_labels
 from skmeta._core.prior.quadrature import Lines, integrate
+
+
+def gather(parts, fit_intercept):
+    """`LaplaceTasks` of labels."""
+    likelihood = of_labels(parts[0][1].shape[1])
+    return LaplaceTasks.gather(parts, likelihood, fit_intercept)
 
 
 def log_integral(b, a, y, weight):
@@ -46,7 +53,7 @@ def test_the_integral_is_that_of_scipy_at_any_spread(n, spread):
     Y[:4], Y[4:8] = 0.0, 1.0
     weight = rng.uniform(0.2, 2.0, size=(20, n))
     expected = [log_integral(*line) for line in zip(b, a, Y, weight, strict=True)]
-    found = integrate(Lines(b, a, Y, weight)).value
+    found = integrate(Bernoulli(), Lines(b, a, Y, weight)).value
     assert_allclose(found, expected, atol=2e-5 if spread > 10 else 1e-7)
 
 
@@ -54,7 +61,7 @@ def test_a_label_against_all_expectation_has_an_integral_too():
     far = np.array([[1e3], [-1e3], [1e6], [0.0]])
     for spread in (1e-8, 1.0, 500.0, 1e6):
         lines = Lines(far, np.full((4, 1), spread), np.zeros((4, 1)), np.ones((4, 1)))
-        found = integrate(lines)
+        found = integrate(Bernoulli(), lines)
         assert np.isfinite(found.value).all()
         assert_allclose(found.share.sum(axis=1), 1.0)
     # beside such a spread a logistic step is one of a normal
@@ -291,9 +298,9 @@ def test_a_long_task_is_integrated_a_block_of_rows_at_a_time(monkeypatch):
     parts = [(X, Y, rng.uniform(0.5, 2.0, size=5000), 0.3 * rng.normal(size=Y.shape))]
     tasks = gather(parts, True)
     L, mean = 0.5 * np.eye(4)[:, -1:], 0.2 * rng.normal(size=4)
-    monkeypatch.setattr(quadrature, "ROWS", 5000)
+    monkeypatch.setattr(quadrature, "LINE_ROWS", 5000)
     whole = tasks.evidence(L, mean)
-    monkeypatch.setattr(quadrature, "ROWS", 130)
+    monkeypatch.setattr(quadrature, "LINE_ROWS", 130)
     tracemalloc.start()
     try:
         found = tasks.evidence(L, mean)

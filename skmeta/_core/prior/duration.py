@@ -17,7 +17,7 @@ def seconds_of_search(tasks, n_tasks, rich, n_outputs):
 
     Parameters
     ----------
-    tasks : GaussianTasks or LogisticTasks
+    tasks : GaussianTasks or LaplaceTasks
         With which the structure is chosen.
     n_tasks : int
         That it is then fitted to.

@@ -1,43 +1,61 @@
-r"""The evidence of a binary task whose rows vary along one direction, as an integral.
+r"""Integrals over a normal number that moves the linear predictors of a task's rows.
 
-Where the coefficients u ~ N(0, I) of a task move all its logits along one line, these
-are eta = b + a z with z ~ N(0, 1), and the evidence is the integral
+Where the coefficients u ~ N(0, I) of a task move all its linear predictors along one
+line, these are eta = b + a z with z ~ N(0, 1). The evidence of the task is the integral
 
     p(y) = int exp(f(z)) dz / sqrt(2 pi),    f(z) = log p(y | b + a z) - z^2 / 2.
 
-That is so for a task of one row, or of rows with the same x, and wherever the spread
-between tasks is that of one coefficient. Laplace's method is poorest there: a label by
-itself says little, and its posterior is far from normal.
+That is so for a task of one row, or of rows with the same x, and wherever one
+coefficient alone differs between tasks. Laplace's method is poorest there, since a
+single row says little and its posterior is far from normal.
 
-With g the slope of log p(y | eta) in the logits, W its curvature, and means E over the
-posterior of z, the derivatives in mean and spread are exact as well,
-
-    X' E[g]    and    D L,    D = X' E[gg' - W] X
-
-(the second one by partial integration).
+Any `Likelihood` of one output will do whose log density is concave in eta and finite
+everywhere.
 """
 
+from functools import cache
 from typing import NamedTuple
 
 import numpy as np
-from scipy.special import expit
+from scipy.stats import norm
+from scipy.stats.qmc import Sobol
 
 from skmeta._core.tasks import slices
 
-N_NODES = 24  # on either side of the mode
-DROP = 20.0  # of f from the mode to where the integral is cut off
-MAX_SEARCH = 200  # steps, of which most halve a bracket
-CHUNK_CELLS = 2**19  # logits of several tasks held at a time ...
-ROWS = 2**11  # ... and rows of a long one
+# An integral has this many nodes on either side of the mode.
+N_NODES = 24
+# The integral is cut off where f has fallen by this much from its maximum.
+DROP = 20.0
+# Searches for the mode, and for where to cut off, end after this many steps.
+MAX_SEARCH = 200
+# From this step on the search for where to cut off halves an interval. Newton's method
+# is quicker on most likelihoods, but crawls down an exponential function.
+HALVE_FROM = 20
+# At most this many linear predictors are held at a time, of several tasks ...
+CHUNK_CELLS = 2**19
+# ... and at most this many rows of a long task.
+LINE_ROWS = 2**11
 
 
 class Lines(NamedTuple):
-    """T integrals, each over one line of logits b + a z of n rows, padded."""
+    """T integrals, each over one line eta = b + a z of n rows, padded."""
 
     b: np.ndarray  # (T, n)
     a: np.ndarray  # (T, n)
     Y: np.ndarray  # (T, n)
     weight: np.ndarray  # (T, n)
+
+    def part(self, tasks):
+        """Some of the integrals."""
+        return Lines(*(field[tasks] for field in self))
+
+    def rows(self, rows):
+        """The same integrals with some of the rows only."""
+        return Lines(*(field[:, rows] for field in self))
+
+    def eta(self, z):
+        """Linear predictors (T, k, n) at z (T, k)."""
+        return self.b[:, None] + self.a[:, None] * z[..., None]
 
 
 class Moments(NamedTuple):
@@ -50,26 +68,32 @@ class Moments(NamedTuple):
 
 
 def in_chunks(n_tasks, n_rows):
-    """Slices of tasks, so many at a time that their nodes fit into memory."""
+    """Slices of tasks, so few at a time that their nodes fit into memory."""
     size = max(1, CHUNK_CELLS // (2 * N_NODES * max(n_rows, 1)))
-    return [slice(i, i + size) for i in range(0, n_tasks, size)]
+    return slices(n_tasks, size)
 
 
-def integrate(lines, z=None):
+def blocks(n_rows):
+    """Slices of rows, so that a long task is met a part at a time."""
+    return slices(n_rows, LINE_ROWS)
+
+
+def integrate(likelihood, lines, z=None):
     """`Moments` of each line, by Gauss-Legendre rules on both sides of its mode.
 
-    f is concave with a second derivative of at most -1, and may be steep on one side
-    and flat on the other: so each side has nodes of its own.
+    f is concave with a second derivative of at most -1. It may be steep on one side and
+    flat on the other, so each side has nodes of its own. ``z`` (T,) is where to begin
+    the search for the mode.
     """
-    mode, top = _mode(lines, np.zeros(len(lines.b)) if z is None else z)
+    mode, top = _mode(likelihood, lines, np.zeros(len(lines.b)) if z is None else z)
     node, rule = _legendre()
-    below, above = (_reach(lines, mode, top, side) for side in (-1.0, 1.0))
+    below, above = (_reach(likelihood, lines, mode, top, side) for side in (-1.0, 1.0))
     z = np.concatenate(
         [mode[:, None] - below[:, None] * node, mode[:, None] + above[:, None] * node],
         axis=1,
     )
     width = np.concatenate([below[:, None] * rule, above[:, None] * rule], axis=1)
-    f = _height(lines, z)
+    f = _height(likelihood, lines, z)
     top = f.max(axis=1)
     share = width * np.exp(f - top[:, None])
     total = share.sum(axis=1)
@@ -82,17 +106,12 @@ def integrate(lines, z=None):
     )
 
 
-def blocks(n_rows):
-    """Slices of rows: of a long task so many at a time."""
-    return slices(n_rows, ROWS)
+def slopes(likelihood, lines, found):
+    """Slopes (T, nodes, n) in eta at the nodes, and the mean curvature (T, n) there.
 
-
-def slopes(lines, found):
-    """g (T, nodes, n) at the nodes of the `Moments`, and E[W] (T, n).
-
-    ``lines`` may be some of the rows.
+    ``found`` are the `Moments` of the integrals; ``lines`` may be some of their rows.
     """
-    slope, curvature = _slopes(lines, found.z)
+    slope, curvature = _slopes(likelihood, lines, found.z)
     return slope, (found.share[:, None] @ curvature)[:, 0]
 
 
@@ -102,39 +121,42 @@ def _legendre():
     return 0.5 * (node + 1), 0.5 * rule
 
 
-def _logits(lines, z):
-    return lines.b[:, None] + lines.a[:, None] * z[..., None]
-
-
-def _height(lines, z):
+def _height(likelihood, lines, z):
     """f (T, k) at z (T, k)."""
     f = -0.5 * z**2
     for rows in blocks(lines.b.shape[1]):
-        part = Lines(*(field[:, rows] for field in lines))
-        eta = _logits(part, z)
-        softplus = np.maximum(eta, 0.0) + np.log1p(np.exp(-np.abs(eta)))
-        f += (part.weight[:, None] * (part.Y[:, None] * eta - softplus)).sum(axis=-1)
+        part = lines.rows(rows)
+        log_density = likelihood.log_density(
+            part.eta(z)[..., None], part.Y[:, None, :, None]
+        )
+        f += (part.weight[:, None] * log_density).sum(axis=-1)
     return f
 
 
-def _slopes(lines, z):
-    """g and W (T, k, n) at z (T, k)."""
-    weight, p = lines.weight[:, None], expit(_logits(lines, z))
-    return weight * (lines.Y[:, None] - p), weight * p * (1 - p)
+def _slopes(likelihood, lines, z):
+    """Slope and curvature (T, k, n) of the log-likelihood in eta, at z (T, k)."""
+    weight, mu = lines.weight[:, None], likelihood.mean(lines.eta(z)[..., None])
+    slope = likelihood.slope(mu, lines.Y[:, None, :, None])[..., 0]
+    return weight * slope, weight * likelihood.curvature(mu)
 
 
-def _derivatives(lines, z):
+def _derivatives(likelihood, lines, z):
     """f, f' and f'' at z (T,)."""
-    f = _height(lines, z[:, None])[:, 0]
-    g, W = (field[:, 0] for field in _slopes(lines, z[:, None]))
+    f = _height(likelihood, lines, z[:, None])[:, 0]
+    g, W = (field[:, 0] for field in _slopes(likelihood, lines, z[:, None]))
     slope = (lines.a * g).sum(axis=-1) - z
     return f, slope, -(lines.a**2 * W).sum(axis=-1) - 1.0
 
 
-def _mode(lines, z):
+def _mode(likelihood, lines, z):
     """Where f is largest, nearly, and its value; by Newton's method in a bracket."""
-    f, slope, bend = _derivatives(lines, z)
-    # f' falls by at least one per unit, so that its root is no further than it is high
+    share = 0.5
+    if np.isfinite(likelihood.longest_step):
+        z = _better_start(likelihood, lines, z)
+        # down an exponential function each step leaves a share of 1 / e of the slope
+        share = 0.25
+    f, slope, bend = _derivatives(likelihood, lines, z)
+    # f' falls by at least 1 per unit, so its root is at most |f'| away
     low, high = np.minimum(z, z + slope), np.maximum(z, z + slope)
     quick = np.ones(len(z), dtype=bool)
     for _ in range(MAX_SEARCH):
@@ -144,24 +166,56 @@ def _mode(lines, z):
         newton, before = z - slope / bend, abs(slope)
         quick &= (newton > low) & (newton < high)
         z = np.where(quick, newton, 0.5 * (low + high))
-        f, slope, bend = _derivatives(lines, z)
-        quick = abs(slope) < 0.5 * before  # or they swing
+        f, slope, bend = _derivatives(likelihood, lines, z)
+        # a step that leaves much of the slope may swing to and fro for ever, or crawl
+        quick = abs(slope) < share * before
     return z, f
 
 
-def _reach(lines, mode, top, side):
+def _better_start(likelihood, lines, z):
+    """Zero in place of z where it is no worse: z may be where f falls like exp."""
+    none = np.zeros_like(z)
+    at_z, at_none = (
+        _height(likelihood, lines, start[:, None])[:, 0] for start in (z, none)
+    )
+    return np.where(at_z > at_none, z, none)
+
+
+def _reach(likelihood, lines, mode, top, side):
     """How far from the mode f falls by about DROP.
 
-    Newton's method, which comes from above on a concave f.
+    Newton's method comes from above on a concave f. Should it be slow, the interval
+    that is known to hold the answer is halved.
     """
     farthest = np.sqrt(2 * DROP)
-    _, _, bend = _derivatives(lines, mode)
+    low, high = np.zeros_like(mode), np.full_like(mode, farthest)
+    _, _, bend = _derivatives(likelihood, lines, mode)
     reach = farthest / np.sqrt(-bend)
-    for _ in range(MAX_SEARCH):
-        f, slope, _ = _derivatives(lines, mode + side * reach)
+    for step in range(MAX_SEARCH):
+        f, slope, _ = _derivatives(likelihood, lines, mode + side * reach)
         drop = top - f
-        if (abs(drop - DROP) < 0.2 * DROP).all():
+        there = abs(drop - DROP) < 0.2 * DROP
+        if there.all():
             break
-        steep = np.maximum(-side * slope, DROP / farthest)
-        reach = np.clip(reach + (DROP - drop) / steep, 0.0, farthest)
+        if step < HALVE_FROM:
+            steep = np.maximum(-side * slope, DROP / farthest)
+            reach = np.clip(reach + (DROP - drop) / steep, 0.0, farthest)
+            continue
+        near = drop < DROP
+        low, high = np.where(near, reach, low), np.where(near, high, reach)
+        reach = np.where(there, reach, 0.5 * (low + high))
     return reach
+
+
+# -- points for several dimensions ----------------------------------------------------
+
+# Half of the points that a normal distribution is represented by.
+LOG2_POINTS = 6
+
+
+@cache
+def normal_points(n_dimensions, log2_points=LOG2_POINTS):
+    """Points (n, n_dimensions) that represent a standard normal."""
+    cube = Sobol(n_dimensions, scramble=False).random_base2(log2_points)
+    points = norm.ppf(cube + 0.5 / len(cube))
+    return np.concatenate([points, -points])

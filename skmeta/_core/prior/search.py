@@ -1,6 +1,6 @@
 """A Gaussian prior over tasks: searched for by its evidence, its structure chosen.
 
-The tasks' likelihood is a `GaussianTasks` or a `LogisticTasks`; both give the evidence
+The tasks' likelihood is a `GaussianTasks` or a `LaplaceTasks`; both give the evidence
 of a spread L and its gradient, and nothing here depends on which.
 """
 

@@ -1,0 +1,30 @@
+"""How likely targets are, given their linear predictors: one file each.
+
+`_likelihood` describes what a likelihood has to say, and how to add another one.
+"""
+
+from skmeta._core.prior.likelihoods._likelihood import Likelihood, OneOutput
+from skmeta._core.prior.likelihoods.bernoulli import Bernoulli
+from skmeta._core.prior.likelihoods.categorical import Categorical
+from skmeta._core.prior.likelihoods.gaussian import Gaussian
+
+LIKELIHOODS = {
+    "gaussian": Gaussian,
+    "bernoulli": Bernoulli,
+    "categorical": Categorical,
+}
+
+__all__ = [
+    "LIKELIHOODS",
+    "Bernoulli",
+    "Categorical",
+    "Gaussian",
+    "Likelihood",
+    "OneOutput",
+    "of_labels",
+]
+
+
+def of_labels(n_outputs):
+    """The likelihood of labels with one output for two classes, else one per class."""
+    return Bernoulli() if n_outputs == 1 else Categorical(n_outputs)

@@ -1,0 +1,200 @@
+r"""What the learned prior asks of a likelihood, and how to add one.
+
+A likelihood says how likely a target y is, given the linear predictors eta of its row.
+Everything else (modes, Laplace evidence, integrals, posteriors) is written once, for
+any of them: see `laplace`, `lines` and `quadrature`.
+
+To add a likelihood:
+
+1. Write a file beside this one, with a frozen dataclass that fills the abstract methods
+   of `OneOutput` (or of `Likelihood`, if a target has several linear predictors).
+2. Add a line to the table in ``likelihoods/__init__.py``.
+
+``tests/test_likelihoods.py`` then tests it without another line: the derivatives
+against finite differences, the predictive against sampling, the draws against mean and
+variance, and the evidence of tasks and its gradient against brute force.
+"""
+
+from abc import ABC, abstractmethod
+
+import numpy as np
+
+from skmeta._core.prior import lines, quadrature
+from skmeta._core.prior.moderation import MODERATIONS
+
+
+class Likelihood(ABC):
+    """The distribution of a target y, given its o linear predictors eta.
+
+    It is an exponential family in its natural parameter: the log density of a row is
+
+        y'eta - A(eta), up to a term without eta,
+
+    divided by a constant dispersion if there is one. So it is concave in eta, its slope
+    is y - mu with mu the mean of y, and its curvature W is the covariance of y and a
+    function of mu alone. A row of weight w adds w times its log density.
+
+    Shapes: ``eta``, ``mu`` and ``Y`` are (..., o), whatever the leading axes, and
+    ``weight`` is (...). Searches try any eta, so every method is finite wherever eta
+    is: a mean that grows like exp(eta) is held at some large number.
+
+    Attributes
+    ----------
+    n_outputs : int
+        o, the number of linear predictors of a row.
+    information : float
+        About the most that a row of weight 1 tells of one of its linear predictors:
+        the curvature of a typical row. Spreads are searched for in units of what a task
+        tells.
+    centre : float
+        The intercept that a search for the mean begins with.
+    mean_deviation, slopes_deviation : float
+        The weak prior on the mean of the coefficients, for standardised columns: the
+        deviation of the intercept about ``centre``, and of a slope about zero; and that
+        of all slopes together.
+    unseen_deviation : float
+        Deviation of an intercept in a direction that no row looked at.
+    longest_step : float
+        The largest change of a linear predictor in one step of Newton's method.
+        Infinite if the curvature is bounded. With a finite one a search does not begin
+        at the mode of an earlier search where that is worse than the prior's mean.
+    moderations : tuple of float
+        Shares of the posterior's variance that predictions may average over; held-out
+        tasks choose. ``(1.0,)`` takes the normal posterior at its word.
+    """
+
+    n_outputs: int
+    centre = 0.0
+    # Gelman et al. (2008) recommend this scale for logistic regression.
+    mean_deviation = 2.5
+    slopes_deviation = 5.0
+    unseen_deviation = 1.0
+    longest_step = np.inf
+    moderations = MODERATIONS
+
+    @property
+    @abstractmethod
+    def information(self):
+        """See the attribute above; a plain class attribute will do."""
+
+    @classmethod
+    def of_targets(cls, Y, weight, offset=None):
+        """The likelihood of such targets, with all that depends on them.
+
+        Parameters
+        ----------
+        Y : ndarray of shape (n_rows, o)
+        weight : ndarray of shape (n_rows,)
+        offset : ndarray of shape (n_rows, o) or None
+            What a base model adds to the linear predictors.
+        """
+        return cls()
+
+    # -- a row ------------------------------------------------------------------------
+
+    @abstractmethod
+    def mean(self, eta):
+        """Mean mu (..., o) of a target, given its linear predictors."""
+
+    @abstractmethod
+    def log_density(self, eta, Y):
+        """Log density (...) of a target.
+
+        It may lack a term without eta. That term is best chosen such that the log
+        density of a well-predicted target is about zero, since searches end at a
+        precision relative to the sum.
+        """
+
+    def slope(self, mu, Y):
+        """Derivative (..., o) of the log density in eta."""
+        return Y - mu
+
+    @abstractmethod
+    def curvature(self, mu, a=0, b=0):
+        """Minus the second derivative (...) of the log density in eta_a and eta_b."""
+
+    @abstractmethod
+    def curvature_slope(self, mu, Q):
+        """Derivative (..., o) in eta of tr(Q W) / 2, for symmetric Q (..., o, o)."""
+
+    @abstractmethod
+    def root_curvature(self, mu):
+        """A (..., o, o) with A'A = W."""
+
+    @abstractmethod
+    def draw(self, eta, rng):
+        """Targets (..., o) of weight 1; rng is a `Generator` or a `RandomState`."""
+
+    # -- averages over what is not known of eta ---------------------------------------
+
+    @abstractmethod
+    def predictive_scores(self, eta, factor):
+        """Linear predictors (..., o) whose mean is the average `predictive`.
+
+        Labels are ranked by them; they need not be exact where no formula is known.
+        """
+
+    def predictive(self, eta, factor):
+        """Mean (..., o) of a target, averaged over what is not known.
+
+        The linear predictors are eta + factor u, u ~ N(0, I); factor is (..., o, r).
+        """
+        return self.mean(self.predictive_scores(eta, factor))
+
+    @abstractmethod
+    def log_predictive(self, eta, factor, Y, weight):
+        """Log of the averaged likelihood (...) of a target: the score of held-out rows.
+
+        The average is that of `predictive`.
+        """
+
+    # -- tasks whose linear predictors move along a line ------------------------------
+
+    @property
+    @abstractmethod
+    def has_integral(self):
+        """Whether a task's evidence can be integrated if one coefficient varies."""
+
+    @abstractmethod
+    def suits_lines(self, weight):
+        """Whether `line_evidence` is accurate for a task with these weights (n,)."""
+
+    @abstractmethod
+    def line_evidence(self, stack, mean, L, u=None):
+        """`lines.Terms` of tasks each of whose rows are multiples of one row.
+
+        It is used instead of Laplace's method, which is poor where a task tells little.
+        """
+
+
+class OneOutput(Likelihood):
+    """A likelihood whose targets have one linear predictor: o = 1.
+
+    Tasks that move along a line are integrated by quadrature, and so are held-out
+    targets.
+    """
+
+    n_outputs = 1
+    has_integral = True
+
+    def root_curvature(self, mu):
+        return np.sqrt(self.curvature(mu))[..., None, None]
+
+    def log_predictive(self, eta, factor, Y, weight):
+        deviation = np.sqrt((factor**2).sum(axis=-1))
+        shape = np.broadcast_shapes(eta.shape, deviation.shape, Y.shape)
+        every = quadrature.Lines(
+            *(
+                np.broadcast_to(field, shape).reshape(-1, 1)
+                for field in (eta, deviation, Y, weight[..., None])
+            )
+        )
+        chunks = quadrature.in_chunks(len(every.b), 1)
+        values = [quadrature.integrate(self, every.part(c)).value for c in chunks]
+        return np.concatenate(values or [np.zeros(0)]).reshape(shape[:-1])
+
+    def suits_lines(self, weight):
+        return True
+
+    def line_evidence(self, stack, mean, L, u=None):
+        return lines.integral(self, stack, mean, L, lines.directions(stack, L), u)

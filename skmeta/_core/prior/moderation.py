@@ -1,0 +1,25 @@
+"""How much of what is uncertain predictions average over; held-out tasks tell."""
+
+import numpy as np
+
+# Shares of the posterior's variance that predictions may average over.
+MODERATIONS = (1.0, 0.75, 0.5, 0.25, 0.0)
+# Before any task is seen, a share is as probable as this power of it.
+FAITH = 4
+# A held-out task counts as this many rows, since its rows are not independent.
+ROWS_OF_TASK = 4
+
+
+def moderation(score, shares=MODERATIONS):
+    """The share of the posterior's variance to average over, of scores (shares, T).
+
+    ``score`` is the mean log density of the rows of each held-out task. The result is
+    the mean of the shares, each weighted by how probable it makes the held-out tasks.
+    Before any task is seen, the largest share is the most probable by far: it takes the
+    posterior at its word. Taking the best share instead would jump between 0 and 1
+    where tasks are few.
+    """
+    log_likelihood = ROWS_OF_TASK * score.sum(axis=1)
+    likelihood = np.exp(log_likelihood - log_likelihood.max())
+    before = np.power(shares, FAITH)
+    return float(np.average(shares, weights=likelihood * before))

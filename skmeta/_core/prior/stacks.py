@@ -1,0 +1,103 @@
+"""Rows of many tasks in padded stacks, so that NumPy meets many tasks at once.
+
+A task is given as (X, Y, weight, offset) with n rows, d columns and o outputs. The
+coefficients of o outputs are laid out (o, d) and stored as one vector of P = o d
+numbers. The linear predictors of a row are eta = coefficients times x, plus its offset.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from skmeta._core.tasks import slices
+
+# One stack holds at most about this many numbers.
+STACK_CELLS = 2**18
+
+
+class Stack(NamedTuple):
+    """Rows of T tasks, padded with zeros; ``weight`` is 0 where a row is padding."""
+
+    X: np.ndarray  # (T, n, d)
+    Y: np.ndarray  # (T, n, o)
+    weight: np.ndarray  # (T, n)
+    offset: np.ndarray  # (T, n, o)
+
+    @classmethod
+    def of(cls, parts):
+        """The stack of a list of tasks (X, Y, weight, offset)."""
+        longest = max(len(X) for X, *_ in parts)
+
+        def padded(field):
+            rows = [part[field] for part in parts]
+            out = np.zeros((len(rows), longest, *rows[0].shape[1:]))
+            for task, row in enumerate(rows):
+                out[task, : len(row)] = row
+            return out
+
+        return cls(*map(padded, range(4)))
+
+    @property
+    def n_outputs(self):
+        return self.Y.shape[-1]
+
+    def part(self, tasks):
+        """The stack of some of the tasks."""
+        return Stack(*(field[tasks] for field in self))
+
+    def eta(self, theta):
+        """Linear predictors (T, n, o) of coefficients (T, P) or (1, P)."""
+        o, d = self.n_outputs, self.X.shape[-1]
+        coef = theta.reshape(len(theta), o, d).swapaxes(-1, -2)
+        return self.X @ coef + self.offset
+
+    def times(self, factor):
+        """Rows times the columns of a factor (T, P, r) or (1, P, r): (T, n, o, r)."""
+        o, d = self.n_outputs, self.X.shape[-1]
+        blocks = factor.reshape(len(factor), o, d, -1)
+        return np.einsum(
+            "tnd,todr->tnor",
+            self.X,
+            np.broadcast_to(blocks, (len(self.X), *blocks.shape[1:])),
+            optimize=True,
+        )
+
+    def gradient(self, slope):
+        """Gradient (T, P) in the coefficients, given that in eta (T, n, o)."""
+        return (slope.swapaxes(-1, -2) @ self.X).reshape(len(self.X), -1)
+
+
+def one_task(stacks):
+    """All rows of some stacks as the rows of a single task."""
+    fields = (
+        np.concatenate([field.reshape(-1, *field.shape[2:]) for field in of_all])
+        for of_all in zip(*stacks, strict=True)
+    )
+    return Stack(*(field[None] for field in fields))
+
+
+def in_stacks(parts, sizes, labels):
+    """Stacks of tasks, and the numbers of the tasks in each.
+
+    A stack holds tasks of similar size and of the same label, and a bounded number of
+    them: neither padding nor the second derivatives of all tasks at once may fill the
+    memory.
+    """
+    X, Y = parts[0][:2]
+    n_coefficients = X.shape[1] * Y.shape[1]
+    buckets = 2 * np.ceil(2 * np.log2(np.maximum(sizes, 1))) + labels
+    stacks, orders = [], []
+    for bucket in np.unique(buckets):
+        tasks = np.flatnonzero(buckets == bucket)
+        cells = n_coefficients * (n_coefficients + sizes[tasks].max())
+        n_stacks = -(-len(tasks) * cells // STACK_CELLS)
+        for order in np.array_split(tasks, min(n_stacks, len(tasks))):
+            stacks.append(Stack.of([parts[task] for task in order]))
+            orders.append(order)
+    return stacks, orders
+
+
+def row_blocks(X):
+    """Slices of the rows of X (T, n, d) that hold a bounded number of cells."""
+    n_tasks, n, d = X.shape
+    return slices(n, STACK_CELLS // max(1, n_tasks * d))
