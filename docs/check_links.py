@@ -2,8 +2,9 @@
 
     python docs/check_links.py docs/_build/html
 
-Sphinx warns of references that it cannot resolve, but not of a raw link, a download or
-an image that is missing from what it has built, nor of an anchor on another page.
+Sphinx warns about references that it cannot resolve. It does not warn about a raw link,
+a download or an image that is missing from the built pages, or about an anchor on
+another page.
 """
 
 import sys

@@ -15,7 +15,7 @@ extensions = [
     "sphinx.ext.autodoc",
     "sphinx.ext.autosummary",
     "sphinx.ext.mathjax",
-    "sphinx-mathjax-offline",  # formulas are drawn without network, too
+    "sphinx-mathjax-offline",  # draws formulas without a network, too
     "sphinx_copybutton",
     "sphinx_design",
     "sphinx_gallery.gen_gallery",
@@ -27,12 +27,12 @@ templates_path = ["_templates"]
 # -- references ------------------------------------------------------------------------
 
 # A reference to a page, section or object of skmeta that does not exist is a warning,
-# and warnings are errors. What other packages call their own is not ours to check.
+# and warnings are errors. Names of other packages are not checked.
 nitpicky = True
 nitpick_ignore_regex = [("py:.*", r"(?!skmeta)(?!~skmeta).*")]
 suppress_warnings = [
     "config.cache",  # the gallery's settings hold functions
-    "myst.xref_missing",  # links between files of the repository, in its Markdown
+    "myst.xref_missing",  # for links between files of the repository in its Markdown
     "myst.header",
 ]
 
@@ -53,7 +53,7 @@ def reset_scikit_learn(gallery_conf, fname):
 
 
 class InOrderOfStories:
-    """The gallery begins with the guide; what is not named here comes last."""
+    """The gallery begins with the guide; examples not named here come last."""
 
     names = (
         "shopping_guide",
