@@ -29,7 +29,7 @@ help:  ## list the targets
 
 .PHONY: demo
 demo: $(VENV)/.has-examples  ## show the shopping guide at work
-	@# Threads of boosting wait for each other longer than they work, on rows this few.
+	@# On so few rows, the threads of boosting wait for each other longer than they work.
 	OMP_NUM_THREADS=1 $(BIN)/python examples/shopping_guide.py
 
 ## Checks that CI runs (.ci/run: these, and the demo)
@@ -41,7 +41,8 @@ lint: $(VENV)/.has-dev  ## style, layout and spelling
 	$(BIN)/codespell
 	$(BIN)/python benchmarks/report.py --check
 
-# Ratios to plain NumPy in one run, with floors that only a real slowdown meets.
+# Times are compared with plain NumPy in the same run. Only a real slowdown exceeds the
+# limits.
 .PHONY: speed-guard
 speed-guard: $(VENV)/.has-test  ## fail if meta-training or adapting has become slow
 	$(BIN)/python benchmarks/speed.py --guard --rounds 3
@@ -62,11 +63,10 @@ test-oldest: $(VENV_OLDEST)/.has-test  ## all tests on the oldest supported depe
 	@$(call show_versions,$(BIN)/python)
 	$(PYTEST) $(ALL_CORES) $(PYTEST_ARGS) tests skmeta
 
-# An editable install hides a module that the wheel forgot. So: the package from the
-# wheel, the tests from the sdist, and both in a place from which the sources cannot
-# be imported.
-# The code is that which `make test` has tested: here it is imported, module by module,
-# and used in all the ways that scikit-learn checks.
+# An editable install would hide that a module is missing from the wheel. So the package
+# comes from the wheel and the tests from the sdist, and both are in a place from which
+# the sources cannot be imported. `make test` has already tested this code. Here every
+# module is imported, and the estimators go through all checks of scikit-learn.
 WHEEL_TESTS ?= tests/test_common.py tests/test_import.py tests/test_persistence.py \
     tests/test_fuzz.py
 .PHONY: test-wheel
@@ -94,11 +94,11 @@ test-wheel: dist  ## the built wheel, in an environment of its own
 
 # The doctests of the pages are run by `make test` as well.
 .PHONY: docs
-docs: site $(VENV)/.has-test  ## the site in docs/_build/html, and all code in it run
+docs: site $(VENV)/.has-test  ## build the site in docs/_build/html, and run all code in it
 	$(PYTEST) $(ALL_CORES) -q docs
 
 .PHONY: site
-site: $(VENV)/.has-docs  ## the site alone: the examples run, links are followed
+site: $(VENV)/.has-docs  ## build the site alone: run the examples, follow the links
 	OMP_NUM_THREADS=1 $(BIN)/sphinx-build -W --keep-going -q docs $(HTML)
 	$(BIN)/python docs/check_links.py $(HTML)
 
@@ -128,11 +128,11 @@ clean:  ## remove environments, builds and caches
 	find . -name __pycache__ -prune -exec rm -rf {} +
 
 # ---------------------------------------------------------------------------
-# Environments. A file .has-<extra> inside one says that skmeta[<extra>] is installed
-# as pyproject.toml asks, so that a second call has nothing to do.
+# Environments. A file .has-<extra> in an environment says that skmeta[<extra>] is
+# installed there as pyproject.toml asks. A second call then has nothing to do.
 #
-# The installs are editable: tests and demo then run the files you are editing, and
-# may share one environment without one of them holding a stale copy.
+# The installs are editable. So tests and demo run the files you are editing, and can
+# share one environment without a stale copy.
 
 $(VENV)/.has-%: pyproject.toml | $(VENV)/.created
 	$(BIN)/python $(PIP_INSTALL) --editable ".[$*]"
@@ -143,8 +143,8 @@ $(VENV)/.created:
 	$(PYTHON) -m venv $(VENV)
 	@touch $@
 
-# The oldest versions are the lower bounds of pyproject.toml, to the letter:
-# "numpy>=1.26" is tested as "numpy==1.26", which is release 1.26.0.
+# The oldest versions are exactly the lower bounds of pyproject.toml: "numpy>=1.26" is
+# tested as "numpy==1.26", which is release 1.26.0.
 $(VENV_OLDEST)/.has-test: pyproject.toml
 	@$(call require_python,(3, 11) <= v < (3, 13),3.11 or 3.12 \
 	    (the oldest NumPy and SciPy have no builds for later ones))
@@ -174,7 +174,7 @@ export VERSIONS
 
 show_versions = $(1) -c "$$VERSIONS"
 
-# $(1): what the version v must satisfy; $(2): the same in words
+# $(1) is the condition on the version v, and $(2) is the same in words.
 require_python = $(PYTHON) -c "import sys; v = sys.version_info; sys.exit(not $(1))" || { \
 	echo "This needs Python $(2)." >&2; \
 	echo "'$(PYTHON)' is $$($(PYTHON) --version 2>&1). Name another: make PYTHON=python3.12 ..." >&2; \

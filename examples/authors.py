@@ -3,17 +3,17 @@ Whose work is it? A classifier per author
 =========================================
 
 A museum writes a line on each of its works: "Roof Study. Etching and aquatint on
-paper". Given a few lines on works of one artist, and a few on works of others, whose is
-the next? That is a small text classifier for every artist, each with a handful of
-examples. Alone, none of them could know which words tell artists apart; a learned prior
-has seen it in artists before.
+paper". You have a few lines on works of one artist, and a few on works of others. Is
+the next work by this artist? This takes a small text classifier for every artist, each
+with a handful of examples. Alone, none of them could know which words distinguish
+artists. A learned prior has learned it from other artists.
 """
 
 # %%
 # One artist is one task
 # ----------------------
-# 83 artists of the Tate collection with ten works or more, up to twenty works of each,
-# and beside them as many works of others.
+# There are 83 artists of the Tate collection with ten works or more. We take up to
+# twenty works of each, and as many works of others.
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -50,10 +50,10 @@ print(table.groupby("task").sample(1, random_state=SEED)["text"].iloc[:3].to_str
 # %%
 # Words, and how much they differ
 # -------------------------------
-# An ordinary Pipeline: TF-IDF of the commonest words, which is a sparse matrix, and the
-# learned prior. What it learns is one number per word: how much its weight varies from
-# artist to artist. No word says "own" for all of them, so before adapting it knows
-# nothing.
+# The model is an ordinary Pipeline: TF-IDF of the most common words, which is a sparse
+# matrix, and the learned prior. The prior learns one number per word: how much its
+# weight varies from artist to artist. No word says "own" for all artists, so before
+# adapting the model knows nothing.
 
 sklearn.set_config(enable_metadata_routing=True)
 known, new = next(
@@ -69,8 +69,9 @@ print(f"{model[-1].n_tasks_} artists known, {artist[new].nunique()} new")
 # %%
 # New artists
 # -----------
-# Half of the lines given are on works of the artist. Beside the model stand classifiers
-# of these lines alone, with the same words and with all words that they hold.
+# Half of the lines given are on works of the artist. We compare the model with
+# classifiers of these lines alone, one with the same words and one with all words in
+# these lines.
 
 EXAMPLES = (2, 4, 8, 12)
 N_DRAWS = 5
@@ -115,9 +116,9 @@ for k in EXAMPLES:
 # %%
 # The figure
 # ----------
-# Left, new artists: what was learned from others is worth most when least is given, and
-# with a dozen lines the artist's own model has caught up. Right, what was learned:
-# which words are worth looking at.
+# The left figure shows new artists. What was learned from others helps most when few
+# lines are given, and with a dozen lines the artist's own model has caught up. The
+# right figure shows what was learned: which words are worth looking at.
 
 figure, (left, right) = plt.subplots(1, 2, figsize=(11, 4.4), layout="constrained")
 curves = scores.groupby("lines")

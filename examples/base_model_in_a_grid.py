@@ -3,17 +3,17 @@ Choosing the base model in a grid
 =================================
 
 In the weeks after a calf is born the protein in a cow's milk falls and rises again.
-That curve is much the same for all cows, and no straight line; on top of it each cow
-has a level and a trend of her own. So let one model of all cows, the *base model*,
-learn the common shape, and let the learned prior correct it for each cow. Which base
-model? An ordinary grid search answers that, if it scores candidates the way they will
-be used: on cows it has not met, after a few weeks.
+This curve is not a straight line, but it is much the same for all cows. In addition,
+each cow has her own level and trend. So let one model of all cows, the *base model*,
+learn the common shape, and let the learned prior correct it for each cow. An ordinary
+grid search can choose the base model, if it scores candidates the way they will be
+used: on new cows, after a few weeks.
 """
 
 # %%
 # One cow is one task
 # -------------------
-# 79 cows on three diets, up to 19 weekly measurements each.
+# There are 79 cows on three diets, with up to 19 weekly measurements each.
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -40,10 +40,10 @@ print(f"{cow.nunique()} cows, {len(X)} measurements")
 # %%
 # The grid
 # --------
-# ``base_estimator`` is a parameter like any other, and any regressor of scikit-learn
-# can stand there; it is given a plain array, so columns are named by number. Candidates
-# are scored before the first measurement of a cow and after one, two and five; the
-# search picks by the last of these. Whole cows are held out.
+# ``base_estimator`` is a parameter like any other, and takes any regressor of
+# scikit-learn. The regressor gets a plain array, so name columns by number. The search
+# scores candidates before the first measurement of a cow and after one, two and five,
+# and picks the best one after five. It holds out whole cows.
 
 spline = make_pipeline(
     make_column_transformer(
@@ -89,7 +89,7 @@ print("chosen:", best)
 # The search is the model
 # -----------------------
 # ``adapt`` works on the search itself, whichever candidate it has chosen. Here are the
-# cows that were kept apart, in the order of their weeks.
+# errors on the cows that were held out, in the order of their weeks.
 
 rows = []
 for name, index in pd.Series(new).groupby(cow.iloc[new].to_numpy()):
@@ -104,10 +104,10 @@ print(errors.groupby("weeks")["error"].agg(["mean", "sem"]).round(3).to_string()
 # %%
 # The figure
 # ----------
-# Left, what each candidate gains by measurements of a new cow. All of them gain by
-# about the same; the base model makes the difference, and a smooth one most. Right, a
-# cow that was kept apart, the one whose first five weeks are least like those of
-# others: they move the whole curve, and it keeps its shape.
+# The left figure shows what each candidate gains from measurements of a new cow. All
+# gain about the same. The base model makes the difference, and a smooth one helps most.
+# The right figure shows the held-out cow whose first five weeks are least like those of
+# others. They move the whole curve, and it keeps its shape.
 
 figure, (left, right) = plt.subplots(1, 2, figsize=(11, 4.2), layout="constrained")
 place = np.arange(len(WEEKS))

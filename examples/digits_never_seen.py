@@ -2,18 +2,18 @@
 Digits never seen, in a light that changes
 ==========================================
 
-A camera reads digits; it has been taught 0 to 5. Now a few 6s, 7s, 8s and 9s are shown,
-and from then on it is to tell these apart. It has never seen a 7, but it has seen what
-light does to a digit, and that is the same for all of them. Prototypes are means of
-classes in a space that has been learned from other classes: what varies *within* every
-class is made small there.
+A camera reads digits and has learned 0 to 5. Now we show it a few 6s, 7s, 8s and 9s,
+and from then on it should recognise these. It has never seen a 7. But it has seen how
+light changes a digit, and this is the same for all digits. Prototypes are means of
+classes in a space that was learned from other classes. In this space, what varies
+*within* every class is made small.
 """
 
 # %%
 # Digits in changing light
 # ------------------------
-# scikit-learn's images of 8 by 8 pixels. Light is added here: each picture has a
-# contrast, a brightness and a shade of its own, falling from some side.
+# The images are scikit-learn's, with 8 by 8 pixels. We add light: each picture has its
+# own contrast, its own brightness, and a shade that falls from one side.
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -43,9 +43,9 @@ is_new = np.isin(digits.target, NEW)
 # %%
 # Learn from 0 to 5, adapt to 6 to 9
 # ----------------------------------
-# ``adapt`` needs no training: it takes the means of the rows given. The rest is scored,
-# 30 times over, next to models of the given rows alone: the nearest of them by pixels,
-# and logistic regression.
+# ``adapt`` needs no training: it takes the means of the rows given. We score the other
+# rows in 30 random draws. We compare with two models of the given rows alone: the
+# nearest of them by pixels, and logistic regression.
 
 EXAMPLES = (1, 2, 5, 10)
 N_DRAWS = 30
@@ -86,14 +86,15 @@ for scene, images in scenes.items():
         print(f"  {name:20}" + "".join(f"{cell:>14}" for cell in cells))
 
 # %%
-# (The spread is that of the draws.) In changing light one or two examples are no use
-# without what was learned; with ten of each logistic regression comes near. In even
-# light pixels are good as they are, and six digits teach little about digits: there
+# (The spread is that of the draws.) In changing light one or two examples are useless
+# without what was learned; with ten of each, logistic regression comes near. In even
+# light the pixels themselves are good, and six digits teach little about digits, so
 # prototypes are behind.
 #
 # A digit that nobody planned for
 # -------------------------------
-# Prototypes can be added one by one: ``partial_adapt`` goes on where ``adapt`` began.
+# Prototypes can be added one by one: ``partial_adapt`` continues where ``adapt``
+# stopped.
 
 X = scenes["changing light"].reshape(len(even), -1)
 model = models["changing light"]

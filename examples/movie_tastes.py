@@ -2,20 +2,20 @@
 Which films to ask a new viewer about?
 ======================================
 
-Somebody signs up, and nothing is known. A few films can be rated at the start: which
-ones? A learned prior knows in which directions tastes differ and how much, so it can
-tell which answers would leave the least unknown about *all* the films, before any
-answer is given. That is ``suggest_queries``.
+A new viewer signs up, and nothing is known about them. They can rate a few films at the
+start. Which ones should we ask about? A learned prior knows in which directions tastes
+differ and how much. So it can say which answers would leave the least uncertainty about
+*all* the films, before any answer is given. ``suggest_queries`` does this.
 
-The ratings are those of MovieLens (GroupLens Research; for non-commercial use), as they
-come with the package dslabs of R.
+The ratings are from MovieLens (GroupLens Research; for non-commercial use), as included
+in the R package dslabs.
 """
 
 # %%
 # Films and ratings
 # -----------------
-# What is known about a film: its genres, its age, and how others rated it, which is
-# computed from the viewers that we know already.
+# We know three things about a film: its genres, its age, and how others rated it. The
+# last is computed from the viewers that we already know.
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -44,8 +44,9 @@ X = genres.astype(float)
 X["age"] = (2016 - ratings["year"]) / 10
 y = ratings["rating"].to_numpy()
 
-# How others rated it: a mean of known viewers, drawn to the mean of all films. A known
-# viewer's own rating is left out, or the model would learn to look at the answer.
+# How others rated a film is a mean over known viewers, shrunken towards the mean of all
+# films. A known viewer's own rating is left out; otherwise the model would learn to
+# look at the answer.
 seen = ratings.iloc[known].groupby("movieId")["rating"].agg(["sum", "count"])
 totals = seen.reindex(ratings["movieId"]).fillna(0).to_numpy()
 totals[known] -= np.column_stack([y[known], np.ones(len(known))])
@@ -56,8 +57,9 @@ X["seen by others"] = np.log1p(totals[:, 1])
 # %%
 # Learn how tastes differ
 # -----------------------
-# A full covariance: that who likes horror also likes science fiction is what lets one
-# answer speak about other genres. With 503 viewers there is enough to learn it from.
+# We use a full covariance. Viewers who like horror also like science fiction, and the
+# covariance uses this: one answer says something about other genres. 503 viewers are
+# enough to learn it.
 
 model = EmpiricalBayesRegressor("full", random_state=SEED)
 model.fit(X.iloc[known], y[known], task=viewer.iloc[known])
@@ -67,8 +69,9 @@ print(f"{X.shape[1]} features; deviation of one answer: {noise:.2f} stars")
 # %%
 # New viewers
 # -----------
-# Each new viewer can be asked about 30 films and is judged by 20 others. The films to
-# ask are drawn at random, are the ones that most people have seen, or are suggested.
+# We can ask each new viewer about 30 films, and measure the error on 20 others. The
+# films to ask about are drawn at random, are the ones that most people have seen, or
+# are suggested by the model.
 
 ANSWERS = (0, 1, 2, 3, 5, 8, 12)
 N_POOL = 30
@@ -107,7 +110,8 @@ print(f"RMSE in stars on other films, mean over {len(scores.loc[1])} new viewers
 print(table.round(3).to_string())
 
 # %%
-# What is more than chance? Paired over viewers, with 95 % intervals:
+# Which differences are more than chance? Here they are, paired over viewers, with 95 %
+# intervals:
 
 for n in (1, 3, 5, 12):
     text = []
@@ -118,16 +122,16 @@ for n in (1, 3, 5, 12):
     print(f"after {n:2} answers, suggested is better by {' and '.join(text)}")
 
 # %%
-# The films that everybody has seen are what sign-up pages show. Everybody likes them
-# alike, so that their answers say the least; for the first answers this is more than
-# chance. Films drawn at random from those that a viewer has seen are hard to beat: we
-# cannot show that the suggested ones are better.
+# Sign-up pages show the films that everybody has seen. Everybody likes these about
+# equally, so the answers say the least; for the first answers this is more than chance.
+# Films drawn at random from those that a viewer has seen are hard to beat: we cannot
+# show that the suggested ones are better.
 #
 # The figure
 # ----------
-# Left, what a few answers bring. Right, what was learned of tastes: the bars are how
-# far viewers differ in what they give for each trait of a film. What they agree on
-# needs no question.
+# The left figure shows what a few answers bring. The right figure shows what was
+# learned about tastes: the bars show how far viewers differ in how much they like each
+# trait of a film. If they agree on a trait, there is no need to ask about it.
 
 figure, (left, right) = plt.subplots(
     1, 2, figsize=(11, 4.6), layout="constrained", width_ratios=(1, 1.1)

@@ -2,22 +2,22 @@
 How a child will develop, from the first visits
 ===============================================
 
-155 children with autism were seen at the ages of 2, 3, 5, 9 and 13, and how well they
-get on with others was scored. Some hardly change, others gain quickly; at two one
-cannot tell. After the first visits of a child, how will it go on, and how sure can one
-be?
+155 children with autism were seen at the ages of 2, 3, 5, 9 and 13, and each visit gave
+a score for how well the child gets on with others. Some children hardly change, others
+gain quickly, and at the age of two nobody can say which. After the first visits of a
+child, what will the later scores be, and how sure can we be?
 
-That is a forecast, so it must be tested like one: by *later* visits of children that
-were not learned from. Drawing rows at random would let a model look at the age of 13 to
-foretell the age of 9. (The data are those of the textbook of West, Welch and Gałecki.
-This is an example of a method, no medical advice.)
+This is a forecast, so it must be tested like one: on *later* visits of children that
+the model has not learned from. With rows drawn at random, a model could use the age of
+13 to predict the age of 9. (The data come from the textbook of West, Welch and Gałecki.
+This is an example of a method, not medical advice.)
 """
 
 # %%
 # One child is one task
 # ---------------------
-# A row holds the age and a first assessment of language. What is scored grows by
-# factors rather than by steps, so the model is one of its square root.
+# A row holds the age and a first assessment of language. The score grows by factors
+# rather than by steps, so we model its square root.
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -41,10 +41,11 @@ print(f"{child.nunique()} children, {len(X)} visits")
 # %%
 # Forecasts
 # ---------
-# Five models, each learned from four fifths of the children and used for the others.
-# Known are the first k visits of a child, and foretold are those from the fourth on.
-# Beside it stand the last score going on, the line through the scores, and the course
-# of the average child, put at the level of this one.
+# There are five models, each learned from four fifths of the children and used for the
+# others. The first k visits of a child are known, and the model predicts those from the
+# fourth on. We compare these forecasts with three simple ones: the last score stays as
+# it is, a line through the scores, and the course of the average child, shifted to the
+# level of this child.
 
 FIRST_LATER = 3
 
@@ -97,8 +98,8 @@ print(f"Error of the root of the score, mean over {len(errors.loc[1])} children"
 print(table.round(2).to_string())
 
 # %%
-# The difference, paired over children, with 95 % intervals, and how many of the later
-# scores were in the 80 % interval that was foretold for them:
+# Here are the differences, paired over children, with 95 % intervals. Below is the
+# share of the later scores that were in their predicted 80 % interval:
 
 for k, table in errors.groupby("visits"):
     print(f"after {k} visits, the learned prior is better by")
@@ -110,16 +111,16 @@ held = results[results["way"] == "learned prior"].groupby("visits")["held"].mean
 print(held.map("{:.0%}".format).to_string())
 
 # %%
-# After one or two visits an average course at the child's level is as good; the third
-# visit shows the pace, and then the others are behind. The intervals are somewhat
-# narrow. They were calibrated within the children that were learned from, on visits
-# drawn at random; forecasts of up to eight years are harder than that. Had we tested on
-# random visits, too, we should not have noticed.
+# After one or two visits an average course at the child's level is as good. The third
+# visit shows how fast the child changes, and then the others are behind. The intervals
+# are somewhat narrow. They were calibrated on the children that the model learned from,
+# on visits drawn at random, and forecasts of up to eight years are harder than that. If
+# we had tested on random visits too, we would not have noticed.
 #
 # The figure
 # ----------
-# Three children, whose last score is low, the median and high: what was foretold after
-# one visit (grey) and after three (blue), with 80 % intervals.
+# The figure shows three children whose last score is low, the median and high. It shows
+# what was predicted after one visit (grey) and after three (blue), with 80 % intervals.
 
 final = visits.groupby("childid")["vsae"].last()[errors.loc[1].index]
 complete = final[visits.groupby("childid").size()[final.index] == 5].sort_values()

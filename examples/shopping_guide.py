@@ -4,11 +4,11 @@ A shopping guide that knows a new customer after five answers
 
 235 travellers in the Netherlands were each asked five to nineteen times: which of these
 two train tickets would you buy? Tickets differ in price, hours, changes and comfort.
-People differ in what they trade for what, and nobody answers enough questions to be
-learned from alone.
+People differ in how they weigh these, and nobody answers enough questions for a model
+of their own.
 
 A meta-learner sees the answers of many travellers and learns where a new one should
-start and how far each taste may differ. Then five answers of somebody it has never met
+start and how far each taste may differ. Then five answers of a person it has never met
 are enough to rank the whole shelf for that person.
 
 Run it with ``make demo``, or ``pip install ".[examples]"`` and ``python
@@ -53,11 +53,12 @@ print(f"{traveller.nunique()} travellers answered {len(X)} questions.")
 # %%
 # Preprocess, choose a base model, meta-train
 # -------------------------------------------
-# What matters about two offers is their difference, and of two equal offers neither is
-# preferred: no intercept. That step stands in an ordinary Pipeline, and an ordinary
-# GridSearchCV chooses the meta-learner and the base model under it: a *learned prior*
-# (where a new traveller starts, and how far each taste may differ) or *Reptile* (where
-# to start, found by gradient steps), alone or on top of boosted trees.
+# Only the difference between two offers matters. If two offers are equal, neither is
+# preferred, so there is no intercept. The difference is a step of an ordinary Pipeline.
+# An ordinary GridSearchCV chooses the meta-learner and its base model. The meta-learner
+# is a *learned prior* (where a new traveller starts, and how far each taste may differ)
+# or *Reptile* (where to start, found by gradient steps). It works alone or on top of
+# boosted trees.
 #
 # The search must split *whole travellers*, and score each candidate by how well it does
 # *after adapting*: ``task`` goes to the splitter, the model and the scorer alike.
@@ -101,11 +102,11 @@ for params, score in zip(results["params"], results["mean_test_score"], strict=T
 # New travellers answer five questions
 # ------------------------------------
 # Every held-out traveller with ten answers or more gives a few, drawn at random, and
-# the models predict the traveller's other answers. Beside the guide stands what one
+# the models predict the traveller's other answers. We compare the guide with what one
 # would do without it: one model for all (*pooled*), and a model of the traveller's own
-# few answers. *Asked first* is the guide with the questions that it chose itself: those
-# whose answers leave the least unknown about all the traveller's questions, whatever
-# the answers are.
+# few answers. *Asked first* is the guide with questions that it chose itself. It
+# chooses the questions whose answers, whatever they are, leave the least uncertainty
+# about all the traveller's questions.
 
 N_ANSWERS = (0, 1, 2, 3, 5)
 N_DRAWS = 3
@@ -167,8 +168,9 @@ for name, index in pd.Series(new).groupby(traveller.iloc[new].to_numpy()):
 scores = pd.DataFrame(rows).groupby(["answers", "traveller"]).mean()
 
 # %%
-# Right predictions among each traveller's other answers, averaged over travellers, with
-# the difference to the guide paired over travellers and its 95 % interval.
+# The table shows the share of right predictions among each traveller's other answers,
+# averaged over travellers. It also shows the difference to the guide, paired over
+# travellers, with its 95 % interval.
 
 
 def interval(values):
@@ -190,9 +192,9 @@ for n in (2, 5):
 # %%
 # The shelf, ranked for one new traveller
 # ---------------------------------------
-# What an offer is worth to a traveller is linear in its attributes, so the linear guide
-# can say what it knows about a ranking and what it does not: draw tastes from what it
-# believes of them, and count how often each offer is the best one.
+# The worth of an offer to a traveller is linear in its attributes. So the linear guide
+# can say how sure it is of a ranking: draw tastes from its posterior, and count how
+# often each offer is the best one.
 
 offers = pd.DataFrame(
     [
@@ -207,7 +209,7 @@ offers = pd.DataFrame(
 
 
 def chance_to_be_best(model):
-    """Share of the tastes that the guide holds possible that like an offer best."""
+    """Share of tastes, drawn from the guide's posterior, that like each offer best."""
     belief = model[-1]
     tastes = np.random.default_rng(SEED).multivariate_normal(
         belief.coef_[0], belief.covariance_, size=4000
@@ -240,7 +242,8 @@ print(f"\nChance of each offer to be the best one for traveller {person}:")
 print(ranking.sort_values("after 5 answers", ascending=False).map("{:.0%}".format))
 
 # %%
-# The adapted pipeline is an ordinary scikit-learn model: save it, load it, ask on.
+# The adapted pipeline is an ordinary scikit-learn model. You can save it, load it and
+# continue to adapt it.
 
 joblib.dump(guide_of_person, "traveller.joblib")
 loaded = joblib.load("traveller.joblib")
@@ -250,11 +253,12 @@ print("\nSaved to traveller.joblib and loaded again: the same predictions.")
 # %%
 # The figure
 # ----------
-# Look left at the gap between the guide and the dotted line, the model that treats all
-# travellers alike: with questions that the guide chose itself it opens with the first
-# answers, with random ones after the second, and it keeps growing. A model of the
-# traveller's own answers needs many more of them. Look right at what that means for one
-# person: the same shelf before and after five answers.
+# In the left figure, look at the gap between the guide and the dotted line, the model
+# that treats all travellers alike. With questions that the guide chose itself, the gap
+# opens with the first answers; with random questions, it opens after the second. It
+# keeps growing. A model of the traveller's own answers needs many more of them. The
+# right figure shows what this means for one person: the same shelf before and after
+# five answers.
 
 figure, (left, right_side) = plt.subplots(1, 2, figsize=(11, 4.2), layout="constrained")
 curves = scores.groupby("answers")

@@ -2,16 +2,17 @@
 A curve from five points
 ========================
 
-Every task is a sine wave with a height and a shift of its own: the toy problem on
+Every task is a sine wave with its own height and shift. This is the toy problem on
 which meta-learning was first shown. Two points say almost nothing about a wave, unless
-one has seen many waves before. A learned prior over *learned features* has; it draws
-the whole curve, and it says how sure it is where nothing was asked yet.
+one has seen many waves before. A learned prior over *learned features* has seen many.
+It draws the whole curve, and it says how sure it is at points about which nothing is
+known yet.
 """
 
 # %%
 # Waves to learn from
 # -------------------
-# 300 waves, of which 20 noisy points each are known, and 200 others.
+# We know 20 noisy points of each of 300 waves, and 200 other waves are new.
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -27,9 +28,9 @@ known = make_sinusoid_tasks(300, n_samples=20, noise=0.1, random_state=SEED)
 new = make_sinusoid_tasks(200, n_samples=40, noise=0.1, random_state=SEED + 1)
 
 # %%
-# Two hidden layers learn functions that a few rows can be fitted with; over them stands
-# the same prior as over the columns of a linear model. They are used only if waves held
-# out in training are predicted better by them.
+# Two hidden layers learn functions that can be fitted to a few rows. Their coefficients
+# have the same kind of prior as those of a linear model. The functions are used only if
+# they predict waves held out in training better.
 
 model = EmpiricalBayesRegressor(hidden_layer_sizes=(40, 40), random_state=SEED)
 model.meta_fit(known)
@@ -37,9 +38,9 @@ model.meta_fit(known)
 # %%
 # New waves
 # ---------
-# The error on 30 other points of each new wave, after the first k points. A Gaussian
-# process knows that curves are smooth, but not that they are waves; a linear model with
-# a learned prior knows neither.
+# Here is the error on 30 other points of each new wave, after the first k points. A
+# Gaussian process knows that curves are smooth, but not that they are waves; a linear
+# model with a learned prior knows neither.
 
 
 def gaussian_process(X, y):
@@ -65,7 +66,7 @@ for name, learn in ways.items():
 # %%
 # Are the intervals honest?
 # -------------------------
-# A 90 % interval is to hold nine in ten of the points that were not given.
+# A 90 % interval should hold nine in ten of the points that were not given.
 
 for k in ROWS:
     held = []
@@ -77,8 +78,9 @@ for k in ROWS:
 # %%
 # The figure
 # ----------
-# One new wave. After one point the model knows its sign here, after two roughly its
-# height, after five all of it; the band narrows first where points were given.
+# The figure shows one new wave. After one point the model knows its sign at this place,
+# after two points roughly its height, and after five points all of it. The band narrows
+# first where points were given.
 
 X, y = new[8]
 figure, axes = plt.subplots(

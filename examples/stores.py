@@ -2,20 +2,20 @@
 A new market, from a few years of others
 ========================================
 
-46 American states, thirty years each: how many packs of cigarettes were sold per head,
-at which price, and at which price across the border. Every state is a market of its
-own. How well can one speak about a state of which only a few years are known?
+For 46 American states and thirty years, we know how many packs of cigarettes were sold
+per head, at which price, and at which price across the border. Every state is its own
+market. How well can we predict a state if we know only a few of its years?
 
-That depends on the question. Filling *gaps* between known years is one; *forecasting*
-the years after them is another, and harder. The same call answers both, next to what
-one would do without meta-learning.
+That depends on the question. One question is to fill *gaps* between known years. A
+harder one is to *forecast* the years after them. The same call answers both, and
+compares with what one would do without meta-learning.
 """
 
 # %%
 # One market is one task
 # ----------------------
-# Prices and incomes in real terms and in logarithms, so that a coefficient of a price
-# is an elasticity.
+# We take logarithms of real prices and incomes, so that a coefficient of a price is an
+# elasticity.
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -44,8 +44,8 @@ print(f"{state.nunique()} states, {len(X) // state.nunique()} years each")
 # %%
 # Filling gaps
 # ------------
-# Whole states are held out. Of each one, some years drawn at random are given, and the
-# others predicted. The error is one of log sales: 0.05 is five per cent.
+# Whole states are held out. The model gets some years of each, drawn at random, and
+# predicts the others. The error is that of log sales: 0.05 is five per cent.
 
 model = EmpiricalBayesRegressor(random_state=SEED)
 options = {
@@ -59,9 +59,9 @@ print(gaps)
 # %%
 # Forecasting
 # -----------
-# ``shuffle=False`` gives the first years of a state as they stand, and asks for later
-# ones. (What other states did in those later years is known: these are markets to
-# enter, not a future that nobody has seen.)
+# ``shuffle=False`` gives the first years of a state, in their order, and asks for later
+# ones. (The model knows what other states did in those later years. It predicts markets
+# to enter, not a future that nobody has seen.)
 
 forecast = compare_baselines(model, X, y, task=state, shuffle=False, **options)
 print(forecast)
@@ -69,10 +69,10 @@ print(forecast)
 # %%
 # The figure
 # ----------
-# In gaps the model pays from the first year on, and stays ahead of a model of the
-# state's own rows as long as we look. In forecasts an offset per state does as well up
-# to five years: some years in a row say little about how a state will change, which
-# random years do say. Only from ten on is the model clearly ahead.
+# For gaps the model pays from the first year on, and it stays ahead of a model of the
+# state's own rows for all numbers of years that we tried. For forecasts an offset per
+# state is as good up to five years. A few years in a row say little about how a state
+# will change; random years say more. The model is clearly ahead only from ten years on.
 
 figure, axes = plt.subplots(1, 2, figsize=(11, 4.2), sharey=True, layout="constrained")
 for ax, (title, found) in zip(

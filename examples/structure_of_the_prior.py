@@ -2,18 +2,19 @@
 What differs between tasks? The structure of the prior
 ======================================================
 
-Shops may differ in their level only; or each coefficient may differ by an amount of its
-own; or coefficients may differ *together*, as they do if shops lie between cheap and
-dear. ``prior`` says which of these the model can learn. The more it can, the more tasks
-it takes; ``"auto"``, the default, asks held-out tasks.
+Shops may differ only in their level. Or each coefficient may differ by its own amount.
+Or coefficients may differ *together*, for example if shops range from cheap to
+expensive. ``prior`` says which of these the model can learn. The more it can learn, the
+more tasks it needs. ``"auto"``, the default, lets held-out tasks decide.
 """
 
 # %%
 # Three worlds
 # ------------
-# 150 tasks of 12 rows and 6 features in each world. They differ in what varies from
-# task to task: the intercept; each coefficient, by amounts that differ; or all of them
-# along two directions, and each a little by itself.
+# We make three kinds of tasks, which we call worlds. Each world has 150 tasks of 12
+# rows and 6 features. In the first world only the intercept varies from task to task.
+# In the second each coefficient varies by its own amount. In the third all coefficients
+# vary along two directions, and each a little by itself.
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -22,7 +23,7 @@ from skmeta import EmpiricalBayesRegressor
 
 SEED = 0
 N_FEATURES = 6
-COMMON = np.array([2.0, -1.0, 0.5, 0.0, 1.0, -0.5, 3.0])  # the last one: the intercept
+COMMON = np.array([2.0, -1.0, 0.5, 0.0, 1.0, -0.5, 3.0])  # the last is the intercept
 rng = np.random.default_rng(SEED)
 
 amounts = np.diag([3.0, 0.0, 0.3, 0.0, 1.0, 0.1, 1.0])
@@ -46,9 +47,9 @@ def make_tasks(spread, n_tasks, n_rows):
 
 
 # %%
-# Which structure serves which world?
-# -----------------------------------
-# Errors on new tasks after four rows. Noise alone makes 1.
+# Which structure suits which world?
+# ----------------------------------
+# Here are the errors on new tasks after four rows. The noise alone gives 1.
 
 STRUCTURES = ["intercept", "isotropic", "diagonal", "low_rank", "full", "auto"]
 N_KNOWN = 4
@@ -76,14 +77,15 @@ for world, spread in worlds.items():
     print(f"{world:16}{cells}  (chosen: {chosen})")
 
 # %%
-# In a notebook a fitted model shows what it has learned: here one of the third world.
+# In a notebook a fitted model shows what it has learned. This is a model of the third
+# world.
 
 models["together"]["auto"]
 
 # %%
-# A structure that is too poor misses what differs; one that is too rich loses little,
-# with 150 tasks to learn it from. How many does it take? The world of directions again,
-# with fewer tasks:
+# A structure that is too poor misses some of the differences. One that is too rich
+# loses little if there are 150 tasks to learn it from. How many tasks does it need?
+# Here is the third world again, with fewer tasks:
 
 spread = worlds["together"]
 new = make_tasks(spread, 300, 12)
@@ -99,9 +101,9 @@ for n_tasks in (5, 10, 20, 50):
 # %%
 # The figure
 # ----------
-# Above, how coefficients of tasks vary together, as the structure that was chosen has
-# learned it from rows alone; the corner is the intercept. Below, what each structure is
-# worth to a new task; the dotted line is the noise.
+# The upper figures show how coefficients of tasks vary together. The chosen structure
+# has learned this from rows alone; the corner is the intercept. The lower figures show
+# the error of each structure on new tasks; the dotted line is the noise.
 
 figure, axes = plt.subplots(2, 3, figsize=(11, 6), layout="constrained")
 labels = [f"$x_{i}$" for i in range(N_FEATURES)] + ["1"]

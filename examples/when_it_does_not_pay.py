@@ -2,11 +2,11 @@
 When adapting does not pay
 ==========================
 
-Not every table with groups calls for meta-learning. If groups do not differ, one model
-for all of them is best. If they differ in their level only, an offset per group is as
-good and simpler. Which is it? Ask before building anything:
-:func:`~skmeta.model_selection.compare_baselines` puts a meta-learner next to what one
-would do without it, on groups that none of them has seen, and says what it found.
+Not every table with groups needs meta-learning. If groups do not differ, one model for
+all of them is best. If they differ only in their level, an offset per group is as good
+and simpler. Find out before you build anything.
+:func:`~skmeta.model_selection.compare_baselines` compares a meta-learner with what one
+would do without it, on groups that none of the models has seen, and says what it found.
 
 Here are three textbook tables of groups, and three verdicts.
 """
@@ -14,9 +14,9 @@ Here are three textbook tables of groups, and three verdicts.
 # %%
 # Radon in the counties of Minnesota
 # ----------------------------------
-# 919 houses in 85 counties: is the radon in a house told better by a few other houses
-# of its county? Soil uranium, which is known for each county, has told most of it
-# already.
+# There are 919 houses in 85 counties. Can we predict the radon in a house better if we
+# know a few other houses of its county? The uranium in the soil, which is known for
+# each county, already explains most of it.
 
 from textwrap import fill
 
@@ -46,17 +46,17 @@ print(fill(found["Radon, by county"].verdict))
 
 # %%
 # The whole interval is near zero: a few houses save two per cent of the error at most,
-# and perhaps nothing. Where the data do not tell, the verdict says so.
+# and perhaps nothing. If the data do not decide, the verdict says so.
 #
-# (With more rows given there are fewer counties large enough, and they are others; so
-# the pooled model has an error of its own for each number of rows. Differences are
-# always paired on the same counties. Nine houses are given in too few counties to be
-# judged.)
+# (The more rows are given, the fewer counties are large enough. So the counties differ
+# between numbers of rows, and the pooled model has a different error for each number.
+# Differences are always paired on the same counties. Too few counties have enough
+# houses to give nine.)
 #
 # Examinations in the schools of London
 # -------------------------------------
-# 4059 pupils in 65 schools: a school adds its level to what a pupil's earlier result
-# foretells, and hardly anything else.
+# There are 4059 pupils in 65 schools. A school adds its level to what a pupil's earlier
+# result predicts, and hardly anything else.
 
 exam = data("mlmRev", "Exam")
 X = pd.get_dummies(
@@ -70,8 +70,8 @@ print(fill(found["Exams, by school"].verdict))
 # %%
 # Chicks on four diets
 # --------------------
-# 50 chicks, weighed twelve times while they grow. Each has a pace of its own, which an
-# offset cannot express.
+# 50 chicks were weighed twelve times while they grew. Each grows at its own pace, which
+# an offset cannot express.
 
 chicks = data("datasets", "ChickWeight")
 X = pd.get_dummies(chicks[["Time", "Diet"]].astype({"Diet": str}), dtype=float)
@@ -83,16 +83,17 @@ print(fill(found["Weights, by chick"].verdict))
 # %%
 # The whole table
 # ---------------
-# A verdict is one sentence; the numbers behind it can be looked at.
+# A verdict is one sentence. The object also shows the numbers behind it:
 
 found["Weights, by chick"]
 
 # %%
 # The figure
 # ----------
-# What is gained over one model for all in a typical task, with 95 % intervals over
-# tasks. Left, nothing that is clear. In the middle something, and an offset gains it
-# too. Right, what an offset gains is the smaller part.
+# The figures show the gain over one model for all in a typical task, with 95 %
+# intervals over tasks. In the left figure no gain is clear. In the middle one there is
+# a gain, and an offset brings it too. In the right one an offset brings only the
+# smaller part of the gain.
 
 figure, axes = plt.subplots(1, 3, figsize=(12, 4), layout="constrained")
 names = {"EmpiricalBayesRegressor": "o-", "pooled + offset": "s--"}
