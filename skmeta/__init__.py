@@ -1,8 +1,8 @@
 """Meta-learning on many small related tables, as scikit-learn estimators.
 
-Not AutoML meta-features, not causal "meta-learners", not few-shot image networks:
-skmeta learns from many small tasks (a shopper, a store, a patient each) where a new
-one should start, so that a handful of rows is enough.
+skmeta is not AutoML meta-features, not causal "meta-learners", and not few-shot image
+networks. It learns from many small tasks (each a shopper, a store or a patient) where a
+new one should start, so that a handful of rows is enough.
 """
 
 __version__ = "0.1.0.dev0"

@@ -1,4 +1,4 @@
-"""One way to warn: the warning names the line of the user's own code."""
+"""Functions that warn so that the warning names the line of the user's own code."""
 
 import sys
 import warnings
@@ -11,10 +11,10 @@ PACKAGES_BETWEEN = (
 
 
 def warn(message, category=UserWarning):
-    """Warn at the first caller that is neither skmeta nor what skmeta is called by.
+    """Warn at the first caller outside skmeta and the packages that call skmeta.
 
-    A counted ``stacklevel`` would be right for one way of calling only: ``fit`` may be
-    reached directly, through ``meta_fit``, or from a Pipeline in a search.
+    A counted ``stacklevel`` would be right for only one way of calling: the user may
+    call ``fit`` directly, through ``meta_fit``, or from a Pipeline in a search.
     """
     frame, level = sys._getframe(1), 2
     while frame.f_back is not None and _is_between(frame):
@@ -28,11 +28,12 @@ def _is_between(frame):
 
 
 def warn_once_per_search(message, category=UserWarning):
-    """Warn once in each `fit` of a search, of which every candidate would say it.
+    """Warn only once in each `fit` of a search, although each candidate would warn.
 
-    Python's own "once per place" does not help: scikit-learn enters a context of
-    warnings for each candidate, which makes Python forget what it has said. In jobs of
-    other processes or threads the search is out of sight, and all of them warn.
+    Python's own "once per place" does not help, because scikit-learn enters a new
+    warnings context for each candidate, and Python then forgets which warnings it has
+    shown. Jobs in other processes or threads cannot see the search, so each of them
+    warns.
     """
     search = _search_above()
     if search is not None:
@@ -43,7 +44,8 @@ def warn_once_per_search(message, category=UserWarning):
     warn(message, category)
 
 
-# What was said, by a local function of a search's `fit`, which lives as long as that.
+# The categories that a search has already warned about. The key is a local function of
+# its `fit`, which lives exactly as long as `fit` runs.
 _SAID = WeakKeyDictionary()
 
 

@@ -93,7 +93,7 @@ def make_linear_tasks(
     n_features : int, default=5
         Number of features, each standard normal.
     kind : {"regression", "classification"}, default="regression"
-        Numbers or labels 0 and 1.
+        Whether targets are numbers or the labels 0 and 1.
     spread : float or array-like of shape (n_features,), default=0.5
         Standard deviation :math:`s` of the coefficients between tasks.
     noise : float, default=0.1
@@ -142,8 +142,8 @@ def make_episodes(
 ):
     """Make N-way K-shot tasks from one labelled set with many classes.
 
-    A task has some of the classes, drawn at random, and some rows of each: the protocol
-    of Vinyals et al. (2016).
+    A task has some of the classes, drawn at random, and some rows of each. This is the
+    protocol of Vinyals et al. (2016).
 
     Parameters
     ----------
@@ -152,13 +152,13 @@ def make_episodes(
     y : array-like of shape (n_samples,)
         Their labels, which the tasks keep.
     n_tasks : int or tuple (int, int), default=100
-        Number of tasks; with ``test_size`` it may be a pair, for training and test.
+        Number of tasks. With ``test_size`` it may be a pair, for training and test.
     n_way : int, default=5
-        Classes of a task.
+        Number of classes of a task.
     n_shots : int, default=5
-        Rows of each class that are meant to be given.
+        Number of rows of each class for ``adapt``.
     n_queries : int, default=15
-        Rows of each class that are meant to be told.
+        Number of rows of each class to predict.
     test_size : int or float, default=None
         Number or fraction of the classes that are kept for the test. No class is in
         both parts.
@@ -168,9 +168,9 @@ def make_episodes(
     Returns
     -------
     tasks : list of (X, y)
-        The first ``n_way * n_shots`` rows of a task are those to be given, ``n_shots``
-        of each class in random order; then follow those to be told. With ``test_size``
-        two such lists, of training and test.
+        The first ``n_way * n_shots`` rows of a task are the rows for ``adapt``,
+        ``n_shots`` of each class in random order. The rows to predict follow. With
+        ``test_size`` two such lists are returned, for training and test.
 
     References
     ----------
@@ -199,7 +199,7 @@ def make_episodes(
     ):
         if not isinstance(value, Integral) or value < least:
             raise ValueError(
-                f"{name} must be a whole number from {least} on; got {value!r}."
+                f"{name} must be a whole number of at least {least}; got {value!r}."
             )
     rng = check_random_state(random_state)
     classes, codes = np.unique(y, return_inverse=True)
@@ -228,7 +228,7 @@ def make_episodes(
 
 
 def _parts_of_classes(n_classes, n_tasks, test_size, rng):
-    """Numbers of the classes of each part, and its number of tasks."""
+    """The class numbers of each part, and its number of tasks."""
     pair = np.ndim(n_tasks) == 1
     counts = tuple(n_tasks) if pair else (n_tasks,) * (1 if test_size is None else 2)
     if not all(isinstance(n, Integral) and n >= 1 for n in counts) or (
@@ -271,8 +271,8 @@ def split_tasks(tasks, *sizes, random_state=None):
     tasks : list or dict
         Tasks as for ``meta_fit``; a dict gives dicts.
     *sizes : int or float
-        Size of each part but the last, which gets the rest: a number of tasks, or a
-        fraction of them.
+        Size of each part except the last, which gets the rest. A size is a number or a
+        fraction of the tasks.
     random_state : int, RandomState instance or None, default=None
         Seed.
 
@@ -288,7 +288,7 @@ def split_tasks(tasks, *sizes, random_state=None):
     >>> len(train), len(test)
     (8, 2)
 
-    In three parts, the last of them with the rest:
+    Here are three parts; the last one gets the rest:
 
     >>> parts = split_tasks(make_linear_tasks(10), 0.6, 0.2, random_state=0)
     >>> [len(part) for part in parts]

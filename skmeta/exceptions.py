@@ -4,12 +4,13 @@ __all__ = ["InconsistentVersionWarning", "ZeroShotWarning"]
 
 
 class ZeroShotWarning(UserWarning):
-    """A meta-learner is scored, or cross-predicted, as adapted to no task.
+    """A meta-learner that is not adapted to any task is scored or cross-predicted.
 
-    An ordinary scorer, :func:`~sklearn.model_selection.cross_val_predict` and their kin
-    use the learned start. ``make_few_shot_scorer`` and ``adapt_predict`` adapt first.
+    Ordinary scorers, :func:`~sklearn.model_selection.cross_val_predict` and similar
+    functions use the learned start. ``make_few_shot_scorer`` and ``adapt_predict``
+    adapt first.
     """
 
 
 class InconsistentVersionWarning(UserWarning):
-    """A model was saved by another version of skmeta."""
+    """A model that another version of skmeta saved is loaded."""

@@ -1,6 +1,7 @@
-"""The mathematics: NumPy arrays in, new arrays out. It knows no estimator.
+"""The mathematics: functions of NumPy arrays that know nothing about estimators.
 
-The modules of this folder are the ground floor: layout, network, tasks, scaling,
-canonical, margin, adam and prototypes. Two wings stand on it, ``descent`` (Reptile)
-and ``prior`` (empirical Bayes), and know nothing of each other.
+The functions take arrays and return new arrays. The modules of this folder are the
+ground floor: layout, network, tasks, scaling, canonical, margin, adam and prototypes.
+Two wings stand on it, ``descent`` (Reptile) and ``prior`` (empirical Bayes). They know
+nothing about each other.
 """

@@ -1,9 +1,9 @@
-"""One order of rows and tasks, whatever order and names they came in.
+"""One order of rows and tasks that does not depend on their given order or names.
 
-A model draws rows and tasks by their numbers, and sums over them. So that neither the
-order of the rows nor the tasks' names make a difference, both are first put in an order
-that depends on their content alone. It is one of comparisons, so that it is the same in
-other units, of sparse rows and of dense ones.
+A model draws rows and tasks by their numbers, and sums over them. To make the result
+independent of the order of the rows and the names of the tasks, both are first sorted
+by their content. Sorting only compares numbers, so the order is the same in other
+units, and the same for sparse and dense rows.
 """
 
 import numpy as np
@@ -11,13 +11,13 @@ from scipy import sparse
 
 
 def canonical_order(X, target, weight, codes):
-    """Row numbers, task by task, in an order that only the rows' content decides.
+    """Row numbers, task by task, in an order that depends only on the rows' content.
 
-    Rows are compared by their target, then by the columns of X one after the other;
-    tasks by the number of their different rows, then row by row, then by the weights of
-    these; a row that is there twice is one of twice the weight. Both orders are
-    shuffled in the end, always in the same way: rows that rise and fall with the target
-    would mislead a base model that splits them as they come.
+    Rows are compared by their target, then by the columns of X one after the other.
+    Tasks are compared by the number of their different rows, then row by row, then by
+    the weights of these rows. A row that is there twice counts as one of twice the
+    weight. Both orders are shuffled in the end, always in the same way, because rows
+    sorted by target would mislead a base model that splits rows in the given order.
 
     Parameters
     ----------
@@ -56,10 +56,10 @@ def _ranges(starts, sizes):
 
 
 def row_ranks(X, target):
-    """Rank 0, 1, ... of each row among all that differ; equal rows have the same.
+    """Rank 0, 1, ... of each row among the different rows; equal rows share a rank.
 
-    Column after column is looked at, and only for rows that are equal so far: mostly
-    the target and the first columns tell all of them apart.
+    Each further column is compared only for rows that are equal so far. Mostly the
+    target and the first columns distinguish all rows.
     """
     ranks, tied = np.zeros(len(target), dtype=np.intp), np.arange(len(target))
     for values_of in _comparisons(X, target):
@@ -72,9 +72,9 @@ def row_ranks(X, target):
 
 
 def _refined(ranks, tied, values):
-    """Ranks after one more comparison of the tied rows, and the rows tied still.
+    """Ranks after one more comparison of the tied rows, and the rows still tied.
 
-    A rank is the number of rows that are smaller. ``ranks`` are written over.
+    A rank is the number of rows that are smaller. ``ranks`` is overwritten.
     """
     order = np.argsort(values, kind="stable")
     if ranks[tied[0]] != ranks[tied[-1]] or (np.diff(ranks[tied]) != 0).any():
@@ -92,7 +92,7 @@ def _refined(ranks, tied, values):
 
 
 def _comparisons(X, target):
-    """Functions that give of some rows what is to be compared next."""
+    """Functions that return, for some rows, the numbers to compare next."""
     yield lambda rows: target[rows]
     yield from _sparse_columns(X) if sparse.issparse(X) else _columns(X)
 
@@ -103,12 +103,12 @@ def _columns(X):
 
 
 def _sparse_columns(X):
-    """Numbers that compare rows as their columns would, zeros left out.
+    """Numbers that compare sparse rows like their dense columns, without the zeros.
 
-    Of two rows the first column in which they differ decides. Written as the list of
-    its entries, a row with a positive entry before the other's next one is the larger,
-    and with a negative one the smaller: so early columns count more than late ones, and
-    the end of a row counts as zero.
+    The first column in which two rows differ decides. Take the rows as lists of their
+    entries. If one row has an entry in an earlier column than the other's next one, it
+    is the larger row if this entry is positive, and the smaller one if it is negative.
+    So early columns count more than late ones, and the end of a row counts as zero.
     """
     X = X.copy()
     X.eliminate_zeros()
@@ -136,7 +136,7 @@ def _task_order(place, weight, codes):
     same = np.all([np.diff(key[order]) == 0 for key in keys], axis=0)
     if not same.any():
         return order
-    # the few that these numbers do not tell apart are compared as strings of bytes
+    # The few tasks for which these numbers are equal are compared as strings of bytes.
     group = np.cumsum(np.append(True, ~same))
     digits = place.astype(">i8"), weight.astype(">f8")
 

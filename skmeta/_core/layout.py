@@ -13,19 +13,18 @@ class Layer(NamedTuple):
 
     weight: np.ndarray  # (fan_in, fan_out)
     bias: np.ndarray  # (fan_out,)
-    gain: np.ndarray | None  # (fan_out,), of a normalised hidden layer
+    gain: np.ndarray | None  # (fan_out,), only for a normalised hidden layer
     shift: np.ndarray | None  # (fan_out,)
 
 
 @dataclass(frozen=True)
 class ParamLayout:
-    """Where the parameters of a fully connected network stand in one flat vector.
+    """The places of a fully connected network's parameters in one flat vector.
 
-    A layer is one block of ``fan_in + 1`` rows of ``fan_out`` numbers, the bias being
-    the last row; with layer normalisation a hidden layer has two more rows, its gain
-    and shift. Everything that treats parameters alike (descent, averaging,
-    interpolation, persistence) works on the flat vector; only the network looks
-    inside.
+    A layer is one block of ``fan_in + 1`` rows of ``fan_out`` numbers; its last row is
+    the bias. With layer normalisation a hidden layer has two more rows, its gain and
+    its shift. Everything that treats all parameters alike (descent, averaging,
+    interpolation, persistence) works on the flat vector. Only the network looks inside.
 
     Parameters
     ----------
@@ -40,7 +39,7 @@ class ParamLayout:
 
     @cached_property
     def _blocks(self):
-        """Per layer: slice of the flat vector, fan-in, fan-out, normalised or not."""
+        """Slice of the vector, fan-in, fan-out and normalised or not, of each layer."""
         blocks, end = [], 0
         for i, (fan_in, fan_out) in enumerate(pairwise(self.sizes)):
             normed = self.layer_norm and i < self.n_layers - 1
@@ -57,7 +56,7 @@ class ParamLayout:
         return self._blocks[-1][0].stop
 
     def layers(self, theta):
-        """Views into ``theta`` of shape (..., n_params), one `Layer` per layer."""
+        """Views into ``theta``, of shape (..., n_params): one `Layer` per layer."""
         layers = []
         for span, fan_in, fan_out, normed in self._blocks:
             block = theta[..., span].reshape(*theta.shape[:-1], -1, fan_out)
@@ -72,9 +71,9 @@ class ParamLayout:
         return layers
 
     def blocks(self, theta):
-        """Views into ``theta`` (..., P): weights and bias of each layer in one.
+        """Views into ``theta`` (..., P): weights and bias of each layer in one array.
 
-        Shape (..., fan_in + 1, fan_out).
+        A view has the shape (..., fan_in + 1, fan_out).
         """
         return [
             theta[..., span].reshape(*theta.shape[:-1], -1, fan_out)[
@@ -84,10 +83,10 @@ class ParamLayout:
         ]
 
     def groups(self):
-        """Group number of each parameter: weights and offsets of each layer apart.
+        """Group number of each parameter: two groups per layer, weights and offsets.
 
-        Weights and biases move on different scales when a task is adapted to, so a
-        rate shared "per layer" is shared within each of the two.
+        In adapting, weights and offsets move on different scales. So a rate that is
+        shared "per layer" is shared within each of the two groups.
         """
         theta = np.zeros(self.n_params, dtype=np.intp)
         for i, layer in enumerate(self.layers(theta)):
@@ -100,10 +99,11 @@ class ParamLayout:
     def init(self, rng, dtype=np.float64, *, standardized=True):
         """Draw initial parameters, shape (n_params,).
 
-        A linear model starts at zero. Hidden layers follow He et al. (2015) if inputs
-        are standardised, with first-layer biases from U(-1, 1), which spreads the
-        units' kinks over the data. For inputs of unknown scale everything is drawn
-        from U(-1 / sqrt(fan_in), 1 / sqrt(fan_in)), as in the Reptile authors' demo.
+        A linear model starts at zero. If inputs are standardised, hidden layers follow
+        He et al. (2015), and the biases of the first layer are drawn from U(-1, 1),
+        which spreads the units' kinks over the data. For inputs of unknown scale
+        everything is drawn from U(-1 / sqrt(fan_in), 1 / sqrt(fan_in)), as in the
+        Reptile authors' demo.
         """
         theta = np.zeros(self.n_params)
         if self.n_layers == 1:

@@ -1,9 +1,10 @@
-"""How far a base classifier's log-odds can be believed: a scale for them.
+"""A scale for a base classifier's log-odds: how far to trust them.
 
-A tree that is grown to single rows says 0 or 1, and is wrong about new tasks in a third
-of the cases. Its log-odds, taken at their word, would have to be undone by each task's
-correction. So they are multiplied by the scale at which they predict best the labels of
-tasks that the base model has not seen, beside an intercept (Platt, 1999).
+A tree that is grown to single rows predicts 0 or 1, and may be wrong about new tasks in
+a third of the cases. Without a scale, each task's correction would have to undo its
+log-odds. So the log-odds are multiplied by a scale. With this scale, and beside a
+linear model, they best predict the labels of tasks that the base model has not seen
+(Platt, 1999).
 """
 
 import numpy as np
@@ -11,8 +12,11 @@ from scipy.optimize import minimize
 
 from skmeta._core.network import LOSSES
 
-LARGEST = 2.0  # scale: a base model that is this unsure is left unsure
-DEVIATION = 0.25  # a priori, of the scale about 1: where X says the same, 1 is right
+# The scale is at most this large, so an unsure base model is never made very sure.
+LARGEST = 2.0
+# The scale has a prior with mean 1 and this deviation. If X says the same as the base
+# model, a scale of 1 is right.
+DEVIATION = 0.25
 
 
 def margin_scale(offset, Y, weight, X):
@@ -21,11 +25,11 @@ def margin_scale(offset, Y, weight, X):
     Parameters
     ----------
     offset, Y : ndarray of shape (n_rows, n_outputs)
-        Of two classes the log-odds and 0 or 1; else log-probabilities and one column
-        per class.
+        With two classes the log-odds and 0 or 1; otherwise log-probabilities and one
+        column per class.
     weight : ndarray of shape (n_rows,)
     X : {ndarray, CSR matrix} of shape (n_rows, n_features)
-        Standardised: what the correction can say by itself.
+        Standardised rows, for the linear model.
     """
     o, d = offset.shape[1], X.shape[1]
     name = "log_loss" if o == 1 else "softmax_log_loss"

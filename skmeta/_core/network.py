@@ -1,8 +1,8 @@
-"""Forward pass, loss and gradient of small networks over a leading task axis.
+"""Forward pass, loss and gradient of small networks, for many tasks at once.
 
-Every array carries one task per leading index: parameters are (T, P), rows
-(T, n, d). One matrix product then serves all T tasks, which is what makes many small
-tasks fast. Nothing here loops over tasks.
+The first axis of every array is that of the tasks: parameters have the shape (T, P) and
+rows the shape (T, n, d). One matrix product serves all T tasks, and this makes many
+small tasks fast. Nothing here loops over tasks.
 """
 
 from dataclasses import dataclass
@@ -14,7 +14,10 @@ from scipy.special import expit
 
 from skmeta._core.layout import ParamLayout
 
-HUBER_DELTA = 1.35  # in standard deviations: 95 % efficient under normal noise
+# Huber's loss is linear beyond this many standard deviations, which is 95 % efficient
+# under normal noise.
+HUBER_DELTA = 1.35
+# This is added to the variance in layer normalisation, so that it is never zero.
 LAYER_NORM_EPS = 1e-5
 
 
@@ -28,26 +31,26 @@ class Batch(NamedTuple):
     X: np.ndarray  # (T, n, d)
     Y: np.ndarray  # (T, n, o)
     weight: np.ndarray  # (T, n)
-    n_rows: np.ndarray  # (T,) sum of the sample weights before normalising
-    offset: np.ndarray | None = None  # broadcast to (T, n, o)
+    n_rows: np.ndarray  # (T,), the sum of the sample weights before normalising
+    offset: np.ndarray | None = None  # broadcasts to (T, n, o)
 
     def of(self, tasks):
-        """The part of some of the tasks: a slice, or their numbers."""
+        """The part of the batch that belongs to some tasks, a slice or task numbers."""
         return Batch(*(None if part is None else part[tasks] for part in self))
 
 
 @dataclass(frozen=True)
 class Network:
-    """A fully connected network: the shape of its parameters and its functions.
+    """A fully connected network: the layout of its parameters and its functions.
 
-    ``loss`` is None where the outputs are features, which others make use of.
+    ``loss`` is None if the outputs are features that other code uses.
     """
 
     layout: ParamLayout
     activation: str
     loss: str | None = None
 
-    def __hash__(self):  # buffers are looked up by it, several times in adapting
+    def __hash__(self):  # adapting looks up buffers by the hash several times
         return self._hash
 
     @cached_property
@@ -84,12 +87,13 @@ def _squared_error(Z, Y):
 def _huber(Z, Y):
     R = Z - Y
     slope = np.clip(R, -HUBER_DELTA, HUBER_DELTA)
-    # r^2 / 2 inside delta, delta (|r| - delta / 2) outside, written once for both
+    # The loss is r^2 / 2 inside delta and delta (|r| - delta / 2) outside. One formula
+    # gives both.
     return (slope * (R - 0.5 * slope)).sum(axis=-1), slope
 
 
 def _log_loss(Z, Y):
-    # -log p(y) = log(1 + e^z) - y z, Y in {0, 1}; e^-|z| cannot overflow
+    # -log p(y) = log(1 + e^z) - y z, with Y in {0, 1}. e^-|z| cannot overflow.
     softplus = np.maximum(Z, 0.0) + np.log1p(np.exp(-np.abs(Z)))
     return (softplus - Y * Z).sum(axis=-1), expit(Z) - Y
 
@@ -138,9 +142,10 @@ def loss_and_gradient(network, theta, batch):
 
 
 def forward(network, theta, X):
-    """Outputs (T, n, o), and a tape of what the backward pass needs of each layer.
+    """Outputs (T, n, o), and a tape with what the backward pass needs for each layer.
 
-    That is the layer, its input, and z-hat and its deviation if it is normalised.
+    An entry of the tape holds the layer and its input, and also z-hat and its deviation
+    if the layer is normalised.
     """
     function, _ = ACTIVATIONS[network.activation]
     A, tape = X, []
@@ -184,7 +189,7 @@ def _normalise(Z):
 
 
 def _normalise_backward(D, standard, deviation):
-    # z-hat has mean 0 and variance 1 over the units, so the gradient is projected on
+    # z-hat has mean 0 and variance 1 over the units. So the gradient is projected onto
     # the complement of the constant and of z-hat itself (Ba et al., 2016).
     D = D - D.mean(axis=-1, keepdims=True)
     return (D - standard * (D * standard).mean(axis=-1, keepdims=True)) / deviation

@@ -7,14 +7,22 @@ import numpy as np
 from scipy import sparse
 from sklearn.utils import gen_batches
 
-BLOCK_CELLS = 2**16  # numbers converted to double precision at a time
-FAR = 100.0  # deviations of a mean from zero: hardly a number of the column is zero
-SQUARES_VANISH = 1e-100  # of a deviation so small the square loses digits
-AS_GOOD_AS_ZERO = {8: 1e-300, 4: 1e-36}  # deviations in bytes of precision
-FEW_ROWS = 10  # too few to say what is usual
-SAMPLE_ROWS = 2000  # that quartiles are taken of ...
-SAMPLE_CELLS = 2**22  # ... where no more numbers are in them
-HIDDEN = 30.0  # deviations over quartile range: of a normal column 0.74
+# At most this many numbers are converted to double precision at a time.
+BLOCK_CELLS = 2**16
+# A column whose mean is this many deviations from zero has hardly any zeros.
+FAR = 100.0
+# The square of a smaller deviation would lose digits.
+SQUARES_VANISH = 1e-100
+# A smaller deviation counts as zero. The key is the number of bytes of a number.
+AS_GOOD_AS_ZERO = {8: 1e-300, 4: 1e-36}
+# Fewer rows than these do not show which values are usual.
+FEW_ROWS = 10
+# Quartiles are computed on a sample of at most this many rows and this many numbers.
+SAMPLE_ROWS = 2000
+SAMPLE_CELLS = 2**22
+# A value hides the others if the deviation of its column is more than this many times
+# the quartile range. For a normal column the ratio is 0.74.
+HIDDEN = 30.0
 
 
 @dataclass(frozen=True)
@@ -27,9 +35,10 @@ class Scaling:
     y_scale: float = 1.0
 
     def transform_X(self, X, *, in_place=False):
-        """Standardised copy of X in X's own dtype; of a CSR matrix `ScaledRows`.
+        """Standardised copy of X in X's own dtype; a CSR matrix gives `ScaledRows`.
 
-        Dense rows that nobody else holds may be standardised ``in_place``.
+        With ``in_place`` dense rows are overwritten; use it only if no other code needs
+        them.
         """
         if sparse.issparse(X):
             return ScaledRows(X, self)
@@ -45,7 +54,7 @@ class Scaling:
         return replace(self, x_mean=np.zeros_like(self.x_mean), y_mean=0.0)
 
     def single_suffices(self, far):
-        """Whether single precision can tell targets apart that are ``far`` from zero.
+        """Whether single precision can distinguish targets up to ``far`` from zero.
 
         Seven digits are not enough for 1e8 plus or minus 1, nor to reach 1e40.
         """
@@ -58,8 +67,8 @@ class Scaling:
 class ScaledRows:
     """Rows of a CSR matrix that are standardised when they are made dense.
 
-    A column less its mean is not sparse, so that the mean is kept aside. What comes out
-    is what the same rows, given dense, would be.
+    A column minus its mean is not sparse, so the mean is kept separately. The result is
+    the same as for dense rows.
     """
 
     ndim = 2
@@ -88,8 +97,8 @@ class ScaledRows:
     def __matmul__(self, W):
         """The product with W (n_features, o), without making X dense.
 
-        Only columns far from zero, which have no zeros to speak of, are made dense: the
-        difference of two large products would lose digits.
+        Only columns far from zero are made dense; they have hardly any zeros. For them
+        the difference of two large products would lose digits.
         """
         mean, scale = self._scaling.x_mean, self._scaling.x_scale
         far = self._is_far
@@ -104,7 +113,7 @@ class ScaledRows:
         return np.abs(self._scaling.x_mean) > FAR * self._scaling.x_scale
 
     def _far_columns(self):
-        """Slices of rows, and those columns of them that are far from zero."""
+        """Slices of rows, each with those of its columns that are far from zero."""
         far = np.flatnonzero(self._is_far)
         if len(far) == 0:
             return
@@ -114,9 +123,10 @@ class ScaledRows:
 
 
 class OrderedRows:
-    """Rows of a dense X in some order, put there and standardised when asked for.
+    """Rows of a dense X in some order, which are sorted and standardised on request.
 
-    Only their numbers and the scaling are kept, so that a large X is not there twice.
+    Only the row numbers and the scaling are kept, so that a large X is not in memory
+    twice.
     """
 
     ndim = 2
@@ -146,7 +156,7 @@ class ScaledColumns:
         self._rows = rows
 
     def __matmul__(self, V):
-        """The product with V (n_rows, o), as `ScaledRows` makes its own."""
+        """The product with V (n_rows, o), computed as in `ScaledRows`."""
         csr, scaling = self._rows._csr, self._rows._scaling
         product = csr.T @ V - np.outer(scaling.x_mean, V.sum(axis=0))
         product /= scaling.x_scale[:, None]
@@ -172,11 +182,12 @@ def fit_scaling(X, y, weight, *, robust_y=False):
         None for class labels, which are not scaled.
     weight : ndarray of shape (n_rows,)
     robust_y : bool
-        Median and interquartile range for y instead of mean and standard deviation,
+        Use median and interquartile range for y instead of mean and standard deviation,
         so that a few outliers do not set the unit.
     """
     x_mean, deviation = _column_moments(X, weight)
-    # another number in a constant column is as far away in any unit
+    # The scale of a constant column is its size. So another number in this column is
+    # equally far away in any unit.
     size = np.abs(x_mean)
     size = np.where(size > AS_GOOD_AS_ZERO[X.dtype.itemsize], size, 1.0)
     x_scale = np.where(deviation > 0, deviation, size)
@@ -197,7 +208,7 @@ def _column_moments(X, weight):
         unit = np.where((deviation < SQUARES_VANISH) & (unit > 0), unit, 1.0)
         deviation = unit * np.sqrt(_weighted_mean(X, weight, mean, unit, power=2))
     constant = _is_constant(mean, deviation, X.shape[0], X.dtype)
-    if constant.any():  # so that it is nothing but zeros, and not the mean's rounding
+    if constant.any():  # so that the scaled column is exactly zero, without rounding
         mean = np.where(constant, _extremes(X, "max"), mean)
     return mean, np.where(constant, 0.0, deviation)
 
@@ -217,7 +228,7 @@ def _weighted_mean(X, weight, centre, unit, power):
 
 
 def _mean_of_csr(X, weight, centre, unit, power):
-    """The same of a CSR matrix without duplicates: what is stored, and the zeros."""
+    """The same mean for a CSR matrix without duplicates: stored numbers and zeros."""
     (n_rows, n_features), numbers = X.shape, np.diff(X.indptr)
     total, stored, n_stored = np.zeros((3, n_features))
     step = max(1, BLOCK_CELLS * n_rows // max(1, int(X.indptr[-1]) + n_features))
@@ -227,7 +238,8 @@ def _mean_of_csr(X, weight, centre, unit, power):
         values = (X.data[some].astype(np.float64) - centre[columns]) / unit[columns]
         for sums, terms in ((total, w * values**power), (stored, w), (n_stored, None)):
             sums += np.bincount(columns, terms, minlength=n_features)
-    # exactly none where no number is zero: a mean far from zero would magnify the rest
+    # The weight of the zeros is exactly 0 if no number is zero. A mean far from zero
+    # would magnify a rounding error.
     zeros = np.where(n_stored < n_rows, np.maximum(weight.sum() - stored, 0.0), 0.0)
     return (total + zeros * (-centre / unit) ** power) / weight.sum()
 
@@ -243,34 +255,35 @@ def _median_and_quartiles(y, weight):
     low, median, high = (
         float(y[order][np.searchsorted(level, q)]) for q in (0.25, 0.5, 0.75)
     )
-    if high <= low:  # half of all targets are equal: no quartile range to scale by
+    if high <= low:  # half of all targets are equal, so the quartile range is zero
         return median, _mean_and_deviation(y, weight)[1]
-    return median, (high - low) / 1.349  # the range of a unit normal
+    return median, (high - low) / 1.349  # 1.349 is the range of a unit normal
 
 
 def _is_constant(mean, deviation, n_rows, dtype):
-    """Whether a column does not vary but by rounding."""
-    # of the sums, which are in double precision, and of the numbers themselves
+    """Whether a column varies only by rounding."""
+    # Rounding of the sums, which are in double precision, and of the numbers
+    # themselves.
     relative = max(n_rows * np.finfo(np.float64).eps, np.finfo(dtype).eps)
     rounding = np.maximum(relative * np.abs(mean), AS_GOOD_AS_ZERO[dtype.itemsize])
     return deviation <= rounding
 
 
-# -- values that hide all others ------------------------------------------------------
+# -- values so large that all others look the same ------------------------------------
 
 
 class FarValue(NamedTuple):
-    """A value next to which all others of its column look the same."""
+    """A value so large that all others of its column look the same."""
 
     column: int
     row: int
     value: float
-    low: float  # the quartiles of the column
+    low: float  # low and high are the quartiles of the column
     high: float
 
 
 def farthest(X, scaling):
-    """The column with the value farthest from its mean, and that in deviations."""
+    """The column whose farthest value is most deviations away, and this distance."""
     above = _extremes(X, "max") - scaling.x_mean
     below = scaling.x_mean - _extremes(X, "min")
     distance = np.maximum(above, below) / scaling.x_scale
@@ -279,12 +292,12 @@ def farthest(X, scaling):
 
 
 def far_values(X):
-    """The farthest value of each column whose deviation a few rows make up.
+    """The farthest value of each column whose deviation comes from a few rows.
 
-    A column is scaled by its deviation. Where that is many times the range of its
-    middle half, the middle half ends up as one number. Columns of which a half or more
-    is one number, such as a rare category or counts that are mostly zero, have no such
-    range and are what they are.
+    A column is scaled by its deviation. If that is many times the range of its middle
+    half, all values of the middle half become nearly one number. In some columns half
+    of the values or more are equal, such as a rare category or counts that are mostly
+    zero. They have no such range and are not reported.
 
     Parameters
     ----------
@@ -305,7 +318,7 @@ def far_values(X):
         return []
     n_sample = min(n, SAMPLE_ROWS, max(FEW_ROWS, SAMPLE_CELLS // len(columns)))
     rows = np.arange(n)
-    if n_sample < n:  # not each so manieth: rows may come in a rhythm
+    if n_sample < n:  # the sample is random, since rows may follow a regular pattern
         rows = np.sort(np.random.RandomState(0).permutation(n)[:n_sample])
     some = _of_columns(X[rows], columns)
     low, high = np.quantile(some, [0.25, 0.75], axis=0)
@@ -327,7 +340,7 @@ def far_values(X):
 
 
 def _of_columns(X, columns):
-    """Some columns as a dense array in double precision."""
+    """Some of the columns as a dense array in double precision."""
     X = X[:, columns] if len(columns) < X.shape[1] else X
     return (X.toarray() if sparse.issparse(X) else X).astype(np.float64)
 

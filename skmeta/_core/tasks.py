@@ -7,31 +7,38 @@ import numpy as np
 
 from skmeta._core.network import Batch
 
-ABSENT = -1e30  # logit of a class that a task does not have
-MAX_SIZES = 4  # of padded stacks that ragged tasks are sorted into
-LITTLE_ROWS = 2**12  # with padding: not worth to be cut apart
-LITTLE_CELLS = 2**16  # of padding: not worth stacks of their own
-BLOCK_CELLS = 2**14  # numbers of a block, which stays in the cache
-MANY_ROWS = 256  # to look whether they follow one another
-MIN_CHUNK = 8  # tasks: fewer are not worth a stack of their own
+# The logit of a class that a task does not have.
+ABSENT = -1e30
+# Ragged tasks are sorted by size into at most this many padded stacks.
+MAX_SIZES = 4
+# A stack with at most this many rows, padding included, is not cut apart.
+LITTLE_ROWS = 2**12
+# Tasks that fill at most this many numbers, padding included, stay in one block.
+LITTLE_CELLS = 2**16
+# A block of tasks has at most this many numbers, so that it stays in the cache.
+BLOCK_CELLS = 2**14
+# From this many rows on, it pays to check whether they follow one another.
+MANY_ROWS = 256
+# A stack of its own pays only for at least this many tasks.
+MIN_CHUNK = 8
 
 
 @dataclass(frozen=True)
 class TaskTable:
-    """All rows, those of task t at ``starts[t]:starts[t + 1]``.
+    """All rows, sorted by task: those of task t are ``starts[t]:starts[t + 1]``.
 
     Attributes
     ----------
     X : ndarray or ScaledRows of shape (n_rows, d)
-        Sparse rows are made dense only for a stack.
+        Sparse rows are made dense only when they are stacked.
     Y : ndarray of shape (n_rows, o)
     weight : ndarray of shape (n_rows,)
         Sample weights, all positive.
     starts : ndarray of int of shape (n_tasks + 1,)
     n_classes : ndarray of int of shape (n_tasks,) or None
-        Where each task brings its own classes: how many of the o columns of Y it uses.
+        If each task has its own classes: how many of the o columns of Y it uses.
     offset : ndarray of shape (n_rows, o) or None
-        What a base model says of each row, added to the network's output.
+        A base model's prediction for each row, added to the network's output.
     """
 
     X: np.ndarray
@@ -65,10 +72,10 @@ class TaskTable:
 
 
 class Parts:
-    """The rows of each task as (X, Y, weight, offset), made when they are asked for.
+    """The rows of each task as (X, Y, weight, offset), made on request.
 
-    What is made of all tasks at once then need not stand beside a second copy of their
-    rows. ``design`` makes the columns of a model of the rows of a task.
+    So there is no second copy of all rows in memory. ``design`` turns the rows of a
+    task into the columns of a model.
     """
 
     def __init__(self, table, design, tasks=None):
@@ -94,16 +101,16 @@ class Parts:
         return self._table.sizes[self._tasks]
 
     def take(self, numbers):
-        """Those of some of the tasks."""
+        """The `Parts` of some of the tasks."""
         return Parts(self._table, self.design, self._tasks[numbers])
 
     def undesigned(self):
-        """The same in the table's own columns."""
+        """The same tasks in the table's own columns."""
         return Parts(self._table, lambda rows: rows, self._tasks)
 
 
 def take_parts(parts, numbers):
-    """Some of the `Parts`, or of a list of such rows."""
+    """Some tasks of `Parts`, or of a list of such rows."""
     if isinstance(parts, Parts):
         return parts.take(numbers)
     return [parts[number] for number in numbers]
@@ -141,7 +148,7 @@ def stack(table, tasks, rows, present):
     return Batch(
         X=X.reshape(*present.shape, -1),
         Y=table.Y[index].reshape(*present.shape, -1),
-        # a stack without a single row has weight 0 and so neither loss nor gradient
+        # A task without any row has weight 0, and so neither loss nor gradient.
         weight=(weight / np.maximum(n_rows, np.finfo(float).tiny)[:, None]).astype(
             table.Y.dtype
         ),
@@ -151,7 +158,7 @@ def stack(table, tasks, rows, present):
 
 
 def _as_slice(index):
-    """The rows as a slice, which copies nothing, if they follow one another."""
+    """The rows as a slice, which avoids a copy, if they follow one another."""
     first, last = index.flat[0], index.flat[-1]
     follow = last - first + 1 == index.size and (np.diff(index.ravel()) == 1).all()
     return slice(first, last + 1) if follow else index
@@ -178,10 +185,10 @@ def shuffled_rows(rng, sizes):
 
 
 def first_rows(rng, sizes, n):
-    """`shuffled_rows`, at least the first n of each task.
+    """Like `shuffled_rows`, but only the first n rows of each task are needed.
 
-    Where tasks are so ragged that padding would be most of it, those of about the same
-    number of rows are shuffled together.
+    If tasks are so ragged that most of the array would be padding, tasks of about the
+    same number of rows are shuffled together.
     """
     if len(sizes) * sizes.max() <= max(LITTLE_ROWS, 2 * sizes.sum()):
         return shuffled_rows(rng, sizes)
@@ -196,13 +203,13 @@ def draw_tasks(rng, table, n):
     """Numbers of n different tasks; all of them, in order, if there are no more."""
     if n >= table.n_tasks:
         return np.arange(table.n_tasks)
-    if n == 1:  # five times as fast
+    if n == 1:  # this is five times as fast as choice
         return rng.integers(table.n_tasks, size=1)
     return rng.choice(table.n_tasks, n, replace=False)
 
 
 def draw_support_size(rng, support_size):
-    """One number of support rows; None for all rows."""
+    """Draw one number of support rows; None means all rows."""
     if support_size is None or np.isscalar(support_size):
         return support_size
     low, high = support_size
@@ -210,10 +217,10 @@ def draw_support_size(rng, support_size):
 
 
 class Rows(NamedTuple):
-    """Rows drawn of T tasks, by their numbers within each task."""
+    """Some rows of each of T tasks, by their numbers within the task."""
 
     index: np.ndarray  # (T, n), padding last
-    counts: np.ndarray  # (T,) how many of the n are no padding
+    counts: np.ndarray  # (T,), how many of the n are not padding
 
     @classmethod
     def between(cls, starts, tasks):
@@ -226,21 +233,21 @@ class Rows(NamedTuple):
 
     @property
     def present(self):
-        """(T, n) False where a row is padding."""
+        """Array (T, n) that is False where a row is padding."""
         return np.arange(self.index.shape[1]) < self.counts[:, None]
 
     def of(self, which):
-        """Those of some of the tasks, with as much padding as they need."""
+        """The rows of some of the tasks, with only the padding that these need."""
         counts = self.counts[which]
         return Rows(self.index[which, : max(1, counts.max())], counts)
 
 
 def draw_rows(rng, sizes, n_support, *, max_query=50, keep_one=False):
-    """Draw support rows of each task at random; the rest, up to a limit, are the query.
+    """Draw support rows of each task at random; the other rows are the query.
 
-    A task with fewer than ``n_support`` rows gives all of them; with ``keep_one`` it
-    keeps one row for the query, if it has two. With ``n_support=None`` every row is
-    support.
+    The query has at most ``max_query`` rows per task. A task with fewer than
+    ``n_support`` rows gives all of them; with ``keep_one`` it keeps one row for the
+    query if it has two. With ``n_support=None`` every row is support.
 
     Returns
     -------
@@ -248,7 +255,7 @@ def draw_rows(rng, sizes, n_support, *, max_query=50, keep_one=False):
     query : Rows or None
         None if no task has a row left.
     """
-    if n_support is None:  # a view: of ragged tasks padding may be most of it
+    if n_support is None:  # a view saves memory, as ragged tasks may need much padding
         columns = np.arange(max(1, sizes.max()))
         index = np.broadcast_to(columns, (len(sizes), len(columns)))
         return Rows(index, sizes), None
@@ -281,10 +288,11 @@ def split_rows(rng, table, tasks, n_support, **options):
 
 
 def chunks(counts, limit, most_rows=None):
-    """Which tasks to treat together: index arrays of at most ``limit`` tasks.
+    """Index arrays of tasks to treat together, with at most ``limit`` tasks each.
 
-    Tasks of about the same number of rows go together, so that there is little
-    padding. With ``most_rows`` they have no more rows in all, but for a single task.
+    Tasks of about the same number of rows go together, so that there is little padding.
+    With ``most_rows``, tasks that go together have at most so many rows in all, except
+    for a single long task.
     """
     n_tasks = len(counts)
     n_chunks = -(-n_tasks // limit)
@@ -301,7 +309,7 @@ def chunks(counts, limit, most_rows=None):
 
 
 def even_parts(tasks, sizes):
-    """Cut tasks apart until no part is mostly padding, or else it is small."""
+    """Split tasks into parts, until each part is small or is not mostly padding."""
     parts, rest = [], tasks
     while len(rest) * sizes[rest].max() > max(LITTLE_ROWS, 2 * sizes[rest].sum()):
         long = sizes[rest] > sizes[rest].max() // 2
@@ -311,11 +319,11 @@ def even_parts(tasks, sizes):
 
 
 def padded_blocks(sizes, width):
-    """Which tasks to pad to a common number of rows of a width: index arrays.
+    """Index arrays of tasks to pad to a common number of rows, of ``width`` columns.
 
-    A block's longest task has at most a quarter more rows than its shortest, unless all
-    blocks together are small, and a block has a bounded number of cells, unless it is
-    one task.
+    The longest task of a block has at most a quarter more rows than its shortest,
+    unless all tasks together are small. A block has at most `BLOCK_CELLS` numbers,
+    unless it is a single task.
     """
     sizes = np.asarray(sizes)
     order = np.argsort(sizes, kind="stable")
@@ -333,7 +341,7 @@ def padded_blocks(sizes, width):
 
 
 def slices(n, size):
-    """Slices of n rows, of at most a number of rows; none of no rows."""
+    """Slices of n rows, with at most ``size`` rows each; an empty list if n is 0."""
     size = max(1, size)
     return [slice(i, min(i + size, n)) for i in range(0, n, size)]
 
