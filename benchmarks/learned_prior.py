@@ -263,7 +263,7 @@ def core_summary(day, y, subject, tol):
         (np.column_stack([x[mine], np.ones(mine.sum())]), z[mine], np.ones(mine.sum()))
         for mine in (subject == s for s in np.unique(subject))
     ]
-    tasks = gaussian.gather(parts, True)
+    tasks = gaussian.GaussianTasks.gather(parts, True)
     fit = first_fit(tasks, Full(2), tol=tol, max_iter=1000)
     A = np.array([[1 / day.std(), 0], [-day.mean() / day.std(), 1]]) * y.std()
     mean = A @ fit.mean + (0, y.mean())

@@ -18,8 +18,8 @@ from skmeta._core.prior.calibration import (
     start_variance,
     width,
 )
-from skmeta._core.prior.gaussian import condition, gather
-from skmeta._core.prior.search import Search
+from skmeta._core.prior.gaussian import GaussianTasks, condition
+from skmeta._core.prior.search import StructureSearch
 
 NOISES = {
     "normal": lambda rng, n: rng.normal(size=n),
@@ -38,12 +38,18 @@ def draw(n_tasks, n, noise, rng):
 
 
 def search(parts):
-    tasks = gather([(X, Y[:, 0], weight) for X, Y, weight, _ in parts], True)
-    return Search(tasks, (1, 1, True), np.random.RandomState(0), tol=1e-5, max_iter=500)
+    tasks = GaussianTasks.gather(
+        [(X, Y[:, 0], weight) for X, Y, weight, _ in parts], True
+    )
+    return StructureSearch(
+        tasks, (1, 1, True), np.random.RandomState(0), tol=1e-5, max_iter=500
+    )
 
 
 def gathered(parts):
-    return gather([(X, Y[:, 0], weight) for X, Y, weight, _ in parts], True)
+    return GaussianTasks.gather(
+        [(X, Y[:, 0], weight) for X, Y, weight, _ in parts], True
+    )
 
 
 def unseen(parts, folds):
@@ -156,7 +162,7 @@ def test_degrees_of_freedom_are_the_classical_ones_of_equal_groups():
     T, m = 6, 5
     one = np.ones((m, 1))
     parts = [(one, rng.normal(size=m), np.ones(m)) for _ in range(T)]
-    tasks = gather(parts, True)
+    tasks = GaussianTasks.gather(parts, True)
     for spread in (0.3, 1.0, 30.0):
         factor = np.array([[spread]])
         scales, (between, within) = known_variances(tasks, factor, 1.0)
@@ -169,7 +175,7 @@ def test_degrees_of_freedom_are_the_classical_ones_of_equal_groups():
 
 def test_the_noise_of_a_regression_is_divided_by_rows_less_coefficients():
     X = np.column_stack([np.random.default_rng(0).normal(size=(40, 3)), np.ones(40)])
-    tasks = gather([(X, X[:, 0], np.ones(40))], True)
+    tasks = GaussianTasks.gather([(X, X[:, 0], np.ones(40))], True)
     scales, freedom = known_variances(tasks, np.zeros((4, 4)), 1.0)
     assert_allclose(scales, [1.0, 40 / 36])
     assert_allclose(freedom, [0.0, 36.0], atol=1e-6)
@@ -272,7 +278,7 @@ def test_nine_of_ten_new_targets_are_held_before_and_after_adapting(world, n_sup
 def test_whatever_predicts_before_adapting_its_errors_are_as_large_as_said(
     zero_shot, monkeypatch
 ):
-    monkeypatch.setattr("skmeta.empirical_bayes.zero_shot", lambda folds: zero_shot)
+    monkeypatch.setattr("skmeta._core.prior.learn.zero_shot", lambda folds: zero_shot)
     rng = np.random.default_rng(0)
     tasks = [two_kinds(rng, 10) for _ in range(100)]
     model = EmpiricalBayesRegressor(random_state=0).meta_fit(tasks)

@@ -32,7 +32,7 @@ def test_a_long_fit_says_so_before_its_search_and_can_be_interrupted(
     def interrupt(*args, **kwargs):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("skmeta.empirical_bayes.Search", interrupt)
+    monkeypatch.setattr("skmeta._core.prior.learn.StructureSearch", interrupt)
     with pytest.warns(UserWarning, match=r"about \d+ (minutes|hours)") as caught:
         with pytest.raises(KeyboardInterrupt):
             model.meta_fit(tasks(100, n_columns, n_classes))

@@ -361,7 +361,7 @@ def test_predictions_do_not_depend_on_how_many_rows_are_held_at_a_time(
         X, y = tasks[0]
         adapted = model.adapt(X[:5], y[:5])
         expected = outputs(adapted, X)
-        monkeypatch.setattr("skmeta.empirical_bayes.PREDICT_CELLS", 20)
+        monkeypatch.setattr("skmeta.empirical_bayes.CELLS_IN_PREDICTING", 20)
         assert_allclose(outputs(adapted, X), expected)
         monkeypatch.undo()
 

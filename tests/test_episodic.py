@@ -11,7 +11,7 @@ from skmeta._core.network import Batch
 from skmeta._core.prior import episodic, gaussian
 from skmeta._core.tasks import TaskTable, split_rows
 
-SETTINGS = episodic.Settings(
+SETTINGS = episodic.FeatureOptions(
     learning_rate=1e-2, support_size=(1, 6), meta_batch_size=4, max_iter=30
 )
 
@@ -115,7 +115,7 @@ def test_the_evidence_is_the_density_of_a_multivariate_normal():
     rng = np.random.default_rng(0)
     psi, Y = rng.normal(size=(2, 6, 4)), rng.normal(size=(2, 6, 1))
     belief = episodic.Belief(rng.normal(size=(4, 1)), rng.normal(size=(4, 3)), 0.5)
-    found = episodic.evidence(psi, Y, np.ones((2, 6)), belief).value
+    found = episodic.target_density(psi, Y, np.ones((2, 6)), belief).value
     S = psi @ belief.factor @ belief.factor.T @ psi.swapaxes(1, 2) + 0.5 * np.eye(6)
     mean = (psi @ belief.mean)[..., 0]
     expected = [

@@ -9,12 +9,12 @@ import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
 from skmeta._core.prior import episodic, gaussian
-from skmeta._core.prior.features import FeatureSearch, Fold, surely_better
-from skmeta._core.prior.search import Search
+from skmeta._core.prior.features import FeatureFold, FeatureSearch, surely_better
+from skmeta._core.prior.search import StructureSearch
 from skmeta._core.tasks import TaskTable
 from skmeta.datasets import make_linear_tasks, make_sinusoid_tasks
 
-SETTINGS = episodic.Settings(
+SETTINGS = episodic.FeatureOptions(
     learning_rate=1e-2, support_size=(1, 10), meta_batch_size=10, max_iter=100
 )
 BEGIN = partial(episodic.begin, (1, 16, 8), "tanh", False, fit_intercept=True)
@@ -31,7 +31,7 @@ def folds_of(n_tasks, n_folds):
     everyone = np.arange(n_tasks)
     head = episodic.Belief(np.zeros((2, 1)), 0.5 * np.eye(2), 0.5)
     return [
-        Fold(np.setdiff1d(everyone, held_out), held_out, head)
+        FeatureFold(np.setdiff1d(everyone, held_out), held_out, head)
         for held_out in np.array_split(everyone, n_folds)
     ]
 
@@ -60,8 +60,8 @@ def test_they_do_not_on_lines():
         (columns[a:b], table.Y[a:b, 0], table.weight[a:b])
         for a, b in pairwise(table.starts)
     ]
-    tasks = gaussian.gather(parts, True)
-    search = Search(
+    tasks = gaussian.GaussianTasks.gather(parts, True)
+    search = StructureSearch(
         tasks, (1, 1, True), np.random.RandomState(0), tol=1e-5, max_iter=99
     )
     prior = search.run("diagonal").prior

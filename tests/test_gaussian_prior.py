@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from numpy.testing import assert_allclose
 from scipy.stats import multivariate_normal
 
-from skmeta._core.prior.gaussian import condition, gather
+from skmeta._core.prior.gaussian import GaussianTasks, condition
 
 P = 3
 SIZES = [1, 2, 3, 4, 9, 30]
@@ -52,14 +52,14 @@ def total(parts, mean, covariance, noise):
 @pytest.mark.parametrize("rank", [1, 3, 5])
 def test_the_evidence_is_the_density_of_all_rows(rank, weighted):
     parts, L = rows_of(weighted=weighted), factor(rank)
-    found = gather(parts, True).evidence(L)
+    found = GaussianTasks.gather(parts, True).evidence(L)
     expected = total(parts, found.mean, found.noise * L @ L.T, found.noise)
     assert_allclose(found.value, expected, rtol=1e-9)
 
 
 def test_mean_and_noise_are_the_best_ones():
     parts, L = rows_of(), factor()
-    found = gather(parts, True).evidence(L)
+    found = GaussianTasks.gather(parts, True).evidence(L)
 
     def value(mean, noise):
         return total(parts, mean, noise * L @ L.T, noise)
@@ -72,7 +72,7 @@ def test_mean_and_noise_are_the_best_ones():
 
 
 def test_the_gradient_in_the_spread_is_that_of_finite_differences():
-    tasks, L, h = gather(rows_of(), True), factor(), 1e-5
+    tasks, L, h = GaussianTasks.gather(rows_of(), True), factor(), 1e-5
     expected = np.zeros_like(L)
     for cell in np.ndindex(L.shape):
         step = np.zeros_like(L)
@@ -91,12 +91,14 @@ def test_the_precision_of_the_mean_is_that_of_generalised_least_squares():
         X.T @ np.linalg.solve(np.eye(len(X)) + X @ L @ L.T @ X.T, X)
         for X, _, _ in parts
     )
-    assert_allclose(gather(parts, True).evidence(L).precision, expected, rtol=1e-6)
+    assert_allclose(
+        GaussianTasks.gather(parts, True).evidence(L).precision, expected, rtol=1e-6
+    )
 
 
 def test_of_any_number_of_rows_as_many_as_coefficients_are_kept():
     parts = rows_of([5000, 2, 700])
-    tasks = gather(parts, True)
+    tasks = GaussianTasks.gather(parts, True)
     (block,) = tasks.blocks
     assert block.rows.shape == (3, P, P + 1)
     L = factor()
@@ -121,7 +123,8 @@ def test_a_weight_of_k_is_a_row_k_times():
         X, y = X.repeat(times, axis=0), y.repeat(times)
         repeated.append((X, y, np.ones(len(y))))
     one, other = (
-        gather(parts, True).evidence(factor()) for parts in (weighted, repeated)
+        GaussianTasks.gather(parts, True).evidence(factor())
+        for parts in (weighted, repeated)
     )
     for field in ("value", "mean", "noise", "D"):
         assert_allclose(getattr(one, field), getattr(other, field), rtol=1e-9)
@@ -134,14 +137,14 @@ def prior_of(mean, factor, noise):
 @pytest.mark.parametrize("weighted", [False, True])
 def test_the_score_of_a_held_out_task_is_the_log_density_of_its_rows(weighted):
     parts, F, mean = rows_of(weighted=weighted), factor(), np.array([0.5, 1.0, -1.0])
-    found = gather(parts, True).held_out_score(prior_of(mean, F, 0.3), 0)
+    found = GaussianTasks.gather(parts, True).held_out_score(prior_of(mean, F, 0.3), 0)
     assert_allclose(found, [[dense(*part, mean, F @ F.T, 0.3) for part in parts]])
 
 
 def test_a_subset_has_the_chosen_tasks_in_their_order():
     parts = rows_of(weighted=True)
-    chosen = gather(parts, True).subset(np.array([4, 0, 2]))
-    alone = gather([parts[4], parts[0], parts[2]], True)
+    chosen = GaussianTasks.gather(parts, True).subset(np.array([4, 0, 2]))
+    alone = GaussianTasks.gather([parts[4], parts[0], parts[2]], True)
     L = factor()
     assert_allclose(chosen.evidence(L).value, alone.evidence(L).value)
 
@@ -149,7 +152,7 @@ def test_a_subset_has_the_chosen_tasks_in_their_order():
 def test_without_spread_between_tasks_the_model_is_pooled_regression():
     parts = rows_of()
     X, y = (np.concatenate(part) for part in list(zip(*parts, strict=True))[:2])
-    tasks, ols = gather(parts, True), np.linalg.lstsq(X, y, rcond=None)[0]
+    tasks, ols = GaussianTasks.gather(parts, True), np.linalg.lstsq(X, y, rcond=None)[0]
     found = tasks.evidence(np.zeros((P, 1)))
     assert_allclose(found.mean, ols, rtol=1e-6)
     assert_allclose(found.noise, np.mean((y - X @ ols) ** 2), rtol=1e-6)
@@ -160,17 +163,19 @@ def test_the_constant_is_the_weighted_mean_of_all_rows():
     parts = rows_of(weighted=True)
     y, weight = (np.concatenate(part) for part in list(zip(*parts, strict=True))[1:])
     expected = [0.0, 0.0, np.average(y, weights=weight)]
-    assert_allclose(gather(parts, True).constant(), expected, atol=1e-7)
+    assert_allclose(GaussianTasks.gather(parts, True).constant(), expected, atol=1e-7)
 
 
 def test_without_an_intercept_the_constant_is_zero():
     parts = [(X[:, :-1], y, weight) for X, y, weight in rows_of()]
-    assert_allclose(gather(parts, False).constant(), [0.0, 0.0], atol=1e-7)
+    assert_allclose(
+        GaussianTasks.gather(parts, False).constant(), [0.0, 0.0], atol=1e-7
+    )
 
 
 def test_pinned_slopes_of_the_mean_are_zero_and_its_intercept_is_the_best():
     parts, L = rows_of(), factor()
-    found = gather(parts, True).with_pinned_slopes().evidence(L)
+    found = GaussianTasks.gather(parts, True).with_pinned_slopes().evidence(L)
     assert_allclose(found.mean[:-1], [0.0, 0.0], atol=1e-6)
     inverse = [np.linalg.inv(np.eye(len(X)) + X @ L @ L.T @ X.T) for X, _, _ in parts]
     top = sum((V @ y).sum() for V, (_, y, _) in zip(inverse, parts, strict=True))
@@ -183,7 +188,7 @@ def test_the_loss_of_a_task_is_its_root_mean_squared_error():
         np.sqrt(np.average((y - X @ theta) ** 2, weights=weight))
         for X, y, weight in parts
     ]
-    tasks = gather(parts, True)
+    tasks = GaussianTasks.gather(parts, True)
     assert_allclose(tasks.loss(theta), expected)
     assert_allclose(tasks.prior_loss(prior_of(theta, None, None)), expected)
 

@@ -17,7 +17,6 @@ from skmeta import (
     EmpiricalBayesClassifier,
     EmpiricalBayesRegressor,
     adapt,
-    empirical_bayes,
     meta_fit,
 )
 from skmeta.datasets import make_linear_tasks, make_sinusoid_tasks
@@ -172,7 +171,7 @@ def test_adapting_leaves_the_model_as_it_was_and_shares_its_network(
     with unchanged(model):
         adapted = model.adapt(X[:5], y[:5])
         adapted.predict(X)
-    assert adapted._theta is model._theta
+    assert adapted._learned is model._learned
     assert not hasattr(adapted, "validation_scores_")
     reset = adapted.reset_adaptation()
     assert_array_equal(reset.predict(X), model.predict(X))
@@ -253,7 +252,7 @@ def test_sparse_rows_give_what_dense_ones_do():
 
 
 def test_of_many_tasks_one_run_does(monkeypatch):
-    monkeypatch.setattr(empirical_bayes, "MANY_TASKS", 150)
+    monkeypatch.setattr("skmeta._core.prior.learn.TASKS_FOR_ONE_RUN", 150)
     model = EmpiricalBayesRegressor(hidden_layer_sizes=(32, 32), **FAST)
     model.meta_fit(waves(250, 25, 0))
     assert model.n_feature_iter_ > 0

@@ -1,5 +1,7 @@
 """How much of what is uncertain the probabilities of a classifier average over."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose
@@ -30,14 +32,16 @@ def uneven(n_tasks, rng, n_classes=2, n=10):
 def test_before_adapting_probabilities_are_the_shares_of_the_classes(n_classes, start):
     X, y, g = uneven(80, np.random.default_rng(2), n_classes)
     model = EmpiricalBayesClassifier("intercept", random_state=0).fit(X, y, task=g)
-    model._start = model._prior_mean, model._prior_factor
+    learned = replace(model._learned, zero_shot=start, start_mean=model._learned.mean)
     if start != "prior":
         design = np.column_stack([(X - X.mean()) / X.std(), np.ones(len(X))])
         Y = (y == 1)[:, None] * 1.0 if n_classes == 2 else np.eye(n_classes)[y]
         rows = (design, Y, np.ones(len(X)), np.zeros(Y.shape))
         tasks = LaplaceTasks.gather([rows], of_labels(Y.shape[1]), True)
-        model._start = getattr(tasks, start)(), model._start_factor()
-    model.moderation_ = 0.0  # is for adapted models
+        mean = getattr(tasks, start)()
+        learned = replace(learned, start_mean=mean)
+    # the share of the variance that is averaged over is for adapted models only
+    model._learned = replace(learned, calibration=0.0)
     share = np.bincount(y) / len(y)
     assert_allclose(model.predict_proba(X).mean(axis=0), share, atol=0.035)
 

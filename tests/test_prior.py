@@ -13,7 +13,13 @@ from skmeta._core.prior import gaussian
 from skmeta._core.prior.gaussian import condition
 from skmeta._core.prior.laplace import LaplaceTasks
 from skmeta._core.prior.likelihoods import Bernoulli, Categorical
-from skmeta._core.prior.search import Search, first_fit, fit_prior, next_fit, zero_shot
+from skmeta._core.prior.search import (
+    StructureSearch,
+    first_fit,
+    fit_prior,
+    next_fit,
+    zero_shot,
+)
 from skmeta._core.prior.structures import Diagonal, Full, LowRank, groups
 
 EXACT = {"tol": 1e-9, "max_iter": 2000}
@@ -40,7 +46,7 @@ def reaction():
 
 
 def gathered(X, Y):
-    return gaussian.gather([(X, y, np.ones(len(y))) for y in Y], True)
+    return gaussian.GaussianTasks.gather([(X, y, np.ones(len(y))) for y in Y], True)
 
 
 @pytest.mark.parametrize("structure", [Diagonal(np.array([0, 1])), Full(2)])
@@ -208,8 +214,8 @@ def test_the_chosen_prior_adapts_almost_as_well_as_the_true_one(name, worst, n, 
     tasks = truth(name, 10, rng)
     X, y, _ = tasks.draw(200, n, rng)
     parts = [(*rows, np.ones(n)) for rows in zip(X, y, strict=True)]
-    search = Search(
-        gaussian.gather(parts, True),
+    search = StructureSearch(
+        gaussian.GaussianTasks.gather(parts, True),
         (10, 1, True),
         np.random.RandomState(seed),
         **LOOSE,
@@ -226,7 +232,7 @@ def few_tasks(n_tasks, seed=0, n=12, d=2):
     rng = np.random.default_rng(seed)
     X, y, _ = truth("isotropic", d, rng).draw(n_tasks, n, rng)
     parts = [(*rows, np.ones(n)) for rows in zip(X, y, strict=True)]
-    return gaussian.gather(parts, True), (d, 1, True)
+    return gaussian.GaussianTasks.gather(parts, True), (d, 1, True)
 
 
 @pytest.mark.parametrize("n_tasks", [2, 3, 4, 5])
@@ -235,7 +241,7 @@ def few_tasks(n_tasks, seed=0, n=12, d=2):
 )
 def test_two_tasks_are_enough_for_a_prior(name, n_tasks):
     tasks, shape = few_tasks(n_tasks)
-    chosen = Search(tasks, shape, np.random.RandomState(0), **LOOSE).run(name)
+    chosen = StructureSearch(tasks, shape, np.random.RandomState(0), **LOOSE).run(name)
     assert np.isfinite(chosen.prior.factor).all()
     assert np.isfinite(chosen.prior.log_evidence)
     if name != "auto":
@@ -250,7 +256,9 @@ def test_two_tasks_are_enough_for_a_prior(name, n_tasks):
 
 def test_no_task_is_scored_by_a_prior_that_has_seen_it():
     tasks, shape = few_tasks(7)
-    chosen = Search(tasks, shape, np.random.RandomState(0), **LOOSE).run("diagonal")
+    chosen = StructureSearch(tasks, shape, np.random.RandomState(0), **LOOSE).run(
+        "diagonal"
+    )
     for fold in chosen.folds:
         assert sorted(np.concatenate([fold.kept, fold.held_out])) == list(range(7))
         alone = first_fit(tasks.subset(fold.kept), chosen.structure, **EXACT)
@@ -259,7 +267,7 @@ def test_no_task_is_scored_by_a_prior_that_has_seen_it():
 
 def test_a_structure_without_intercept_has_no_spread_of_it():
     tasks, _ = few_tasks(8)
-    search = Search(tasks, (3, 1, False), np.random.RandomState(0), **LOOSE)
+    search = StructureSearch(tasks, (3, 1, False), np.random.RandomState(0), **LOOSE)
     names = [candidate.name for candidate in search._candidates("auto")]
     assert names[0] == "isotropic" and "intercept" not in names
 
@@ -283,19 +291,19 @@ def test_the_simplest_structure_within_half_a_standard_error_of_the_best_is_chos
             ["far", "near", "best", "worse"], [far, near, best, best - 1], strict=True
         )
     )
-    assert Search._best([far, near, best]) is near
-    assert Search._best([far, best, near, worse]) is best
-    assert Search._best([worse, best]) is best
-    assert Search._best([best]) is best
+    assert StructureSearch._best([far, near, best]) is near
+    assert StructureSearch._best([far, best, near, worse]) is best
+    assert StructureSearch._best([worse, best]) is best
+    assert StructureSearch._best([best]) is best
 
 
 # -- before adapting ------------------------------------------------------------------
 
 
 def searched(parts, name="isotropic"):
-    tasks = gaussian.gather(parts, True)
+    tasks = gaussian.GaussianTasks.gather(parts, True)
     shape = (parts[0][0].shape[1] - 1, 1, True)
-    chosen = Search(tasks, shape, np.random.RandomState(0), **LOOSE).run(name)
+    chosen = StructureSearch(tasks, shape, np.random.RandomState(0), **LOOSE).run(name)
     return [
         (tasks.subset(fold.kept), tasks.subset(fold.held_out), fold.prior)
         for fold in chosen.folds

@@ -7,7 +7,9 @@ import numpy as np
 from scipy.stats import t as student
 from sklearn.utils import gen_batches
 
+from skmeta._core.prior.episodic import Belief
 from skmeta._core.prior.gaussian import condition
+from skmeta._core.tasks import Parts
 
 N_LEVELS = 201
 SUPPORT_EDGES = (0, 1, 2, 4, 7, 12, 21)  # numbers of rows given, taken together
@@ -21,6 +23,19 @@ OTHER_ERRORS = 100  # ... and those after other numbers of rows are
 DRAW_CELLS = 2**21  # numbers held at a time
 MAX_SCALE = 100.0  # of what maximum likelihood takes away from a variance
 SHAPES = np.linspace(0.0, 1.0, 11)  # shares of a variance that goes with the prior's
+
+
+class FoldRows(NamedTuple):
+    """Rows of tasks kept and held out, and the prior learned from those kept."""
+
+    kept: Parts
+    held_out: Parts
+    prior: Belief
+
+    @classmethod
+    def of(cls, kept, held_out, prior):
+        """One that keeps no more of a `Prior` than is asked for, and makes it once."""
+        return cls(kept, held_out, Belief(prior.mean, prior.factor, prior.noise))
 
 
 class HeldOut(NamedTuple):
@@ -251,12 +266,32 @@ def predictive_variances(prior_factor, noise, factor, J):
     return spread, variance - spread
 
 
+class KnownVariances(NamedTuple):
+    """How far the variances (of spread, of noise) are to be raised, and are known."""
+
+    scales: np.ndarray  # (2,) factors of the variances
+    freedom: np.ndarray  # (2,) degrees of freedom
+
+
+class Calibration(NamedTuple):
+    """How large errors are: before a row is given, after it, and their quantiles."""
+
+    before: KnownVariances
+    after: KnownVariances
+    levels: np.ndarray  # see `interval_levels`
+    worth: np.ndarray
+
+    def half_width(self, coverage, n_rows, freedom):
+        """Half the width of intervals, in deviations: see `width`."""
+        return width(self.levels, self.worth, coverage, n_rows, freedom)
+
+
 def width(levels, worth, coverage, n_rows, freedom):
     """Half the width of an interval, in deviations, of a task with so many rows.
 
-    Between what errors on held-out tasks say, and Student's t at ``freedom`` degrees of
-    freedom. The next error is larger than the largest of n with probability 1 / (n+1),
-    so a share of n is to be raised by as much.
+    It lies between what errors on held-out tasks say, and Student's t at ``freedom``
+    degrees of freedom. The next error is larger than the largest of n with probability
+    1 / (n + 1), so that the share of errors is raised by as much.
     """
     size = np.searchsorted(SUPPORT_EDGES[1:-1], n_rows, side="right")
     n = worth[size]

@@ -29,13 +29,17 @@ LOG_NOTHING = -50.0  # logarithm of a scale that is as good as zero
 LOG_NOISE = (np.log(1e-7), np.log(1e3))  # of standardised targets
 
 
-class Settings(NamedTuple):
-    """What does not change during a run."""
+class FeatureOptions(NamedTuple):
+    """The network, and how it is learned."""
 
-    learning_rate: float
-    support_size: object
-    meta_batch_size: int
-    max_iter: int
+    hidden: tuple = (32,)
+    n_components: int = 16
+    activation: str = "tanh"
+    layer_norm: bool = False
+    learning_rate: float = 1e-3
+    support_size: object = (1, 20)
+    meta_batch_size: int = 25
+    max_iter: int = 1000
 
 
 class Belief(NamedTuple):
@@ -150,7 +154,7 @@ def _offsets(layout):
 # -- the loss and its gradient --------------------------------------------------------
 
 
-class Evidence(NamedTuple):
+class TargetDensity(NamedTuple):
     """Log density of a task's targets and its derivatives, summed over tasks."""
 
     value: np.ndarray  # (T,)
@@ -160,8 +164,8 @@ class Evidence(NamedTuple):
     log_noise: float
 
 
-def evidence(psi, Y, weight, belief):
-    """The `Evidence` of rows psi (T, n, P), Y (T, n, o); of weight 0 on padding."""
+def target_density(psi, Y, weight, belief):
+    """The `TargetDensity` of rows psi (T, n, P), Y (T, n, o); padding has weight 0."""
     mean, L, noise = belief
     root = np.sqrt(weight)[..., None]
     psi, n = psi * root, weight.sum(axis=-1) * Y.shape[-1]
@@ -175,7 +179,7 @@ def evidence(psi, Y, weight, belief):
     slope = A @ A.swapaxes(-1, -2) / noise - Y.shape[-1] * inverse
     dZ = slope @ Z / noise
     scales = (dZ * Z).sum(axis=(0, 1))
-    return Evidence(
+    return TargetDensity(
         value=-0.5 * (n * np.log(2 * np.pi * noise) + log_det + squares),
         design=(dZ @ L.T + A @ mean.T / noise) * root,
         mean=np.einsum("tnp,tno->po", psi, A) / noise,
@@ -194,8 +198,8 @@ def query_loss(learner, state, support, query):
     known = slice(support.X.shape[1])
     psi, tape = learner.design(state.theta, X)
     belief = learner.belief(state)
-    both = evidence(psi, Y, weight, belief)
-    given = evidence(psi[:, known], Y[:, known], weight[:, known], belief)
+    both = target_density(psi, Y, weight, belief)
+    given = target_density(psi[:, known], Y[:, known], weight[:, known], belief)
     n = query.n_rows.sum()
     D = both.design[..., : learner.n_features] / -n
     D[:, known] -= given.design[..., : learner.n_features] / -n

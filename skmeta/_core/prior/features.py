@@ -10,7 +10,7 @@ N_REPORTS = 20  # of a run: how often its held-out tasks are scored
 MIN_GAIN = 2.0  # standard errors, for features to be worth having
 
 
-class Fold(NamedTuple):
+class FeatureFold(NamedTuple):
     """Numbers of the tasks to learn from and of those held out, and where to begin.
 
     ``head`` is a linear prior learned from those kept.
@@ -37,8 +37,8 @@ class FeatureSearch:
     begin : callable
         ``begin(prior=head, rng=rng)`` gives a learner and its first state.
     table : TaskTable
-    folds : list of Fold
-    settings : episodic.Settings
+    folds : list of FeatureFold
+    settings : episodic.FeatureOptions
     seed : int
         Each run draws the same initial network.
     """

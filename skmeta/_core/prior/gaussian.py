@@ -30,7 +30,7 @@ QR_CELLS = 2**15  # numbers that are rotated at a time
 MAX_WAITING = 1000  # tasks that wait for that
 
 
-class Evidence(NamedTuple):
+class GaussianEvidence(NamedTuple):
     """The log evidence at its best mean and noise, given the spread L."""
 
     value: float
@@ -93,6 +93,37 @@ class GaussianTasks:
     basis: Basis
     fit_intercept: bool = True  # whether the last coefficient is the intercept
     pin_slopes: bool = False  # whether the slopes of the mean are held at zero
+
+    @classmethod
+    def gather(cls, parts, fit_intercept, sizes=None, design=np.asarray, rounding=None):
+        """From (X, y, weight) of each task.
+
+        With ``sizes``, the numbers of rows, ``parts`` may be an iterator: few of them
+        are held at a time. ``design`` makes the columns of the model of rows of X, a
+        block of rows at a time. ``rounding`` (P,) is how far each column is off by
+        rounding, relative to its size.
+        """
+        if sizes is None:
+            sizes = [len(y) for _, y, _ in parts]
+        sizes, parts = np.asarray(sizes), iter(parts)
+        first = next(parts)
+        order = _intercept_first(design(first[0][:1]).shape[1], fit_intercept)
+        blocks, place = _empty_blocks(np.minimum(sizes, len(order)), len(order) + 1)
+        weights, residual = np.empty((2, len(sizes)))
+        waiting, start = [], 0
+        for task, (X, y, weight) in enumerate(chain([first], parts)):
+            waiting.append(_rows(X, y, weight, design, order))
+            weights[task] = weight.sum()
+            full = len(waiting) == MAX_WAITING or sum(map(np.size, waiting)) > QR_CELLS
+            if full or task + 1 == len(sizes):
+                some = np.arange(start, task + 1)
+                rows, residual[some] = _compress(waiting)
+                for t, table in zip(some, rows, strict=True):
+                    blocks[place[0, t]].rows[place[1, t], : len(table)] = table
+                waiting, start = [], task + 1
+        tasks = cls(blocks, weights, sizes, residual, _identity(order), fit_intercept)
+        rounding = np.zeros(len(order)) if rounding is None else rounding[order]
+        return _in_own_basis(tasks, rounding)
 
     @property
     def n_tasks(self):
@@ -235,7 +266,7 @@ class GaussianTasks:
         n = self.weight.sum()
         noise = max(squares / n, NOISE_FLOOR)
         D = outer / noise - moments[:-1, :-1]
-        return Evidence(
+        return GaussianEvidence(
             value=-0.5
             * (n * np.log(2 * np.pi * noise) + squares / noise + log_det.sum()),
             D=to.T @ D @ to,
@@ -308,39 +339,6 @@ class GaussianTasks:
 
 
 # -- gathering ------------------------------------------------------------------------
-
-
-def gather(parts, fit_intercept, sizes=None, design=np.asarray, rounding=None):
-    """`GaussianTasks` of (X, y, weight), one task each.
-
-    With ``sizes``, the numbers of rows, ``parts`` may be an iterator: few of them are
-    held at a time. ``design`` makes the columns of the model of rows of X, so many
-    rows at a time. ``rounding(P)`` is how far each of P columns is off by rounding,
-    relative to its size.
-    """
-    if sizes is None:
-        sizes = [len(y) for _, y, _ in parts]
-    sizes, parts = np.asarray(sizes), iter(parts)
-    first = next(parts)
-    order = _intercept_first(design(first[0][:1]).shape[1], fit_intercept)
-    blocks, place = _empty_blocks(np.minimum(sizes, len(order)), len(order) + 1)
-    weights, residual = np.empty((2, len(sizes)))
-    waiting, start = [], 0
-    for task, (X, y, weight) in enumerate(chain([first], parts)):
-        waiting.append(_rows(X, y, weight, design, order))
-        weights[task] = weight.sum()
-        last = task + 1 == len(sizes)
-        if last or sum(map(np.size, waiting)) > QR_CELLS or len(waiting) == MAX_WAITING:
-            some = np.arange(start, task + 1)
-            rows, residual[some] = _compress(waiting)
-            for t, table in zip(some, rows, strict=True):
-                blocks[place[0, t]].rows[place[1, t], : len(table)] = table
-            waiting, start = [], task + 1
-    tasks = GaussianTasks(
-        blocks, weights, sizes, residual, _identity(order), fit_intercept
-    )
-    rounding = np.zeros(len(order)) if rounding is None else rounding(len(order))[order]
-    return _in_own_basis(tasks, rounding)
 
 
 def _empty_blocks(sizes, width):

@@ -331,6 +331,8 @@ N_FOLDS = 5
 MIN_TASKS = 5  # to hold any out
 MAX_FOLD_ITER = 30  # from the fit to all tasks, which is near
 ROWS_PER_NUMBER = 3  # of mean and spread, for "diagonal" and beyond
+# A structure is chosen with at most this many tasks; more do not change the choice.
+MAX_TASKS = 200
 MAX_COEFFICIENTS = 60  # of structures with correlations, where not asked for
 
 
@@ -342,7 +344,7 @@ def too_many_classes(tasks, shape):
 
 
 @dataclass(frozen=True)
-class Fold:
+class StructureFold:
     """Tasks held out, and the prior learned from the others."""
 
     held_out: np.ndarray
@@ -366,7 +368,7 @@ class Candidate:
     scores: np.ndarray
 
 
-class Search:
+class StructureSearch:
     """Fits structures from simple to rich, each from the one before.
 
     ``shape`` is (n_features, n_outputs, fit_intercept) of the coefficients, and
@@ -551,7 +553,7 @@ class Search:
             held = self.tasks.subset(held_out)
             scores.append(held.held_out_score(fold, self.seed))
             # of what it would see more of nobody asks: a matrix of all columns
-            folds.append(Fold(held_out, kept, replace(fold, D=None)))
+            folds.append(StructureFold(held_out, kept, replace(fold, D=None)))
         if not folds:
             return Candidate(
                 name, structure, prior, folds, np.zeros(1), np.zeros((1, 0))

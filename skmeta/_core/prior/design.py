@@ -1,0 +1,128 @@
+"""The columns of a linear model, and its coefficients in the user's units."""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from skmeta._core.network import Network
+from skmeta._core.prior import episodic
+from skmeta._core.tasks import Parts
+
+
+@dataclass(frozen=True)
+class Design:
+    """Makes columns of standardised rows: learned features, if any, then X, then a 1.
+
+    Attributes
+    ----------
+    n_features : int
+        Columns of X.
+    fit_intercept : bool
+        Whether the last column is 1.
+    x_rounding : ndarray of shape (n_features,) or None
+        How far each column of X is off by rounding, relative to its size.
+    network : Network or None
+        What makes the learned features; None for a linear model of X.
+    theta : ndarray or None
+        The parameters of the network, in single precision.
+    """
+
+    n_features: int
+    fit_intercept: bool = True
+    x_rounding: np.ndarray | None = None
+    network: Network | None = None
+    theta: np.ndarray | None = None
+
+    @classmethod
+    def of_scaled(cls, scaling, fit_intercept):
+        """The columns of rows in a `Scaling`, which also says how they are rounded."""
+        off = 1.0 + np.abs(scaling.x_mean) / scaling.x_scale
+        return cls(len(off), fit_intercept, np.finfo(np.float64).eps * off)
+
+    def with_features(self, network, theta):
+        """The same with learned features before X."""
+        return replace(self, network=network, theta=theta)
+
+    @property
+    def n_learned(self):
+        """Number of learned features."""
+        return 0 if self.network is None else self.network.layout.sizes[-1]
+
+    @property
+    def n_columns(self):
+        return self.n_learned + self.n_features + self.fit_intercept
+
+    @property
+    def width(self):
+        """How many numbers it takes to make the columns of one row."""
+        if self.network is None:
+            return self.n_columns
+        return sum(self.network.layout.sizes)
+
+    @property
+    def rounding(self):
+        """How far each column (n_columns,) is off by rounding, relative to its size."""
+        rounding = np.zeros(self.n_columns)
+        rounding[: self.n_learned] = np.finfo(np.float32).eps
+        if self.x_rounding is not None:
+            of_x = slice(self.n_learned, self.n_learned + self.n_features)
+            rounding[of_x] = self.x_rounding
+        return rounding
+
+    def __call__(self, X):
+        """Columns (n, n_columns) of standardised rows X (n, n_features)."""
+        X = X.toarray() if hasattr(X, "toarray") else X
+        if self.network is not None:
+            # in double precision no row depends on its neighbours
+            theta = self.theta.astype(np.float64)
+            return episodic.design(self.network, theta, X, self.fit_intercept)[0]
+        if not self.fit_intercept:
+            return X
+        return np.column_stack([X, np.ones(len(X))])
+
+    def times(self, X, coef):
+        """Rows X times coefficients (o, n_columns): (n, o). Sparse rows stay sparse."""
+        if self.network is not None:
+            return self(X) @ coef.T
+        slopes, intercept = coef[:, : self.n_features], coef[:, self.n_features :]
+        return X @ slopes.T + intercept.sum(axis=1)
+
+    def parts(self, table):
+        """The rows of each task of a `TaskTable`, with X in these columns."""
+        if self.network is None:
+            return Parts(table, self)
+        # a network is faster on all rows at once
+        return Parts(replace(table, X=self(table.X)), np.asarray)
+
+
+# -- units ----------------------------------------------------------------------------
+
+
+def to_users_units(scaling, fit_intercept, n_outputs):
+    """Matrix (P, P) from standardised coefficients to those in the user's units.
+
+    Coefficients are laid out output by output: the slopes and, last, the intercept.
+    The mean of the targets is not in it.
+    """
+    n_features = len(scaling.x_scale)
+    one = np.zeros((n_features + fit_intercept,) * 2)
+    slope = np.diag_indices(n_features)
+    one[slope] = scaling.y_scale / scaling.x_scale
+    if fit_intercept:
+        one[-1, :n_features] = -one[slope] * scaling.x_mean
+        one[-1, -1] = scaling.y_scale
+    return np.kron(np.eye(n_outputs), one)
+
+
+def from_users_units(scaling, fit_intercept, n_outputs):
+    """Matrix (P, P) from coefficients in the units of X to standardised ones.
+
+    Targets are standardised on both sides.
+    """
+    n_features = len(scaling.x_scale)
+    one = np.zeros((n_features + fit_intercept,) * 2)
+    one[np.diag_indices(n_features)] = scaling.x_scale
+    if fit_intercept:
+        one[-1, :n_features] = scaling.x_mean
+        one[-1, -1] = 1.0
+    return np.kron(np.eye(n_outputs), one)

@@ -1,0 +1,232 @@
+"""The prior that tasks have in common, learned from their rows: see `learn`."""
+
+from dataclasses import replace
+from functools import partial
+from typing import NamedTuple
+
+import numpy as np
+
+from skmeta._core.prior import episodic
+from skmeta._core.prior.calibration import FoldRows
+from skmeta._core.prior.features import FeatureFold, FeatureSearch
+from skmeta._core.prior.learned import LearnedPrior
+from skmeta._core.prior.models import ToMeasure
+from skmeta._core.prior.search import (
+    MAX_TASKS,
+    StructureSearch,
+    first_fit,
+    zero_shot,
+)
+from skmeta._core.prior.structures import NONE, Diagonal, groups, place
+
+# For a single task one number is searched for, and an exact answer costs nothing.
+ONE_TASK_TOL = 1e-12
+# With so many tasks one run without all those held out takes the place of the folds.
+TASKS_FOR_ONE_RUN = 2000
+
+
+class Options(NamedTuple):
+    """How a prior is searched for.
+
+    ``units`` (P, P) turns coefficients in the units that structures are about into
+    standardised ones; None where they are the same. ``features`` is None for a linear
+    model.
+    """
+
+    structure: str = "auto"
+    tol: float = 1e-4
+    max_iter: int = 1000
+    units: np.ndarray | None = None
+    features: episodic.FeatureOptions | None = None
+
+
+def learn(table, model, design, options, rng, before_search=None):
+    """Learn the prior of the coefficients of tasks from the rows of many.
+
+    Parameters
+    ----------
+    table : TaskTable
+        The rows of all tasks, standardised.
+    model : GaussianModel or LaplaceModel
+        The likelihood.
+    design : Design
+        The columns that a linear model has.
+    options : Options
+    rng : RandomState
+        For the folds, and for the rows that errors are measured with.
+    before_search : callable or None
+        Called once with (tasks, n_tasks): those that the structure is chosen with, and
+        how many there are. What takes long is still to come then.
+
+    Returns
+    -------
+    learned : LearnedPrior
+    """
+    learn_from = _learn_from_one if table.n_tasks == 1 else _learn_from_many
+    learned, measured = learn_from(table, model, design, options, rng, before_search)
+    learned = _with_start(learned, measured)
+    found = model.calibrate(learned, *measured, rng)
+    return replace(learned, calibration=found)
+
+
+def _shape(table, design):
+    """(n_features, n_outputs, fit_intercept) of the coefficients."""
+    return design.n_features, table.Y.shape[1], design.fit_intercept
+
+
+# -- many tasks -----------------------------------------------------------------------
+
+
+def _learn_from_many(table, model, design, options, rng, before_search):
+    """The prior, and what its errors are to be measured with.
+
+    What is not returned is let go: what follows needs its memory.
+    """
+    parts = design.parts(table)
+    some = _some_tasks(parts, rng)
+    few = parts.take(some)
+    gathered = model.gather(few, design)
+    if before_search is not None:
+        before_search(gathered, len(parts))
+    search = StructureSearch(
+        gathered,
+        _shape(table, design),
+        rng,
+        options.units,
+        tol=options.tol,
+        max_iter=options.max_iter,
+    )
+    chosen = search.run(options.structure)
+    search.tried.clear()  # of many columns the priors of all folds are large
+    folds = [
+        FoldRows.of(few.take(fold.kept), few.take(fold.held_out), fold.prior)
+        for fold in chosen.folds
+    ]
+    if options.features is None:
+        chosen.folds.clear()
+    everything = search.tasks
+    if len(some) < len(parts):
+        everything = model.gather(parts, design)
+        chosen = replace(chosen, prior=search.on_all(everything, chosen))
+    learned = LearnedPrior.of_search(
+        chosen.prior,
+        model,
+        design,
+        chosen.name,
+        rank=chosen.structure.rank if chosen.name == "low_rank" else None,
+        not_told=model.not_told(everything, chosen, options.units),
+    )
+    measured = None
+    if options.features is not None:
+        learned, measured = _learn_features(
+            table, some, learned, chosen, options, rng, search.seed
+        )
+    if measured is None:
+        measured = ToMeasure(search.tasks, folds, chosen.scores)
+        measured = model.to_measure(measured, everything, parts, chosen, options, rng)
+    return learned, measured._replace(tasks=model.in_brief(measured.tasks, learned))
+
+
+def _some_tasks(parts, rng):
+    """Numbers of the tasks that the structure is chosen with."""
+    some = np.arange(len(parts))
+    if len(parts) > MAX_TASKS:
+        some = rng.permutation(len(parts))
+        # a task of one row tells nothing of what follows from the rows before
+        single = parts.sizes[some] < 2
+        some = np.sort(some[np.argsort(single, kind="stable")][:MAX_TASKS])
+    return some
+
+
+def _with_start(learned, measured):
+    """What has been learned, with what predicts before adapting.
+
+    That is the prior, the fit to all rows as one task, or a constant: what is the best
+    for tasks held out.
+    """
+    if not measured.folds:
+        return replace(learned, start_mean=learned.mean)
+    gather = partial(learned.model.gather, design=learned.design)
+    best = zero_shot(
+        (gather(fold.kept), gather(fold.held_out), fold.prior)
+        for fold in measured.folds
+    )
+    mean = learned.mean if best == "prior" else getattr(measured.tasks, best)()
+    return replace(learned, zero_shot=best, start_mean=mean)
+
+
+# -- a single task --------------------------------------------------------------------
+
+
+def _learn_from_one(table, model, design, options, rng, before_search):
+    """A single task shows no spread: it is a Bayesian ridge or logistic regression.
+
+    Its slopes are drawn about zero with a variance that maximises the evidence, and the
+    prior of later tasks is its posterior.
+    """
+    part = design.parts(table)[0]
+    tasks = model.gather([part], design).with_pinned_slopes()
+    if before_search is not None:
+        before_search(tasks, 1)
+    of_slopes = groups("isotropic", *_shape(table, design))
+    structure = Diagonal(np.where(of_slopes == 0, 0, NONE))
+    prior = first_fit(
+        tasks,
+        place(structure, tasks, options.units),
+        tol=min(options.tol, ONE_TASK_TOL),
+        max_iter=options.max_iter,
+    )
+    learned = LearnedPrior.of_search(prior, model, design, "isotropic")
+    mean, factor = model.posterior(learned.mean, learned.factor, learned.noise, part)
+    learned = replace(learned, mean=mean, factor=factor, spread=factor)
+    return learned, ToMeasure(model.in_brief(tasks, learned), [], None)
+
+
+# -- learned features -----------------------------------------------------------------
+
+
+def _learn_features(table, some, learned, chosen, options, rng, seed):
+    """The prior with learned features, if they pay, and what measures its errors.
+
+    Else the linear prior, and None.
+    """
+    model = learned.model
+    target = model.feature_target(table)
+    found = _search_features(target, some, learned, chosen, options, rng)
+    head = partial(model.feature_head, target, chosen.prior, learned.design)
+    learned = replace(
+        learned,
+        n_feature_iter=0,
+        feature_scores=found.log_density.mean(axis=1).tolist(),
+    )
+    better, measured = model.judge_features(
+        learned, table, chosen, found, head, seed, options
+    )
+    if better is None:
+        return learned, None
+    return replace(better, n_feature_iter=found.n_iter), measured
+
+
+def _search_features(target, some, learned, chosen, options, rng):
+    """Features that are learned in the folds in which the structure was chosen.
+
+    Of many tasks those of all folds are held out at once: they are few.
+    """
+    model, design, how = learned.model, learned.design, options.features
+    held_out = [some[fold.held_out] for fold in chosen.folds]
+    priors = [fold.prior for fold in chosen.folds]
+    if target.n_tasks >= TASKS_FOR_ONE_RUN:
+        held_out, priors = [np.concatenate(held_out)], [chosen.prior]
+    folds = []
+    for out, prior in zip(held_out, priors, strict=True):
+        kept = np.setdiff1d(np.arange(target.n_tasks), out)
+        head = model.feature_head(target.subset(kept), prior, design)
+        folds.append(FeatureFold(kept, out, head))
+    begin = partial(
+        episodic.begin,
+        (design.n_features, *how.hidden, how.n_components),
+        how.activation,
+        how.layer_norm,
+        fit_intercept=design.fit_intercept,
+    )
+    return FeatureSearch(begin, target, folds, how, rng.randint(2**31))

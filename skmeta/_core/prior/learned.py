@@ -1,0 +1,201 @@
+"""What has been learned from many tasks, and all that is asked of it afterwards."""
+
+from dataclasses import dataclass, replace
+from typing import NamedTuple
+
+import numpy as np
+
+from skmeta._core.prior.design import Design
+from skmeta._core.prior.queries import Pool, apart_from, choose_queries
+
+
+class TaskRows(NamedTuple):
+    """Rows of one task, X standardised."""
+
+    X: np.ndarray  # (n, n_features)
+    Y: np.ndarray  # (n, o)
+    weight: np.ndarray  # (n,)
+    offset: np.ndarray  # (n, o) what a base model says, on the scale of the outputs
+
+
+class Present(NamedTuple):
+    """What is known of the coefficients of the task that a model is adapted to.
+
+    ``rows`` are those that it has seen, with X in the columns of the design. They are
+    kept only where the posterior is not normal, and must be found anew.
+    """
+
+    mean: np.ndarray  # (P,)
+    factor: np.ndarray  # (P, r) of the covariance
+    rows: TaskRows | None = None
+
+
+@dataclass(frozen=True)
+class LearnedPrior:
+    """Coefficients of a new task ~ N(mean, factor factor'), and how they make targets.
+
+    All of it is arrays and plain values. Adapting never changes it: `condition` returns
+    what is known of one task as a `Present`, and None stands for a task of which no row
+    is known. P coefficients are laid out output by output, each the columns of the
+    design. X is standardised everywhere.
+
+    Attributes
+    ----------
+    model : GaussianModel or LaplaceModel
+        The likelihood, with all that depends on it.
+    design : Design
+        The columns that the coefficients belong to.
+    structure : str
+        Which structure the spread between tasks has.
+    mean : ndarray of shape (P,)
+    factor : ndarray of shape (P, r)
+        Of the spread and of the error of ``mean``: a new task differs by both.
+    first_factor : ndarray of shape (P, r)
+        The same before any row was seen. It is another one only where all rows are one
+        task: then the prior of later tasks is the posterior of this one.
+    spread : ndarray of shape (P, r)
+        Factor of the covariance between tasks.
+    unseen : ndarray of shape (P, q)
+        Orthonormal directions of the coefficients that no row looked at.
+    noise : float
+        Variance of the noise; 1 where the likelihood has none.
+    log_evidence : float
+        Log density of all standardised targets.
+    n_iter : int
+        Iterations of the last search.
+    stopped_after : int or None
+        Iterations after which a search ended before its tolerance was met.
+    on_bound : bool
+        Whether a spread ended where rounding allows no larger one.
+    rank : int or None
+        Number of directions of the structure "low_rank".
+    not_told : tuple (rows, coefficients) or None
+        Most rows of a task and how many coefficients it has of its own, where so few
+        rows do not tell the spread between tasks from the noise.
+    n_feature_iter : int or None
+        Meta-iterations that the features were learned for; 0 if they do not pay.
+    feature_scores : list of float or None
+        Log density of unseen rows of held-out tasks in the course of the runs.
+    zero_shot : {"prior", "pooled", "constant"}
+        What predicts before adapting.
+    start_mean : ndarray of shape (P,)
+        The coefficients of that.
+    calibration : Calibration or float
+        How large errors are: what the model measured on held-out tasks.
+    """
+
+    model: object
+    design: Design
+    structure: str
+    mean: np.ndarray
+    factor: np.ndarray
+    first_factor: np.ndarray
+    spread: np.ndarray
+    unseen: np.ndarray
+    noise: float
+    log_evidence: float
+    n_iter: int
+    stopped_after: int | None = None
+    on_bound: bool = False
+    rank: int | None = None
+    not_told: tuple | None = None
+    n_feature_iter: int | None = None
+    feature_scores: list | None = None
+    zero_shot: str = "prior"
+    start_mean: np.ndarray | None = None
+    calibration: object = None
+
+    @classmethod
+    def of_search(cls, prior, model, design, structure, **others):
+        """From the `Prior` that a search has ended with."""
+        return cls(model, design, structure, **_found(prior), **others)
+
+    def after(self, prior, design):
+        """The same after a further search, in the columns of another design."""
+        found = _found(prior)
+        if found["stopped_after"] is None:
+            found["stopped_after"] = self.stopped_after
+        found["on_bound"] |= self.on_bound
+        return replace(self, design=design, **found)
+
+    @property
+    def n_outputs(self):
+        return len(self.mean) // self.design.n_columns
+
+    # -- one task ---------------------------------------------------------------------
+
+    def condition(self, rows, present=None):
+        """What is known of a task after further `TaskRows`: a `Present`."""
+        return self.model.condition(self, rows, present)
+
+    def known(self, present):
+        """What is known of the coefficients: that of a task, or the prior."""
+        return Present(self.mean, self.factor) if present is None else present
+
+    def predicting(self, present):
+        """What predictions are made with: that of a task, or the start."""
+        if present is not None:
+            return present
+        if self.zero_shot == "prior":
+            return Present(self.mean, self.factor)
+        return Present(self.start_mean, self.model.start_factor(self.factor))
+
+    # -- predictions ------------------------------------------------------------------
+
+    def outputs(self, X, offset=None, mean=None):
+        """Outputs (n, o) of rows X at some coefficients: those of the start."""
+        coef = (self.start_mean if mean is None else mean).reshape(self.n_outputs, -1)
+        Z = self.design.times(X, coef)
+        return Z if offset is None else Z + offset
+
+    def predictive(self, X, offset=None, present=None):
+        """The predictive distribution at rows X, as the model describes it."""
+        known = self.predicting(present)
+        Z = self.outputs(X, offset, known.mean)
+        return self.model.predictive(self, Z, self._moved(X, known.factor), present)
+
+    def _moved(self, X, factor):
+        """By what the outputs of rows vary: (n, o, r)."""
+        columns = self.design(X)
+        blocks = factor.reshape(self.n_outputs, columns.shape[1], -1)
+        return np.einsum("nd,odr->nor", columns, blocks, optimize=True)
+
+    # -- questions --------------------------------------------------------------------
+
+    def information(self, X, offset=None, present=None):
+        """Square root (n, o, o) of what an answer about each row tells its outputs."""
+        Z = self.outputs(X, offset, self.known(present).mean)
+        return self.model.root_information(Z)
+
+    def choose_queries(self, columns, information, n_queries, present=None):
+        """Which rows of a pool to ask about first.
+
+        Parameters
+        ----------
+        columns : callable
+            Columns of the design for a slice of the rows.
+        information : ndarray of shape (n, o, o)
+            That of all rows.
+        n_queries : int
+        present : Present or None
+        """
+        factor = self.known(present).factor / np.sqrt(self.noise)
+        pool = apart_from(Pool(columns, information, factor), self.unseen)
+        return choose_queries(pool, n_queries)
+
+
+def _found(prior):
+    """What is kept of a `Prior`."""
+    factor = prior.factor
+    return {
+        "mean": prior.mean,
+        "factor": factor,
+        "first_factor": factor,
+        "spread": prior.spread,
+        "unseen": prior.unseen,
+        "noise": float(prior.noise),
+        "log_evidence": float(prior.log_evidence),
+        "n_iter": max(1, prior.n_iter),
+        "stopped_after": None if prior.converged else prior.n_iter,
+        "on_bound": prior.on_bound,
+    }

@@ -1,0 +1,456 @@
+"""Two kinds of models of a task's targets, and what learning a prior asks of them.
+
+`GaussianModel` is for numbers with Gaussian noise, where everything is exact.
+`LaplaceModel` is for any other likelihood: posteriors are normal about their mode.
+"""
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import NamedTuple
+
+import numpy as np
+
+from skmeta._core.prior import calibration, episodic, features, gaussian, laplace
+from skmeta._core.prior.calibration import Calibration, FoldRows, KnownVariances
+from skmeta._core.prior.gaussian import ROWS_PER_COEFFICIENT, GaussianTasks
+from skmeta._core.prior.laplace import LaplaceTasks
+from skmeta._core.prior.learned import Present, TaskRows
+from skmeta._core.prior.likelihoods import Likelihood
+from skmeta._core.prior.moderation import moderation
+from skmeta._core.prior.search import MAX_FOLD_ITER, MAX_TASKS, fit_prior
+from skmeta._core.prior.stacks import Stack
+from skmeta._core.prior.structures import NONE, Beside
+from skmeta._core.tasks import Parts, sizes_of, slices
+
+ADAPT_CELLS = 2**16  # numbers of rows that are conditioned on at a time
+# With so few tasks each one is held out by itself to measure errors.
+FEW_TASKS = 20
+# The errors of at most this many tasks are measured.
+MAX_MEASURED = 500
+# A head with features is searched for so shortly where it only tells whether they pay.
+FEATURE_ITER = 12
+# Rows do not tell a spread from noise if it could stand for more than all but this
+# share of the noise ...
+NOT_NOISE = 0.01
+# ... or if no task has more rows than this: then they tell it only by chance.
+CHANCE_ROWS = 2
+# The variance of targets about a linear head is not taken for less than this.
+LEAST_NOISE = 1e-3
+
+
+class ToMeasure(NamedTuple):
+    """What tells which start is the best, and how large errors are."""
+
+    tasks: object  # all tasks, or those that the structure was chosen with, gathered
+    folds: list  # of FoldRows
+    scores: np.ndarray  # (options, T) of tasks held out, for each way to predict
+
+
+class TaskModel(ABC):
+    """How the targets of a task come about, given its coefficients.
+
+    ``parts`` are the rows of each task as (X, Y, weight, offset), with X in the columns
+    of a `Design`; ``tasks`` is what `gather` makes of them.
+
+    Attributes
+    ----------
+    rows_per_coefficient : int
+        With fewer rows in all, the slopes of the mean are drawn to zero.
+    """
+
+    rows_per_coefficient = 0
+
+    @abstractmethod
+    def gather(self, parts, design):
+        """Tasks as a search for the prior meets them: evidence, losses, scores."""
+
+    @abstractmethod
+    def posterior(self, mean, factor, noise, rows):
+        """Mean (P,) and factor (P, r) of a task's coefficients after some rows."""
+
+    @abstractmethod
+    def condition(self, learned, rows, present):
+        """See `LearnedPrior.condition`."""
+
+    @abstractmethod
+    def start_factor(self, factor):
+        """How uncertain the start is that is not the prior's: a factor like its own."""
+
+    @abstractmethod
+    def not_told(self, tasks, chosen, units):
+        """(rows, coefficients) where rows do not tell spread from noise, or None."""
+
+    def to_measure(self, measured, everything, parts, chosen, options, rng):
+        """The `ToMeasure` of a linear model.
+
+        ``measured`` is about the tasks and folds that the structure was chosen with,
+        and ``everything`` are all tasks, gathered from ``parts``.
+        """
+        return measured
+
+    def in_brief(self, tasks, learned):
+        """What is kept of all tasks while those of the folds are looked at."""
+        return tasks
+
+    @abstractmethod
+    def calibrate(self, learned, tasks, folds, scores, rng):
+        """What is to be known of errors, measured on the tasks of `to_measure`."""
+
+    @abstractmethod
+    def predictive(self, learned, Z, moved, present):
+        """The predictive distribution of rows with outputs Z (n, o).
+
+        ``moved`` (n, o, r) is by what the outputs vary.
+        """
+
+    @abstractmethod
+    def root_information(self, Z):
+        """Square root (n, o, o) of the information in targets about outputs Z."""
+
+    @abstractmethod
+    def feature_target(self, table):
+        """The table with numbers for targets, to learn features by."""
+
+    @abstractmethod
+    def feature_head(self, table, prior, design):
+        """The linear `Belief` about such numbers that learning features begins with."""
+
+    @abstractmethod
+    def judge_features(self, learned, table, chosen, found, head, seed, options):
+        """Put learned features in use if they pay.
+
+        Parameters
+        ----------
+        learned : LearnedPrior
+            The linear model.
+        table : TaskTable
+        chosen : Candidate
+            The fit and the scores of the linear model.
+        found : FeatureSearch
+        head : callable
+            Makes the `feature_head` of all tasks.
+        seed : int
+            Of the draws that ``chosen`` was scored by.
+        options : Options
+
+        Returns
+        -------
+        learned : LearnedPrior
+            The model with features.
+        measured : ToMeasure
+            In the columns of the features. Both are None if features do not pay.
+        """
+
+
+# -- numbers --------------------------------------------------------------------------
+
+
+class Brief(NamedTuple):
+    """What is asked of all tasks in the end, without their rows."""
+
+    n_tasks: int
+    of_pooled: np.ndarray
+    of_constant: np.ndarray
+    variances: KnownVariances
+
+    def pooled(self):
+        return self.of_pooled
+
+    def constant(self):
+        return self.of_constant
+
+
+class GaussianModel(TaskModel):
+    """Numbers with Gaussian noise: conditioning is exact, in any portions of rows."""
+
+    rows_per_coefficient = ROWS_PER_COEFFICIENT
+
+    def gather(self, parts, design):
+        columns, sizes = np.asarray, sizes_of(parts)
+        if isinstance(parts, Parts):  # a long task is taken a block of rows at a time
+            columns, parts = parts.design, parts.undesigned()
+        rows = ((X, Y[:, 0], weight) for X, Y, weight, _ in parts)
+        return GaussianTasks.gather(
+            rows, design.fit_intercept, sizes, columns, design.rounding
+        )
+
+    def posterior(self, mean, factor, noise, rows):
+        X, Y, weight, _ = rows
+        return gaussian.condition(mean, factor, noise, X, Y[:, 0], weight)
+
+    def condition(self, learned, rows, present):
+        # what the earlier rows said is all in the posterior, so that many rows may come
+        # a block at a time
+        mean, factor, _ = learned.known(present)
+        for some in slices(len(rows.Y), ADAPT_CELLS // len(mean)):
+            part = TaskRows(*(field[some] for field in rows))
+            part = part._replace(X=learned.design(part.X))
+            mean, factor = self.posterior(mean, factor, learned.noise, part)
+        return Present(mean, factor)
+
+    def start_factor(self, factor):
+        return factor
+
+    def not_told(self, tasks, chosen, units):
+        structure = chosen.structure.inner
+        labels = getattr(structure, "groups", np.arange(tasks.n_coefficients))
+        varying = np.flatnonzero(labels != NONE)
+        most = tasks.counts.max()
+        if most > len(varying):
+            return None
+        A = np.eye(tasks.n_coefficients) if units is None else units
+        alike = tasks.noise_alike(A[:, varying], labels[varying])
+        if most > CHANCE_ROWS and alike > NOT_NOISE:
+            return None
+        return int(most), len(varying)
+
+    def to_measure(self, measured, everything, parts, chosen, options, rng):
+        """All tasks, and the folds that errors are measured in.
+
+        Each of few tasks is held out by itself, so that no draw decides. Of many, two
+        halves of those that can tell are: they have a row to give and one to ask. Where
+        there are not enough of them, they are filled up with others.
+        """
+        n = len(parts)
+        measured = measured._replace(tasks=everything)
+        if not measured.folds:
+            return measured
+        if n <= FEW_TASKS:
+            held_out = [np.array([task]) for task in range(n)]
+            kept = [np.delete(np.arange(n), task) for task in range(n)]
+        elif n > MAX_TASKS:
+            order = rng.permutation(n)
+            tells = parts.sizes[order] > 1
+            order = order[np.argsort(~tells, kind="stable")][:MAX_MEASURED]
+            held_out = [np.sort(order[half::2]) for half in (0, 1)]
+            kept = held_out[::-1]
+        else:
+            return measured
+        measured.folds.clear()  # others take their place
+        without = partial(
+            fit_prior,
+            structure=chosen.structure,
+            numbers=chosen.prior.numbers,
+            mean=chosen.prior.mean,
+            tol=options.tol,
+            max_iter=min(MAX_FOLD_ITER, options.max_iter),
+            polish=False,
+        )
+        folds = [
+            FoldRows.of(
+                parts.take(some), parts.take(others), without(everything.subset(some))
+            )
+            for some, others in zip(kept, held_out, strict=True)
+        ]
+        return measured._replace(folds=folds)
+
+    def in_brief(self, tasks, learned):
+        known = calibration.known_variances(tasks, learned.first_factor, learned.noise)
+        return Brief(
+            tasks.n_tasks, tasks.pooled(), tasks.constant(), KnownVariances(*known)
+        )
+
+    def calibrate(self, learned, tasks, folds, scores, rng):
+        after, variance = tasks.variances, None
+        unseen = [self._held_out(learned, fold, rng) for fold in folds]
+        before = after
+        if learned.zero_shot != "prior":
+            variance = calibration.start_variance(unseen)
+            freedom = np.full(2, max(tasks.n_tasks - 1.0, 1.0))
+            before = KnownVariances(np.array(variance), freedom)
+        found = calibration.interval_levels(unseen, variance, rng)
+        return Calibration(before, after, *found)
+
+    def _held_out(self, learned, fold, rng):
+        """Tasks held out, and what those kept say of them before any row."""
+        kept, prior = self.gather(fold.kept, learned.design), fold.prior
+        start = prior.mean
+        if learned.zero_shot != "prior":
+            start = getattr(kept, learned.zero_shot)()
+        scales, _ = calibration.known_variances(kept, prior.factor, prior.noise)
+        tasks = [calibration.some_rows(rows, rng) for rows in fold.held_out]
+        return calibration.HeldOut(prior, start, scales, tasks)
+
+    def predictive(self, learned, Z, moved, present):
+        """Mean, deviation and degrees of freedom of new targets: (n, 3).
+
+        The last say how well the deviation is known, by Satterthwaite's approximation.
+        """
+        known = learned.calibration
+        scales, freedom = known.before if present is None else known.after
+        parts = calibration.predictive_variances(
+            learned.first_factor,
+            learned.noise,
+            learned.predicting(present).factor,
+            moved[:, 0],
+        )
+        parts = np.column_stack(parts) * scales
+        variance = parts.sum(axis=1)
+        freedom = variance**2 / (parts**2 / np.maximum(freedom, 1.0)).sum(axis=1)
+        return np.column_stack([Z, np.sqrt(variance), np.maximum(freedom, 1.0)])
+
+    def root_information(self, Z):
+        return np.ones((len(Z), 1, 1))
+
+    def feature_target(self, table):
+        return table
+
+    def feature_head(self, table, prior, design):
+        return episodic.Belief(prior.mean[:, None], prior.factor, prior.noise)
+
+    def judge_features(self, learned, table, chosen, found, head, seed, options):
+        """See `TaskModel`; both density and error of unseen rows must be better."""
+        if not found.pays:
+            return None, None
+        folds = []
+        for fold, (learner, state) in zip(found.folds, found.of_folds(), strict=True):
+            design = learned.design.with_features(learner.network, state.theta)
+            parts = design.parts(table)
+            kept, held_out = parts.take(fold.kept), parts.take(fold.held_out)
+            belief = learner.belief(state).of_one_output()
+            folds.append(FoldRows(kept, held_out, belief))
+        learner, state = found.of_all(head())
+        design = learned.design.with_features(learner.network, state.theta)
+        belief = learner.belief(state).of_one_output()
+        tasks = self.gather(design.parts(table), design)
+        nowhere = np.zeros((design.n_learned, learned.unseen.shape[1]))
+        learned = replace(
+            learned,
+            design=design,
+            mean=belief.mean,
+            factor=belief.factor,
+            first_factor=belief.factor,
+            spread=belief.factor,
+            unseen=np.concatenate([nowhere, learned.unseen]),
+            noise=belief.noise,
+            log_evidence=float(tasks.held_out_score(belief, None).sum()),
+        )
+        return learned, ToMeasure(tasks, folds, None)
+
+
+# -- other likelihoods ----------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class LaplaceModel(TaskModel):
+    """Targets of any likelihood: the posterior is taken for normal about its mode."""
+
+    likelihood: Likelihood
+
+    def gather(self, parts, design):
+        return LaplaceTasks.gather(parts, self.likelihood, design.fit_intercept)
+
+    def posterior(self, mean, factor, noise, rows):
+        stack = Stack(*(field[None] for field in rows))
+        theta, factor = laplace.condition(self.likelihood, mean, factor, stack)
+        return theta[0], factor[0]
+
+    def condition(self, learned, rows, present):
+        # The posterior is not normal: only all rows together, met from the prior, make
+        # the answer independent of the order and the portions in which they came.
+        rows = rows._replace(X=learned.design(rows.X))
+        if present is not None:
+            both = zip(present.rows, rows, strict=True)
+            rows = TaskRows(*map(np.concatenate, both))
+        prior = learned.mean, learned.factor, learned.noise
+        return Present(*self.posterior(*prior, rows), rows)
+
+    def start_factor(self, factor):
+        # a fit to all rows is as good as certain; the spread is the prior's
+        return np.zeros_like(factor)
+
+    def not_told(self, tasks, chosen, units):
+        # more rows than one tell how much tasks differ: labels have no noise
+        if np.max(sizes_of(tasks.parts)) > 1:
+            return None
+        varying = chosen.structure.factor(np.ones_like(chosen.prior.numbers))
+        return 1, int(varying.any(axis=1).sum())
+
+    def calibrate(self, learned, tasks, folds, scores, rng):
+        """The share of the posterior's variance that predictions average over.
+
+        Without a task held out, Laplace's posterior is taken at its word.
+        """
+        return moderation(scores, self.likelihood.moderations) if folds else 1.0
+
+    def predictive(self, learned, Z, moved, present):
+        """Scores (n, o) of the probabilities, averaged over what is not known."""
+        # how far the posterior is from normal is no matter before there is one
+        share = 1.0 if present is None else learned.calibration
+        return self.likelihood.predictive_scores(Z, np.sqrt(share) * moved)
+
+    def root_information(self, Z):
+        return self.likelihood.root_curvature(self.likelihood.mean(Z))
+
+    def feature_target(self, table):
+        """Targets less the means that a base model says, as numbers."""
+        offset = table.offset
+        if offset is None:
+            offset = np.zeros_like(table.Y)
+        left = table.Y - self.likelihood.mean(offset)
+        return replace(table, Y=left, offset=None)
+
+    def feature_head(self, table, prior, design):
+        X = design(table.X)
+        mean = np.linalg.lstsq(X, table.Y, rcond=None)[0]
+        noise = max(np.mean((table.Y - X @ mean) ** 2), LEAST_NOISE)
+        # a small change of an output changes the mean of a target by about so much
+        slope = self.likelihood.information
+        variance = np.diag(prior.covariance).reshape(table.Y.shape[1], -1)
+        variance = slope**2 * variance.mean(axis=0)
+        return episodic.Belief(mean, np.diag(np.sqrt(variance)), noise)
+
+    def judge_features(self, learned, table, chosen, found, head, seed, options):
+        """See `TaskModel`; heads of this likelihood must predict better."""
+        if found.best == 0:
+            return None, None
+        linear = chosen.prior
+        folds, scores = [], np.empty((len(self.likelihood.moderations), 0))
+        for fold, run in zip(found.folds, found.of_folds(), strict=True):
+            design = self._with_unit_scales(learned.design, *run)
+            parts = design.parts(table)
+            held_out = parts.take(fold.held_out)
+            rng = np.random.default_rng(seed)
+            kept = parts.take(np.sort(rng.permutation(fold.kept)[:MAX_TASKS]))
+            prior = self._beside(linear, kept, design, options, FEATURE_ITER)
+            folds.append(FoldRows.of(kept, held_out, prior))
+            score = self.gather(held_out, design).held_out_score(prior, seed)
+            scores = np.hstack([scores, score])
+            option = int(scores.sum(axis=1).argmax())
+            gain = scores[option] - chosen.score[: scores.shape[1]]
+            if features.surely_better(-gain):  # the folds to come will not turn it
+                return None, None
+        if not features.surely_better(gain):
+            return None, None
+        design = self._with_unit_scales(learned.design, *found.of_all(head()))
+        parts = design.parts(table)
+        prior = self._beside(linear, parts, design, options)
+        tasks = self.gather(parts, design)
+        return learned.after(prior, design), ToMeasure(tasks, folds, scores)
+
+    @staticmethod
+    def _with_unit_scales(design, learner, state):
+        return design.with_features(learner.network, learner.with_unit_scales(state))
+
+    def _beside(self, linear, parts, design, options, max_iter=np.inf):
+        """A prior with learned features, of one spread, beside what a linear one says.
+
+        Only that spread and the mean are new.
+        """
+        tasks = self.gather(parts, design)
+        new = np.ones((tasks.n_coefficients // design.n_columns, design.n_columns))
+        new[:, design.n_learned :] = 0.0
+        new = new.ravel() > 0
+        mean = np.zeros(len(new))
+        mean[~new] = linear.mean
+        known = np.zeros((len(new), linear.spread.shape[1]))
+        known[~new] = linear.spread
+        return fit_prior(
+            tasks,
+            Beside(new, known),
+            np.ones(1),
+            mean,
+            tol=options.tol,
+            max_iter=min(max_iter, options.max_iter),
+        )

@@ -1,0 +1,166 @@
+"""What models with a learned prior warn of: too few rows, slow or unclear searches."""
+
+from sklearn.exceptions import ConvergenceWarning
+
+from skmeta._core.prior.duration import seconds_of_search
+from skmeta._core.prior.search import MIN_TASKS, too_many_classes
+from skmeta._warn import warn
+
+# A search that will take more seconds than this is announced.
+LONG_SEARCH = 90.0
+# With more columns than this, fewer of them make a search much shorter.
+MANY_COLUMNS = 50
+# Weights with a mean below this rarely say what their user meant.
+LOW_WEIGHT = 0.1
+# With fewer degrees of freedom than this the size of the noise is a guess.
+MIN_FREEDOM = 2.0
+
+
+def warn_of_few_rows(table, fit_intercept, rows_per_coefficient):
+    """Warn where all rows together hardly tell what the tasks have in common."""
+    n_rows, n_columns = table.X.shape
+    if n_rows < n_columns:
+        warn(
+            f"All tasks together have {n_rows} rows for {n_columns} columns: what "
+            "the tasks have in common cannot be learned well. Put PCA or "
+            "TruncatedSVD in front, or set base_estimator=Ridge().",
+        )
+        return
+    n_coefficients = n_columns + fit_intercept
+    if n_rows < rows_per_coefficient * n_coefficients:
+        warn(
+            f"All tasks together have {n_rows} rows for {n_coefficients} "
+            f"coefficients, fewer than {rows_per_coefficient} for each: the slopes "
+            "that the tasks have in common are drawn towards zero. Leave out columns, "
+            "or pass more tasks.",
+        )
+
+
+def warn_of_weights(table):
+    """Warn of weights that say how rows compare, and not how often they are there."""
+    mean = table.weight.mean()
+    if mean < LOW_WEIGHT:
+        warn(
+            f"The mean sample weight of a row is {mean:.2g}. A weight of 2 is a "
+            f"row that is there twice, so that these {len(table.weight)} rows "
+            f"count as {table.weight.sum():.3g} in all: the learned prior will be "
+            "that of as little data. If the weights say how rows compare with "
+            "each other, pass sample_weight / sample_weight.mean().",
+        )
+
+
+def warn_of_too_few_to_learn_features(n_tasks):
+    """Warn that there are no tasks to hold out, to tell whether features pay."""
+    warn(
+        f"Learned features need {MIN_TASKS} tasks or more, some of them held "
+        f"out to tell whether they pay; got {n_tasks}. This is a linear "
+        "model. Set features=None, or pass the rows' task ids.",
+    )
+
+
+def warn_of_long_search(structure, shape, tasks, n_tasks):
+    """Warn before a search that takes minutes, with what would make it short.
+
+    ``shape`` is (n_features, n_outputs, fit_intercept), and ``tasks`` those that the
+    structure is chosen with.
+    """
+    n_features, n_outputs, _ = shape
+    only_intercept = structure == "intercept" or (
+        structure == "auto" and too_many_classes(tasks, shape)
+    )
+    seconds = seconds_of_search(tasks, n_tasks, not only_intercept, n_outputs)
+    if seconds < LONG_SEARCH:
+        return
+    remedies = []
+    if n_features > max(MANY_COLUMNS, n_outputs):
+        remedies.append("put PCA or TruncatedSVD in front")
+    if not only_intercept and n_tasks > 1:
+        remedies.append("set prior='intercept'")
+    if n_outputs > 2:
+        remedies.append(
+            "merge classes, or take PrototypicalClassifier, which has no "
+            "coefficients for each"
+        )
+    classes = f" for each of {n_outputs} classes" if n_outputs > 1 else ""
+    what = "; or ".join(remedies or ["fit it to fewer tasks"])
+    warn(
+        f"This fit may take about {_in_words(seconds)}: {n_features} columns"
+        f"{classes} are {tasks.n_coefficients} coefficients of {n_tasks} "
+        f"task{'s' if n_tasks > 1 else ''}, and the time grows with the cube of "
+        f"their number. To make it short, {what}. It can be interrupted, which "
+        "leaves the model as it was.",
+    )
+
+
+def _in_words(seconds):
+    if seconds < 5400:
+        return f"{seconds / 60:.0f} minutes"
+    return f"{seconds / 3600:.0f} hours"
+
+
+def warn_of_search(learned, n_tasks, tol, max_iter):
+    """Warn of what a search has found out about itself and the tasks."""
+    if learned.not_told is not None:
+        _warn_of_what_is_not_told(*learned.not_told)
+    if learned.stopped_after is not None:
+        where = f"at max_iter={max_iter}"
+        if learned.stopped_after < max_iter:  # rounding, or a likelihood with a cliff
+            where = f"after {learned.stopped_after} iterations"
+        warn(
+            f"The search for the prior stopped {where} before tol={tol} was "
+            "met: the log evidence still rises. Raise max_iter, or set a simpler "
+            "prior.",
+            ConvergenceWarning,
+        )
+    if learned.on_bound and n_tasks > 1:
+        warn(
+            "A spread between tasks ended at the largest that rounding allows, a "
+            "million times the noise or more: the rows of a task agree with each "
+            "other as if there were no noise. Predictions are right; deviations "
+            "and intervals are lower bounds. Targets that are copies, or exact by "
+            "construction, are the usual reason.",
+        )
+
+
+def _warn_of_what_is_not_told(most, n_varying):
+    rows = "one row" if most == 1 else f"{most} rows"
+    own = "a coefficient" if n_varying == 1 else f"{n_varying} coefficients"
+    warn(
+        f"No task has more than {rows}, and each has {own} of its own: such rows "
+        "do not tell the spread between tasks from the noise. What they do not "
+        "tell is taken for noise, and adapting will change little. Pass tasks "
+        "with more rows, or set a simpler prior. If the ids number the rows, pass "
+        "instead the column that says which rows belong together."
+    )
+
+
+def warn_of_one_task(model):
+    """Warn that a model fitted to one task is about to be adapted to another."""
+    warn(
+        f"This {type(model).__name__} was fitted to one task, which does not "
+        "show how much tasks differ: rows of another are taken for more rows "
+        "of the same, and it is far too sure of them. Fit it to several tasks, "
+        "with their ids: task=ids. For more rows of the same task, call "
+        "partial_adapt.",
+    )
+
+
+def warn_of_little(n_tasks, freedom):
+    """Warn where neither deviations nor intervals can be trusted.
+
+    ``freedom`` are the degrees of freedom that the rows leave for the noise.
+    """
+    if 1 < n_tasks < MIN_TASKS:
+        warn(
+            f"Deviations and intervals rest on {n_tasks} tasks, which hardly "
+            "show how much tasks differ: they may be far off, and too small rather "
+            f"than too large. Fit the model to {MIN_TASKS} tasks or more.",
+        )
+    elif freedom < MIN_FREEDOM:
+        warn(
+            "The rows that this model was fitted to are hardly more than its "
+            "coefficients, and cannot tell the noise (they leave "
+            f"{max(freedom, 0.0):.1f} degrees of freedom): deviations and "
+            "intervals may be far too small. Fit it to more rows, or to fewer "
+            "columns.",
+        )
