@@ -128,8 +128,8 @@ class BaseEmpiricalBayes(LinearCoefficients, BaseMetaLearner):
     # -- likelihood -------------------------------------------------------------------
 
     @abstractmethod
-    def _task_model(self):
-        """The `TaskModel` of the targets."""
+    def _task_model(self, table):
+        """The `TaskModel` of the targets in a `TaskTable`."""
 
     def _offset(self, X):
         """What the base model adds to the outputs for validated X: (n, o), or None."""
@@ -145,7 +145,7 @@ class BaseEmpiricalBayes(LinearCoefficients, BaseMetaLearner):
                 "fit_intercept=False leaves none. Set fit_intercept=True, or choose "
                 "another prior."
             )
-        model, n_outputs = self._task_model(), table.Y.shape[1]
+        model, n_outputs = self._task_model(table), table.Y.shape[1]
         features = self._feature_options(table.n_tasks)
         warn_of_weights(table)
         rng = check_random_state(self.random_state)
@@ -647,7 +647,7 @@ class EmpiricalBayesRegressor(
         of_noise = self._learned.calibration.after.freedom[1]
         warn_of_little(self.n_tasks_, of_noise)
 
-    def _task_model(self):
+    def _task_model(self, table):
         return GaussianModel()
 
     def _base_target(self, X, y, weight, codes):
@@ -929,10 +929,8 @@ class EmpiricalBayesClassifier(
             return np.zeros((X.shape[0], 1))
         return self._predictive(X)
 
-    def _task_model(self):
-        return LaplaceModel(
-            of_labels(1 if len(self.classes_) == 2 else len(self.classes_))
-        )
+    def _task_model(self, table):
+        return LaplaceModel(of_labels(table.Y.shape[1]))
 
     def _offset(self, X):
         return self._base_offset(X)

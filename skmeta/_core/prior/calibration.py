@@ -281,6 +281,10 @@ class Calibration(NamedTuple):
     levels: np.ndarray  # see `interval_levels`
     worth: np.ndarray
 
+    def of(self, present):
+        """What holds of a task that rows are known of, or of one without any."""
+        return self.before if present is None else self.after
+
     def half_width(self, coverage, n_rows, freedom):
         """Half the width of intervals, in deviations: see `width`."""
         return width(self.levels, self.worth, coverage, n_rows, freedom)

@@ -154,6 +154,13 @@ class LearnedPrior:
         Z = self.outputs(X, offset, known.mean)
         return self.model.predictive(self, Z, self._moved(X, known.factor), present)
 
+    def draw(self, X, n_draws, rng, offset=None, present=None):
+        """Targets (n_draws, n, o), each row drawn from its predictive distribution."""
+        known = self.predicting(present)
+        Z = self.outputs(X, offset, known.mean)
+        moved = self._moved(X, known.factor)
+        return self.model.draw(self, Z, moved, present, n_draws, rng)
+
     def _moved(self, X, factor):
         """By what the outputs of rows vary: (n, o, r)."""
         columns = self.design(X)

@@ -105,6 +105,10 @@ class TaskModel(ABC):
         """
 
     @abstractmethod
+    def draw(self, learned, Z, moved, present, n_draws, rng):
+        """Targets (n_draws, n, o), each row drawn from its predictive distribution."""
+
+    @abstractmethod
     def root_information(self, Z):
         """Square root (n, o, o) of the information in targets about outputs Z."""
 
@@ -161,6 +165,7 @@ class Brief(NamedTuple):
         return self.of_constant
 
 
+@dataclass(frozen=True)
 class GaussianModel(TaskModel):
     """Numbers with Gaussian noise: conditioning is exact, in any portions of rows."""
 
@@ -277,8 +282,7 @@ class GaussianModel(TaskModel):
 
         The last say how well the deviation is known, by Satterthwaite's approximation.
         """
-        known = learned.calibration
-        scales, freedom = known.before if present is None else known.after
+        scales, freedom = learned.calibration.of(present)
         parts = calibration.predictive_variances(
             learned.first_factor,
             learned.noise,
@@ -289,6 +293,11 @@ class GaussianModel(TaskModel):
         variance = parts.sum(axis=1)
         freedom = variance**2 / (parts**2 / np.maximum(freedom, 1.0)).sum(axis=1)
         return np.column_stack([Z, np.sqrt(variance), np.maximum(freedom, 1.0)])
+
+    def draw(self, learned, Z, moved, present, n_draws, rng):
+        mean, deviation, _ = self.predictive(learned, Z, moved, present).T
+        drawn = mean + deviation * rng.standard_normal(size=(n_draws, len(mean)))
+        return drawn[..., None]
 
     def root_information(self, Z):
         return np.ones((len(Z), 1, 1))
@@ -376,9 +385,19 @@ class LaplaceModel(TaskModel):
 
     def predictive(self, learned, Z, moved, present):
         """Scores (n, o) of the probabilities, averaged over what is not known."""
+        moved = self._moderated(learned, moved, present)
+        return self.likelihood.predictive_scores(Z, moved)
+
+    @staticmethod
+    def _moderated(learned, moved, present):
         # how far the posterior is from normal is no matter before there is one
         share = 1.0 if present is None else learned.calibration
-        return self.likelihood.predictive_scores(Z, np.sqrt(share) * moved)
+        return np.sqrt(share) * moved
+
+    def draw(self, learned, Z, moved, present, n_draws, rng):
+        moved = self._moderated(learned, moved, present)
+        u = rng.standard_normal(size=(n_draws, moved.shape[-1]))
+        return self.likelihood.draw(Z + np.einsum("nor,kr->kno", moved, u), rng)
 
     def root_information(self, Z):
         return self.likelihood.root_curvature(self.likelihood.mean(Z))
