@@ -20,6 +20,8 @@ import _task_sets as task_sets
 from _ours import Ours, empirical_bayes
 from _scoring import N_DRAWS, few_shot, mean_difference
 
+from skmeta import LearnedFeatures
+
 HIDDEN = (32,)
 
 
@@ -27,9 +29,9 @@ def run(folder, name, seed):
     """What both models do on one split of one set."""
     split = task_sets.draw_split(folder, name, seed)
     models, seconds = [], []
-    for hidden in ((), HIDDEN):
+    for features in (None, LearnedFeatures(HIDDEN)):
         start = time.process_time()
-        make = empirical_bayes(hidden_layer_sizes=hidden)
+        make = empirical_bayes(features=features)
         models.append(Ours(make(split)).fit(split.train))
         seconds.append(round(time.process_time() - start, 1))
     result = {

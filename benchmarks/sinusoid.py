@@ -33,7 +33,7 @@ from sklearn.base import clone
 from sklearn.gaussian_process import GaussianProcessRegressor
 from sklearn.gaussian_process.kernels import RBF, ConstantKernel, WhiteKernel
 
-from skmeta import EmpiricalBayesRegressor, ReptileRegressor
+from skmeta import EmpiricalBayesRegressor, LearnedFeatures, ReptileRegressor
 from skmeta.datasets import make_sinusoid_tasks
 
 STEPS = (0, 1, 5, 10, 32)
@@ -107,9 +107,8 @@ def learned_features(seeds, max_iter):
             started = time.process_time()
             adapted_to, cpu = seed, 0.0
             if label.startswith("features"):
-                model = EmpiricalBayesRegressor(
-                    hidden_layer_sizes=(40, 40), max_iter=max_iter, random_state=seed
-                )
+                features = LearnedFeatures((40, 40), max_iter=max_iter)
+                model = EmpiricalBayesRegressor(features=features, random_state=seed)
                 adapted_to = model.meta_fit(train).adapt
                 cpu = time.process_time() - started
                 label = f"{label}, {cpu:.0f} s CPU"

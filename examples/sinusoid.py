@@ -19,7 +19,7 @@ import numpy as np
 from sklearn.gaussian_process import GaussianProcessRegressor
 from sklearn.gaussian_process.kernels import RBF, WhiteKernel
 
-from skmeta import EmpiricalBayesRegressor
+from skmeta import EmpiricalBayesRegressor, LearnedFeatures
 from skmeta.datasets import make_sinusoid_tasks
 from skmeta.inspection import AdaptationDisplay
 
@@ -32,7 +32,8 @@ new = make_sinusoid_tasks(200, n_samples=40, noise=0.1, random_state=SEED + 1)
 # have the same kind of prior as those of a linear model. The functions are used only if
 # they predict waves held out in training better.
 
-model = EmpiricalBayesRegressor(hidden_layer_sizes=(40, 40), random_state=SEED)
+features = LearnedFeatures(hidden_layer_sizes=(40, 40))
+model = EmpiricalBayesRegressor(features=features, random_state=SEED)
 model.meta_fit(known)
 
 # %%

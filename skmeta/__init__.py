@@ -10,6 +10,7 @@ __version__ = "0.1.0.dev0"
 from skmeta.adaptation import adapt, adapt_predict, meta_fit, partial_adapt
 from skmeta.empirical_bayes import EmpiricalBayesClassifier, EmpiricalBayesRegressor
 from skmeta.few_shot import FewShotClassifier, FewShotRegressor
+from skmeta.learned_features import LearnedFeatures
 from skmeta.prototypical import PrototypicalClassifier
 from skmeta.reptile import ReptileClassifier, ReptileRegressor
 
@@ -18,6 +19,7 @@ __all__ = [
     "EmpiricalBayesRegressor",
     "FewShotClassifier",
     "FewShotRegressor",
+    "LearnedFeatures",
     "PrototypicalClassifier",
     "ReptileClassifier",
     "ReptileRegressor",

@@ -46,5 +46,6 @@ def own_what_can_change(model):
             own[name] = value.copy()
         elif kind is np.random.RandomState:
             own[name] = deepcopy(value)
-    if own.get("base_estimator") is not None:
-        own["base_estimator"] = clone(own["base_estimator"])
+    for name in ("base_estimator", "features"):
+        if own.get(name) is not None:
+            own[name] = clone(own[name])

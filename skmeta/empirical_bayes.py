@@ -19,18 +19,13 @@ from skmeta._base import (
 )
 from skmeta._coefficients import CoefficientsOfOneOutput, LinearCoefficients
 from skmeta._core.prior.design import Design, from_users_units
-from skmeta._core.prior.episodic import FeatureOptions
 from skmeta._core.prior.learn import Options, learn
 from skmeta._core.prior.learned import TaskRows
 from skmeta._core.prior.likelihoods import of_labels
 from skmeta._core.prior.models import GaussianModel, LaplaceModel
 from skmeta._core.prior.search import MIN_TASKS
 from skmeta._core.scaling import farthest
-from skmeta._guards import (
-    check_hidden_layer_sizes,
-    check_range,
-    explaining_singular,
-)
+from skmeta._guards import explaining_singular
 from skmeta._prior_warnings import (
     warn_of_few_rows,
     warn_of_little,
@@ -42,6 +37,7 @@ from skmeta._prior_warnings import (
 )
 from skmeta._repr import prior_table
 from skmeta._threads import on_one_blas_thread
+from skmeta.learned_features import LearnedFeatures, feature_options
 
 STRUCTURES = ("intercept", "isotropic", "diagonal", "low_rank", "full")
 # So many numbers are held at a time in predicting.
@@ -64,16 +60,7 @@ class BaseEmpiricalBayes(LinearCoefficients, BaseMetaLearner):
     _parameter_constraints: dict = {
         **BaseMetaLearner._parameter_constraints,
         "prior": [StrOptions({"auto", *STRUCTURES})],
-        "hidden_layer_sizes": [
-            "array-like",
-            Interval(Integral, 1, None, closed="left"),
-        ],
-        "n_components": [Interval(Integral, 1, None, closed="left")],
-        "activation": [StrOptions({"tanh", "relu"})],
-        "layer_norm": ["boolean"],
-        "learning_rate": [Interval(Real, 0, None, closed="neither")],
-        "support_size": [Interval(Integral, 1, None, closed="left"), tuple],
-        "meta_batch_size": [Interval(Integral, 1, None, closed="left")],
+        "features": [LearnedFeatures, None],
         "fit_intercept": ["boolean"],
         "standardize": ["boolean"],
         "tol": [Interval(Real, 0, None, closed="neither")],
@@ -87,13 +74,7 @@ class BaseEmpiricalBayes(LinearCoefficients, BaseMetaLearner):
         self,
         prior="auto",
         *,
-        hidden_layer_sizes=(),
-        n_components=16,
-        activation="tanh",
-        layer_norm=False,
-        learning_rate=1e-3,
-        support_size=(1, 20),
-        meta_batch_size=25,
+        features=None,
         base_estimator=None,
         fit_intercept=True,
         standardize=True,
@@ -102,13 +83,7 @@ class BaseEmpiricalBayes(LinearCoefficients, BaseMetaLearner):
         random_state=None,
     ):
         self.prior = prior
-        self.hidden_layer_sizes = hidden_layer_sizes
-        self.n_components = n_components
-        self.activation = activation
-        self.layer_norm = layer_norm
-        self.learning_rate = learning_rate
-        self.support_size = support_size
-        self.meta_batch_size = meta_batch_size
+        self.features = features
         self.base_estimator = base_estimator
         self.fit_intercept = fit_intercept
         self.standardize = standardize
@@ -123,7 +98,7 @@ class BaseEmpiricalBayes(LinearCoefficients, BaseMetaLearner):
     @property
     def _reads_rows_once(self):
         # a network would ask for them in each meta-iteration
-        return not check_hidden_layer_sizes(self.hidden_layer_sizes)
+        return feature_options(self.features) is None
 
     # -- likelihood -------------------------------------------------------------------
 
@@ -171,23 +146,11 @@ class BaseEmpiricalBayes(LinearCoefficients, BaseMetaLearner):
 
     def _feature_options(self, n_tasks):
         """How features are to be learned, or None."""
-        check_range("support_size", self.support_size)
-        hidden = check_hidden_layer_sizes(self.hidden_layer_sizes)
-        if not hidden:
-            return None
-        if n_tasks < MIN_TASKS:
+        options = feature_options(self.features)
+        if options is not None and n_tasks < MIN_TASKS:
             warn_of_too_few_to_learn_features(n_tasks)
             return None
-        return FeatureOptions(
-            tuple(hidden),
-            int(self.n_components),
-            self.activation,
-            bool(self.layer_norm),
-            float(self.learning_rate),
-            self.support_size,
-            self.meta_batch_size,
-            self.max_iter,
-        )
+        return options
 
     def _keep(self, learned, table):
         self._learned = learned
@@ -331,7 +294,7 @@ class EmpiricalBayesRegressor(
     all tasks: where a new one should start, and how far each coefficient may move.
     Adapting is the exact Bayesian answer to the rows given, in any number, order and
     portions. This is the random-coefficient mixed model, made to predict for new
-    groups; with hidden layers, on features that are learned for it.
+    groups; with ``features``, on columns that are learned for it.
 
     Parameters
     ----------
@@ -345,26 +308,11 @@ class EmpiricalBayesRegressor(
         standard error of the best marginal likelihood on held-out tasks, in 5 folds;
         with more than 60 coefficients up to "diagonal"; with fewer than 5 tasks, or
         fewer than 3 rows per number to be learned, up to "isotropic".
-    hidden_layer_sizes : int or array-like of int, default=()
-        Units of the hidden layers of a network whose outputs are further columns beside
-        X: features that all tasks share, learned for the posterior to use. They are
-        used only where held-out tasks gain by them beyond doubt, in log density and in
-        squared error; else, and with fewer than 5 tasks, the model is the linear one.
-        ``()`` is a linear model.
-    n_components : int, default=16
-        Number of learned features: units of the network's last layer, which is linear.
-    activation : {"tanh", "relu"}, default="tanh"
-        Of the hidden layers.
-    layer_norm : bool, default=False
-        Whether hidden layers are normalised over their units (Ba et al., 2016).
-    learning_rate : float, default=1e-3
-        Rate of Adam for the network: constant for half of the run, then falling
-        linearly to 0.
-    support_size : int or tuple (low, high), default=(1, 20)
-        Rows that are given of each task in a meta-iteration: a number, or a range to
-        draw it from. The features are learned by the loss of other rows.
-    meta_batch_size : int, default=25
-        Tasks per meta-iteration.
+    features : LearnedFeatures, default=None
+        How to learn features: columns beside X that a network makes, the same for all
+        tasks, learned for the posterior to use. They are used only if held-out tasks
+        gain by them beyond doubt; otherwise, and with fewer than 5 tasks, the model is
+        the linear one. None is a linear model.
     base_estimator : estimator, default=None
         Any regressor of scikit-learn. It is fitted on the rows of all tasks together,
         and the learned prior is that of its correction per task. What is left to
@@ -392,8 +340,7 @@ class EmpiricalBayesRegressor(
         tasks together, in units of the root of their number, which is what chance
         leaves.
     max_iter : int, default=1000
-        Most iterations of a search; with hidden layers also the meta-iterations of a
-        run.
+        Most iterations of a search.
     random_state : int, RandomState instance or None, default=None
         Seed of the folds, and of the rows that calibrate intervals.
 
@@ -427,10 +374,10 @@ class EmpiricalBayesRegressor(
         Only with learned features: weights (fan_in, fan_out) and biases (fan_out,) of
         the network's layers, on standardised data.
     n_feature_iter_ : int
-        Only with hidden layers: the meta-iterations that served held-out tasks best; 0
+        Only with ``features``: the meta-iterations that served held-out tasks best; 0
         if features do not pay, and this is the linear model.
     validation_scores_ : list of float
-        Only with hidden layers: mean log density of unseen rows of held-out tasks in
+        Only with ``features``: mean log density of unseen rows of held-out tasks in
         the course of the runs, first that of the linear prior.
     base_estimator_ : estimator
         Only with ``base_estimator``: the base model, fitted on all rows. Adapted copies
@@ -463,21 +410,6 @@ class EmpiricalBayesRegressor(
     A single task (``fit`` without ids) shows no spread: the model then is a Bayesian
     ridge regression, and its posterior is the prior of tasks to come.
 
-    With ``hidden_layer_sizes`` a row is :math:`\psi(x) = [z(x), x, 1]`, z being the
-    learned features. A run begins with the linear prior and small random features, and
-    lowers minus the log density of some rows of a task given others,
-
-    .. math:: \log p(y_q \mid y_s) = \log p(y_s, y_q) - \log p(y_s),
-
-    a difference of two evidences, with its full gradient through the solve. With the
-    network it learns the mean of the coefficients, a scale for each feature and for
-    each direction of the linear prior, and the noise. Runs without the
-    tasks of each of 5 folds tell for how long to learn; features are used if held-out
-    tasks gain by more than two standard errors in log density and in root mean squared
-    error. From 2,000 tasks on a
-    single run without 200 of them takes the place of the folds. Without an intercept
-    no unit has an offset, so that features of ``activation="tanh"`` are odd.
-
     A sample weight of 2 is a row that is there twice: halving all weights halves what
     the data say. Weights of mean 1 are the precision weights of other mixed-model
     tools; a mean far below 1 is warned of.
@@ -499,12 +431,6 @@ class EmpiricalBayesRegressor(
 
     D. M. Bates, S. DebRoy, "Linear mixed models and penalized least squares", Journal
     of Multivariate Analysis 91(1), 2004.
-
-    L. Bertinetto, J. F. Henriques, P. Torr, A. Vedaldi, "Meta-learning with
-    differentiable closed-form solvers", ICLR 2019 (learned features).
-
-    J. Harrison, A. Sharma, M. Pavone, "Meta-Learning Priors for Efficient Online
-    Bayesian Regression", WAFR 2018 (learned features).
 
     Examples
     --------
@@ -531,13 +457,7 @@ class EmpiricalBayesRegressor(
         self,
         prior="auto",
         *,
-        hidden_layer_sizes=(),
-        n_components=16,
-        activation="tanh",
-        layer_norm=False,
-        learning_rate=1e-3,
-        support_size=(1, 20),
-        meta_batch_size=25,
+        features=None,
         base_estimator=None,
         base_target="residual",
         fit_intercept=True,
@@ -548,13 +468,7 @@ class EmpiricalBayesRegressor(
     ):
         super().__init__(
             prior,
-            hidden_layer_sizes=hidden_layer_sizes,
-            n_components=n_components,
-            activation=activation,
-            layer_norm=layer_norm,
-            learning_rate=learning_rate,
-            support_size=support_size,
-            meta_batch_size=meta_batch_size,
+            features=features,
             base_estimator=base_estimator,
             fit_intercept=fit_intercept,
             standardize=standardize,
@@ -656,7 +570,7 @@ class EmpiricalBayesRegressor(
         mostly_single = sizes[sizes > 1].sum() < len(y) / 2
         if self.base_target == "y" or n_tasks == 1 or mostly_single:
             return y
-        first = clone(self).set_params(base_estimator=None, hidden_layer_sizes=())
+        first = clone(self).set_params(base_estimator=None, features=None)
         first._warn_of_far_values = lambda *_: None  # it has been said
         first.fit(X, y, weight, task=codes)
         left = y.copy()
@@ -692,25 +606,11 @@ class EmpiricalBayesClassifier(
         two classes or 60 coefficients up to "diagonal", with both "intercept"; with
         fewer than 5 tasks, or fewer than 3 rows per number to be learned, up to
         "isotropic".
-    hidden_layer_sizes : int or array-like of int, default=()
-        Units of the hidden layers of a network whose outputs are further columns beside
-        X: features that all tasks share, learned for the posterior to use. They are
-        used only where held-out tasks gain by them beyond doubt, in log-loss; else, and
-        with fewer than 5 tasks, the model is the linear one. ``()`` is a linear model.
-    n_components : int, default=16
-        Number of learned features: units of the network's last layer, which is linear.
-    activation : {"tanh", "relu"}, default="tanh"
-        Of the hidden layers.
-    layer_norm : bool, default=False
-        Whether hidden layers are normalised over their units (Ba et al., 2016).
-    learning_rate : float, default=1e-3
-        Rate of Adam for the network: constant for half of the run, then falling
-        linearly to 0.
-    support_size : int or tuple (low, high), default=(1, 20)
-        Rows that are given of each task in a meta-iteration: a number, or a range to
-        draw it from. The features are learned by the loss of other rows.
-    meta_batch_size : int, default=25
-        Tasks per meta-iteration.
+    features : LearnedFeatures, default=None
+        How to learn features: columns beside X that a network makes, the same for all
+        tasks, learned for the posterior to use. They are used only if held-out tasks
+        gain by them beyond doubt; otherwise, and with fewer than 5 tasks, the model is
+        the linear one. None is a linear model.
     base_estimator : estimator, default=None
         Any classifier of scikit-learn. It is fitted on the rows of all tasks together,
         and the learned prior is that of its correction per task. What is left to
@@ -733,8 +633,7 @@ class EmpiricalBayesClassifier(
         tasks together, in units of the root of their number, which is what chance
         leaves.
     max_iter : int, default=1000
-        Most iterations of a search; with hidden layers also the meta-iterations of a
-        run.
+        Most iterations of a search.
     random_state : int, RandomState instance or None, default=None
         Seed of the folds, and of the rows that calibrate intervals.
 
@@ -776,10 +675,10 @@ class EmpiricalBayesClassifier(
         Only with learned features: weights (fan_in, fan_out) and biases (fan_out,) of
         the network's layers, on standardised data.
     n_feature_iter_ : int
-        Only with hidden layers: the meta-iterations that served held-out tasks best; 0
+        Only with ``features``: the meta-iterations that served held-out tasks best; 0
         if features do not pay, and this is the linear model.
     validation_scores_ : list of float
-        Only with hidden layers: mean log density of unseen rows of held-out tasks in
+        Only with ``features``: mean log density of unseen rows of held-out tasks in
         the course of the runs, first that of a linear one; labels are taken as numbers.
     base_estimator_ : estimator
         Only with ``base_estimator``: the base model, fitted on all rows. Adapted copies
@@ -818,23 +717,6 @@ class EmpiricalBayesClassifier(
     meets them all again from the prior at each :meth:`partial_adapt`. That makes the
     result independent of their order and portions, to the tolerance of Newton's method.
 
-    With ``hidden_layer_sizes`` a row is :math:`\psi(x) = [z(x), x, 1]`, z being the
-    learned features. A run begins with the linear prior and small random features, and
-    lowers minus the log density of some rows of a task given others,
-
-    .. math:: \log p(y_q \mid y_s) = \log p(y_s, y_q) - \log p(y_s),
-
-    a difference of two evidences, with its full gradient through the solve. With the
-    network it learns the mean of the coefficients, a scale for each feature and for
-    each direction of the linear prior, and the noise. Labels less their base
-    probabilities are taken as numbers for that (Bertinetto et al., 2019); then the mean
-    and one spread common to all features are learned by Laplace's method, beside the
-    linear prior. Runs without the tasks of each of 5 folds tell for how long to learn;
-    features are used if held-out tasks gain by more than two standard errors in
-    log-loss. From 2,000 tasks on a
-    single run without 200 of them takes the place of the folds. Without an intercept
-    no unit has an offset, so that features of ``activation="tanh"`` are odd.
-
     A sample weight of 2 is a row that is there twice: halving all weights halves what
     the data say, and a mean weight far below 1 is warned of. Features up to a hundred are meant, and a few classes: a fit takes
     time with the cube of their product.
@@ -849,9 +731,6 @@ class EmpiricalBayesClassifier(
 
     D. J. C. MacKay, "The Evidence Framework Applied to Classification Networks", Neural
     Computation 4(5), 1992.
-
-    L. Bertinetto, J. F. Henriques, P. Torr, A. Vedaldi, "Meta-learning with
-    differentiable closed-form solvers", ICLR 2019 (learned features).
 
     Examples
     --------

@@ -9,6 +9,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 from scipy import sparse
 from sklearn.base import clone
 from sklearn.ensemble import RandomForestRegressor
+from sklearn.linear_model import Ridge
 from sklearn.model_selection import GridSearchCV, GroupKFold
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
@@ -16,13 +17,20 @@ from sklearn.preprocessing import StandardScaler
 from skmeta import (
     EmpiricalBayesClassifier,
     EmpiricalBayesRegressor,
+    LearnedFeatures,
     adapt,
     meta_fit,
 )
 from skmeta.datasets import make_linear_tasks, make_sinusoid_tasks
 from skmeta.model_selection import make_few_shot_scorer
 
-FAST = {"learning_rate": 5e-3, "max_iter": 200, "random_state": 0}
+
+def learned(cls, hidden, max_iter=200, n_components=16, **options):
+    """A model with features that are learned quickly."""
+    features = LearnedFeatures(
+        hidden, n_components=n_components, learning_rate=5e-3, max_iter=max_iter
+    )
+    return cls(features=features, random_state=0, **options)
 
 
 def waves(n_tasks, n_rows, seed):
@@ -44,13 +52,13 @@ def bent_labels(n_tasks, n_rows, seed, n_classes=2):
 
 @pytest.fixture(scope="module")
 def wave_model():
-    model = EmpiricalBayesRegressor(hidden_layer_sizes=(32, 32), **FAST)
+    model = learned(EmpiricalBayesRegressor, (32, 32))
     return model.meta_fit(waves(200, 25, 0))
 
 
 @pytest.fixture(scope="module")
 def label_model():
-    model = EmpiricalBayesClassifier(hidden_layer_sizes=(32,), **FAST)
+    model = learned(EmpiricalBayesClassifier, (32,))
     return model.meta_fit(bent_labels(120, 30, 0))
 
 
@@ -74,7 +82,7 @@ def few_shot_score(model, tasks, k):
 
 
 def test_waves_are_told_from_a_few_rows(wave_model):
-    linear = clone(wave_model).set_params(hidden_layer_sizes=())
+    linear = clone(wave_model).set_params(features=None)
     linear.meta_fit(waves(200, 25, 0))
     test = waves(50, 60, 1)
     assert wave_model.n_feature_iter_ > 0
@@ -83,7 +91,7 @@ def test_waves_are_told_from_a_few_rows(wave_model):
 
 
 def test_labels_of_bent_shapes_are_told_better_than_by_a_linear_model(label_model):
-    linear = clone(label_model).set_params(hidden_layer_sizes=())
+    linear = clone(label_model).set_params(features=None)
     linear.meta_fit(bent_labels(120, 30, 0))
     test = bent_labels(60, 100, 1)
     assert label_model.n_feature_iter_ > 0
@@ -92,11 +100,9 @@ def test_labels_of_bent_shapes_are_told_better_than_by_a_linear_model(label_mode
 
 
 def test_three_classes_are_told_too():
-    model = EmpiricalBayesClassifier(
-        hidden_layer_sizes=(32,), n_components=4, prior="diagonal", **FAST
-    )
+    model = learned(EmpiricalBayesClassifier, (32,), n_components=4, prior="diagonal")
     model.meta_fit(bent_labels(100, 30, 0, n_classes=3))
-    linear = clone(model).set_params(hidden_layer_sizes=())
+    linear = clone(model).set_params(features=None)
     linear.meta_fit(bent_labels(100, 30, 0, n_classes=3))
     test = bent_labels(40, 100, 1, n_classes=3)
     assert model.n_feature_iter_ > 0
@@ -110,7 +116,7 @@ def test_where_features_do_not_pay_the_model_is_the_linear_one(cls):
     kind = "regression" if cls is EmpiricalBayesRegressor else "classification"
     *tasks, (X, y) = make_linear_tasks(60, 15, 3, noise=0.5, kind=kind, random_state=0)
     linear = cls(random_state=0).meta_fit(tasks).adapt(X[:5], y[:5])
-    model = cls(hidden_layer_sizes=(16,), **(FAST | {"max_iter": 60})).meta_fit(tasks)
+    model = learned(cls, (16,), 60).meta_fit(tasks)
     assert model.n_feature_iter_ == 0
     adapted = model.adapt(X[:5], y[:5])
     if kind == "regression":
@@ -140,9 +146,8 @@ def test_without_an_intercept_mirrored_rows_are_told_alike():
         X = rng.normal(size=(20, 2))
         logit = 3 * rng.normal() * X[:, 0] ** 3 + 2 * np.tanh(3 * X[:, 1])
         tasks.append((X, (rng.random(20) < 1 / (1 + np.exp(-logit))).astype(int)))
-    model = EmpiricalBayesClassifier(
-        hidden_layer_sizes=(16,), fit_intercept=False, **FAST
-    ).meta_fit(tasks)
+    model = learned(EmpiricalBayesClassifier, (16,), fit_intercept=False)
+    model.meta_fit(tasks)
     assert model.n_feature_iter_ > 0
     X, y = tasks[0]
     adapted = model.adapt(X[:10], y[:10])
@@ -240,9 +245,7 @@ def test_sparse_rows_give_what_dense_ones_do():
     dense = [(np.hstack([X, X**2]), y) for X, y in waves(60, 15, 0)]
     middle = np.concatenate([X for X, _ in dense]).mean(axis=0)
     dense = [(X - middle, y) for X, y in dense]
-    model = EmpiricalBayesRegressor(
-        hidden_layer_sizes=(8,), **(FAST | {"max_iter": 60, "standardize": False})
-    )
+    model = learned(EmpiricalBayesRegressor, (8,), 60, standardize=False)
     one = clone(model).meta_fit(dense)
     other = clone(model).meta_fit([(sparse.csr_matrix(X), y) for X, y in dense])
     X, y = dense[0]
@@ -253,7 +256,7 @@ def test_sparse_rows_give_what_dense_ones_do():
 
 def test_of_many_tasks_one_run_does(monkeypatch):
     monkeypatch.setattr("skmeta._core.prior.learn.TASKS_FOR_ONE_RUN", 150)
-    model = EmpiricalBayesRegressor(hidden_layer_sizes=(32, 32), **FAST)
+    model = learned(EmpiricalBayesRegressor, (32, 32))
     model.meta_fit(waves(250, 25, 0))
     assert model.n_feature_iter_ > 0
     assert few_shot_score(model, waves(50, 60, 1), 10) > 0.8
@@ -283,8 +286,8 @@ def test_coefficients_are_those_of_a_linear_model(wave_model):
     assert len(wave_model.validation_scores_) == 21
 
 
-def test_fitting_again_without_hidden_layers_forgets_the_features(wave_model):
-    model = deepcopy(wave_model).set_params(hidden_layer_sizes=())
+def test_fitting_again_without_features_forgets_them(wave_model):
+    model = deepcopy(wave_model).set_params(features=None)
     model.meta_fit(waves(30, 10, 0))
     assert model.coef_.shape == (1,)
     for name in ("n_feature_iter_", "validation_scores_", "coefs_"):
@@ -292,7 +295,7 @@ def test_fitting_again_without_hidden_layers_forgets_the_features(wave_model):
 
 
 def test_with_few_tasks_a_warning_says_that_the_model_is_linear():
-    model = EmpiricalBayesRegressor(hidden_layer_sizes=(8,), random_state=0)
+    model = EmpiricalBayesRegressor(features=LearnedFeatures(), random_state=0)
     with pytest.warns(UserWarning, match="need 5 tasks or more.*got 4"):
         model.meta_fit(waves(4, 10, 0))
     assert model.coef_.shape == (1,)
@@ -311,7 +314,8 @@ def test_with_few_tasks_a_warning_says_that_the_model_is_linear():
 def test_wrong_parameters_are_refused_and_leave_the_model_as_it_was(
     wave_model, params, message
 ):
-    model = deepcopy(wave_model).set_params(**params)
+    model = deepcopy(wave_model)
+    model.features.set_params(**params)
     X, y = TASK["regressor"]
     before = wave_model.adapt(X[:5], y[:5]).predict(X)
     with pytest.raises(ValueError, match=message):
@@ -319,20 +323,60 @@ def test_wrong_parameters_are_refused_and_leave_the_model_as_it_was(
     assert_array_equal(model.adapt(X[:5], y[:5]).predict(X), before)
 
 
+@pytest.mark.parametrize("features", [(32,), 8, LearnedFeatures, Ridge()], ids=str)
+def test_features_that_are_none_are_refused_by_type(features):
+    model = EmpiricalBayesRegressor(features=features)
+    with pytest.raises(TypeError, match=r"'features' parameter.*LearnedFeatures"):
+        model.meta_fit(waves(10, 10, 0))
+
+
+def test_no_hidden_layers_are_no_features():
+    tasks = waves(10, 10, 0)
+    model = learned(EmpiricalBayesRegressor, ()).meta_fit(tasks)
+    linear = EmpiricalBayesRegressor(random_state=0).meta_fit(tasks)
+    assert_array_equal(model.coef_, linear.coef_)
+    assert not hasattr(model, "n_feature_iter_")
+
+
+def test_the_settings_are_an_ordinary_set_of_parameters():
+    features = LearnedFeatures((4, 4), max_iter=7)
+    assert repr(features) == "LearnedFeatures(hidden_layer_sizes=(4, 4), max_iter=7)"
+    model = clone(EmpiricalBayesRegressor(features=features))
+    assert model.features is not features
+    model.set_params(features__max_iter=8)
+    assert model.get_params()["features__max_iter"] == 8
+    assert features.max_iter == 7
+
+
+def test_setting_the_features_of_an_adapted_copy_leaves_the_model_alone(wave_model):
+    adapted = wave_model.adapt(*TASK["regressor"])
+    adapted.set_params(features__max_iter=1)
+    assert wave_model.features.max_iter == 200
+
+
+def test_questions_are_asked_where_training_never_looked():
+    # the second column is constant in training: nothing is known of its direction
+    tasks = [(np.column_stack([X, np.ones(len(X))]), y) for X, y in waves(60, 20, 0)]
+    model = learned(EmpiricalBayesRegressor, (32, 32)).meta_fit(tasks)
+    assert model.n_feature_iter_ > 0
+    X = np.column_stack([np.linspace(-5, 5, 20), np.repeat([1.0, 5.0], 10)])
+    assert len(set(model.suggest_queries(X, 3))) == 3
+
+
 def test_hidden_layers_are_chosen_in_a_pipeline_by_a_grid(routing):
     tasks = waves(80, 20, 0)
     X, y = (np.concatenate(part) for part in zip(*tasks, strict=True))
     ids = np.repeat(np.arange(80), 20)
-    pipe = make_pipeline(StandardScaler(), EmpiricalBayesRegressor(**FAST))
+    pipe = make_pipeline(StandardScaler(), learned(EmpiricalBayesRegressor, ()))
+    name = "empiricalbayesregressor__features__hidden_layer_sizes"
     search = GridSearchCV(
         pipe,
-        {"empiricalbayesregressor__hidden_layer_sizes": [(), (32, 32)]},
+        {name: [(), (32, 32)]},
         cv=GroupKFold(2).set_split_request(groups="task"),
         scoring=make_few_shot_scorer("r2", n_support=5),
         error_score="raise",
     ).fit(X, y, task=ids)
-    chosen = search.best_params_["empiricalbayesregressor__hidden_layer_sizes"]
-    assert chosen == (32, 32)
+    assert search.best_params_[name] == (32, 32)
     X_new, y_new = TASK["regressor"]
     assert adapt(search, X_new[:10], y_new[:10]).score(X_new, y_new) > 0.5
     assert meta_fit(pipe, tasks)[-1].n_tasks_ == 80

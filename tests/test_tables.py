@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy import sparse
+from sklearn.base import clone
 from sklearn.compose import make_column_transformer
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder
@@ -15,6 +16,7 @@ from sklearn.preprocessing import OneHotEncoder
 from skmeta import (
     EmpiricalBayesClassifier,
     EmpiricalBayesRegressor,
+    LearnedFeatures,
     PrototypicalClassifier,
     ReptileClassifier,
     ReptileRegressor,
@@ -37,15 +39,25 @@ LEARNERS = [
     ReptileClassifier(max_iter=20, random_state=0),
     PrototypicalClassifier(random_state=0),
     EmpiricalBayesRegressor(
-        "intercept", hidden_layer_sizes=2, n_components=2, max_iter=3, random_state=0
+        "intercept",
+        features=LearnedFeatures(2, n_components=2, max_iter=3),
+        random_state=0,
     ),
     ReptileRegressor(4, max_iter=20, random_state=0),
     ReptileClassifier(4, max_iter=20, batch_size=3, random_state=0),
     ReptileClassifier(4, task_classes="own", max_iter=20, random_state=0),
     PrototypicalClassifier(4, max_iter=20, random_state=0),
 ]
+
+
+def hidden_of(model):
+    """Hidden layers of a model; None if it is linear."""
+    settings = getattr(model, "features", model)
+    return getattr(settings, "hidden_layer_sizes", None)
+
+
 EACH = pytest.mark.parametrize(
-    "model", LEARNERS, ids=lambda m: f"{type(m).__name__}-{m.hidden_layer_sizes}"
+    "model", LEARNERS, ids=lambda m: f"{type(m).__name__}-{hidden_of(m)}"
 )
 
 
@@ -65,7 +77,7 @@ def fitted(model, X, y, task, **fit_params):
     y = (y > 0).astype(int) if model._takes_labels else y
     with warnings.catch_warnings():
         warnings.simplefilter("error", RuntimeWarning)
-        return type(model)(**model.get_params()).fit(X, y, task=task, **fit_params), y
+        return clone(model).fit(X, y, task=task, **fit_params), y
 
 
 def outputs(model, X):
@@ -87,7 +99,7 @@ def test_a_sparse_table_does_not_differ_from_the_dense_one(model, ratio):
         assert_allclose(outputs(adapted, X), expected, **tolerance)
         assert_allclose(outputs(adapted, S), expected, **tolerance)
     for name in ("coef_", "intercept_", "prior_covariance_", "covariance_"):
-        if not model.hidden_layer_sizes and hasattr(dense, name):
+        if not hidden_of(model) and hasattr(dense, name):
             scale = np.abs(getattr(dense, name)).max()
             assert_allclose(
                 getattr(thin, name), getattr(dense, name), rtol=1e-6, atol=1e-8 * scale
