@@ -28,7 +28,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 import skmeta
-from skmeta import EmpiricalBayesRegressor, ReptileRegressor, _warn
+from skmeta import EmpiricalBayesRegressor, LearnedFeatures, ReptileRegressor, _warn
 from skmeta.model_selection import (
     compare_baselines,
     few_shot_scores,
@@ -128,9 +128,7 @@ def trained(n_tasks=N_TASKS):
 
 
 def prior_of_features():
-    if hasattr(skmeta, "LearnedFeatures"):
-        return EmpiricalBayesRegressor(features=skmeta.LearnedFeatures((2,)))
-    return EmpiricalBayesRegressor(hidden_layer_sizes=(2,))
+    return EmpiricalBayesRegressor(features=LearnedFeatures((2,)))
 
 
 def saved_by_another_version(dump):
