@@ -7,7 +7,6 @@ import numpy as np
 from sklearn import get_config
 from sklearn.base import BaseEstimator
 from sklearn.metrics import get_scorer_names
-from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import (
     HasMethods,
     Interval,
@@ -503,50 +502,26 @@ def compare_baselines(
     {'EmpiricalBayesRegressor': 'meta-learn'}
     """
     # here, since it takes longer to import than skmeta itself
-    from skmeta._comparing import folds as _folds
+    from skmeta._comparing.folds import compare
 
-    estimators = _folds.named(estimator)
-    classification, own_classes = _folds.kind_of(estimators)
-    data = _folds.checked_data(X, y, task, classification)
-    sizes = _folds.checked_sizes(n_support, data, own_classes)
-    names = _folds.checked_baselines(baselines, own_classes)
-    folds, tested = _folds.checked_folds(data, cv, classification, own_classes)
-    if scoring is None:
-        scoring = _folds.default_scoring(classification, own_classes)
-    draws = _folds.draw_rows(
-        data,
-        sizes,
-        n_repeats if shuffle else 1,
+    return compare(
+        estimator,
+        X,
+        y,
+        task,
+        _few_shot_scorer,
+        n_support=n_support,
+        scoring=scoring,
+        cv=cv,
+        n_repeats=n_repeats,
+        baselines=baselines,
+        pooled=pooled,
         shuffle=shuffle,
-        stratify=own_classes if stratify is None else stratify,
-        seed=random_state,
+        stratify=stratify,
+        random_state=random_state,
+        n_jobs=n_jobs,
     )
-    behind = _folds.baselines_behind(estimators, names)
-    scores, chosen = _folds.run(
-        estimators,
-        data,
-        folds,
-        draws,
-        sizes,
-        {
-            name: partial(_score, scorer_for(model, scoring))
-            for name, model in estimators.items()
-        },
-        {
-            "names": names,
-            "classes": _folds.labels(data, classification, own_classes),
-            "candidates": [pooled] if hasattr(pooled, "fit") else pooled,
-            "seed": check_random_state(random_state).randint(2**31 - 1),
-        },
-        behind,
-        n_jobs,
-    )
-    return BaselineComparison(
-        {name: table[tested] for name, table in scores.items()},
-        list(estimators),
-        sizes,
-        data.ids[tested],
-        scoring if isinstance(scoring, str) else getattr(scoring, "__name__", "score"),
-        chosen,
-        behind,
-    )
+
+
+def _few_shot_scorer(model, scoring):
+    return partial(_score, scorer_for(model, scoring))

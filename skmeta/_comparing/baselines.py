@@ -1,10 +1,9 @@
 """What one would do about many small tasks without meta-learning.
 
-A baseline learns from rows of known tasks, ``fit(rows)``, and ``adapt(X, y)`` gives it
-some rows of a new one: the result is a function from new X to "raw" predictions, values
-of y (n, 1) or logarithms of probabilities (n, n_classes). Features and values of y come
-standardised. How far a baseline moves is learned from the known tasks, as carefully as
-the meta-learners do it.
+A baseline learns from rows of known tasks, ``fit(rows)``. Then ``adapt(X, codes)``
+gives it some rows of a new task, and returns a function from new X to raw predictions
+(see `kinds`). Features are standardised. How far a baseline moves is learned from the
+known tasks, as carefully as the meta-learners do it.
 """
 
 from copy import deepcopy
@@ -13,9 +12,9 @@ from typing import NamedTuple
 
 import numpy as np
 from scipy import sparse
-from scipy.special import log_softmax, softmax
+from scipy.special import softmax
 from sklearn import config_context
-from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin, clone
+from sklearn.base import clone
 from sklearn.dummy import DummyClassifier, DummyRegressor
 from sklearn.ensemble import (
     HistGradientBoostingClassifier,
@@ -28,6 +27,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from skmeta._base_model import fit_base, out_of_task, raw_prediction
+from skmeta._comparing.kinds import ComparedTargets
 from skmeta._comparing.names import (
     FINE_TUNED,
     NEIGHBOURS,
@@ -37,52 +37,36 @@ from skmeta._comparing.names import (
     SUPPORT_MEAN,
 )
 
+# How far a baseline moves is chosen on at most this many of the known tasks.
 N_TUNING_TASKS = 40
+
+# A network holds rows out to stop early if there are at least this many.
+MIN_ROWS_TO_STOP_EARLY = 100
+
 MEANS = (DummyRegressor, DummyClassifier)
-FLOOR = 1e-6  # of a probability whose logarithm is taken
 
 
-class Rows(NamedTuple):
-    """Rows of known tasks; ``classes`` is None for numbers, else y are their codes."""
+class KnownRows(NamedTuple):
+    """Rows of known tasks, from which the baselines learn."""
 
     X: np.ndarray
-    y: np.ndarray
-    codes: np.ndarray
-    classes: np.ndarray | None
+    y: np.ndarray  # codes of the targets
+    tasks: np.ndarray  # number of each row's task
+    kind: ComparedTargets
     sizes: tuple  # numbers of rows that a new task will give
     seed: int
 
-    def target(self, y):
-        """Values as a column, labels as indicators (n, n_classes)."""
-        if self.classes is None:
-            return y[:, None]
-        return (y[:, None] == self.classes).astype(float)
-
-    def overall(self):
-        """Mean target; of labels, no class has probability zero."""
-        total = self.target(self.y).sum(axis=0)
-        if self.classes is None:
-            return total / len(self.y)
-        return (total + 1) / (total + 1).sum()
-
     def of(self, tasks):
         """The rows of some tasks."""
-        chosen = np.isin(self.codes, tasks)
+        chosen = np.isin(self.tasks, tasks)
         return self._replace(
-            X=self.X[chosen], y=self.y[chosen], codes=self.codes[chosen]
+            X=self.X[chosen], y=self.y[chosen], tasks=self.tasks[chosen]
         )
 
     def each(self):
         """Indices of the rows of each task."""
-        order = np.argsort(self.codes, kind="stable")
-        return np.split(order, np.flatnonzero(np.diff(self.codes[order])) + 1)
-
-
-def raw_loss(raw, y):
-    """Mean squared error of values, log loss of log-probabilities."""
-    if raw.shape[1] == 1:
-        return np.mean((raw[:, 0] - y) ** 2)
-    return -log_softmax(raw, axis=1)[np.arange(len(y)), y].mean()
+        order = np.argsort(self.tasks, kind="stable")
+        return np.split(order, np.flatnonzero(np.diff(self.tasks[order])) + 1)
 
 
 # -- how far to move, chosen on known tasks -------------------------------------------
@@ -102,11 +86,14 @@ def best_settings(rows, settings, predict):
                 given, asked = order[:k], order[k:]
                 losses[k].append(
                     [
-                        raw_loss(predict(s, given, asked), rows.y[asked])
-                        for s in settings
+                        rows.kind.loss(predict(setting, given, asked), rows.y[asked])
+                        for setting in settings
                     ]
                 )
-    return {k: settings[np.mean(all_, axis=0).argmin()] for k, all_ in losses.items()}
+    return {
+        k: settings[np.mean(of_tasks, axis=0).argmin()]
+        for k, of_tasks in losses.items()
+    }
 
 
 # -- one model for all tasks, and an offset per task ----------------------------------
@@ -119,40 +106,34 @@ class Pooled:
         self.candidates = candidates
 
     def fit(self, rows):
-        ones = np.ones(len(rows.y))
-        data = rows.X, rows.y, ones
+        data = rows.X, rows.y, np.ones(len(rows.y))
+        self.kind = rows.kind
         raws = [
-            _as_logs(out_of_task(model, *data, rows.codes, rows.classes), rows.classes)
+            self.kind.raw_of_base(
+                out_of_task(model, *data, rows.tasks, self.kind.classes)
+            )
             for model in self.candidates
         ]
-        best = np.argmin([raw_loss(raw, rows.y) for raw in raws])
+        best = np.argmin([self.kind.loss(raw, rows.y) for raw in raws])
         self.out_of_task = raws[best]
         self.chosen = self.candidates[best]
-        self.model = fit_base(self.chosen, *data, rows.codes)
-        self.classes = rows.classes
+        self.model = fit_base(self.chosen, *data, rows.tasks)
         return self
 
     def raw(self, X):
-        raw = raw_prediction(self.model, X, self.classes)
-        return _as_logs(raw, self.classes)
+        raw = raw_prediction(self.model, X, self.kind.classes)
+        return self.kind.raw_of_base(raw)
 
     def adapt(self, X, y):
         return self.raw
 
 
-def _as_logs(raw, classes):
-    """Log-odds of two classes as logarithms of both probabilities."""
-    if classes is None or len(classes) != 2:
-        return raw
-    return log_softmax(np.hstack([np.zeros_like(raw), raw]), axis=1)
-
-
 class PooledOffset:
-    """The pooled model plus the part of its error that is the task's, shrunken.
+    """The pooled model plus an offset of the task, shrunken.
 
-    Values: the mean error of n rows times n / (n + c), where c is the ratio of the
-    variances within and between tasks. Labels: an offset per class on the logits, with
-    a penalty on its squares.
+    Of numbers it is the mean error of n rows times n / (n + c), where c is the ratio of
+    the variances within and between tasks. Of labels it is an offset per class on the
+    logits, with a penalty on its squares.
     """
 
     penalties = (1.0, 0.1, 0.3, 3.0, 10.0, 30.0, 1000.0)
@@ -161,20 +142,24 @@ class PooledOffset:
         self.pooled = pooled
 
     def fit(self, rows):
-        raw = self.pooled.out_of_task
-        if rows.classes is None:
-            error = rows.y - raw[:, 0]
-            c = variance_ratio([error[index] for index in rows.each()])
-            self.offset = lambda raw, y: np.sum(y - raw[:, 0]) / (len(y) + c)
-            return self
+        fit = self._fit_penalties if rows.kind.are_labels else self._fit_shrinkage
+        fit(rows, self.pooled.out_of_task)
+        return self
+
+    def _fit_shrinkage(self, rows, raw):
+        error = rows.y - raw[:, 0]
+        c = variance_ratio([error[index] for index in rows.each()])
+        self.offset = lambda raw, y: np.sum(y - raw[:, 0]) / (len(y) + c)
+
+    def _fit_penalties(self, rows, raw):
+        columns = rows.kind.columns
 
         def predict(penalty, given, asked):
-            y = rows.target(rows.y[given])
+            y = columns(rows.y[given])
             return raw[asked] + logit_offset(raw[given], y, penalty)
 
         best = best_settings(rows, self.penalties, predict)
-        self.offset = lambda raw, y: logit_offset(raw, rows.target(y), best[len(y)])
-        return self
+        self.offset = lambda raw, y: logit_offset(raw, columns(y), best[len(y)])
 
     def adapt(self, X, y):
         if not len(y):
@@ -189,7 +174,7 @@ def variance_ratio(errors):
     means = np.array([error.mean() for error in errors])
     within = sum(np.sum((e - m) ** 2) for e, m in zip(errors, means, strict=True))
     within /= max(np.sum(sizes - 1), 1)
-    # the overall error of a pooled model is not the task's
+    # An error that all tasks share is the pooled model's, and no difference of tasks.
     between = np.var(means, ddof=1) if len(means) > 1 else 0.0
     between -= within * np.mean(1 / sizes)
     return within / max(between, 1e-6 * within, np.finfo(float).tiny)
@@ -219,20 +204,23 @@ class OwnModel:
     """
 
     def fit(self, rows):
-        self.rows, self.overall = rows, rows.overall()
+        self.kind, self.overall = rows.kind, rows.kind.overall(rows.y)
         return self
 
     def adapt(self, X, y):
-        n, target = len(y), self.rows.target(y)
-        mean = (target.sum(axis=0) + self.overall) / (n + 1)
-        if self.rows.classes is None:
-            if n < 3:
-                return partial(_constant, mean)
-            model = RidgeCV(np.logspace(-2, 3, 6)).fit(X, y)
-            return lambda X_new: model.predict(X_new)[:, None]
-        seen = np.unique(y)
-        if len(seen) < 2:
-            return partial(_constant, np.log(mean))
+        if self.kind.are_labels:
+            return self._logistic(X, y) if len(np.unique(y)) > 1 else self._mean(y)
+        if len(y) < 3:
+            return self._mean(y)
+        model = RidgeCV(np.logspace(-2, 3, 6)).fit(X, y)
+        return lambda X_new: model.predict(X_new)[:, None]
+
+    def _mean(self, y):
+        total = self.kind.columns(y).sum(axis=0) + self.overall
+        return partial(_constant, self.kind.raw(total / (len(y) + 1)))
+
+    def _logistic(self, X, y):
+        n, seen = len(y), np.unique(y)
         model = LogisticRegression(max_iter=1000).fit(X, y)
 
         def raw(X_new):
@@ -257,8 +245,9 @@ class Neighbours:
     settings = ((1.0, 1.0), (0.1, 1.0), (0.3, 1.0), (3.0, 1.0), (0.3, 0.1), (1.0, 0.1))
 
     def fit(self, rows):
-        self.rows, self.overall = rows, rows.overall()
-        # all features have a variance of 1, but of sparse ones few are not zero
+        self.kind, self.overall = rows.kind, rows.kind.overall(rows.y)
+        # The width is in units of the mean square of a row. A sparse row has only few
+        # entries that are not zero, so there the unit is 1.
         self.scale = np.sum(rows.X**2) / len(rows.y) if _is_dense(rows.X) else 1.0
         self.best = best_settings(
             rows,
@@ -273,14 +262,12 @@ class Neighbours:
         width, c = setting
         distance = euclidean_distances(X_new, X, squared=True)
         weight = np.exp(-distance / (2 * width * self.scale))
-        total = weight @ self.rows.target(y) + c * self.overall
-        mean = total / (weight.sum(axis=1, keepdims=True) + c)
-        return mean if self.rows.classes is None else np.log(np.maximum(mean, FLOOR))
+        total = weight @ self.kind.columns(y) + c * self.overall
+        return self.kind.raw(total / (weight.sum(axis=1, keepdims=True) + c))
 
     def adapt(self, X, y):
         if not len(y):
-            raw = self.overall if self.rows.classes is None else np.log(self.overall)
-            return partial(_constant, raw)
+            return partial(_constant, self.kind.raw(self.overall))
         return partial(self._raw, self.best[len(y)], X, y)
 
 
@@ -303,7 +290,7 @@ class FineTuned:
         self.network = network
 
     def fit(self, rows):
-        tasks = np.unique(rows.codes)
+        tasks = np.unique(rows.tasks)
         held_out = tasks[::3] if len(tasks) > 2 else tasks
         self._train(rows.of(np.setdiff1d(tasks, held_out)) if len(tasks) > 2 else rows)
         some = rows.of(held_out)
@@ -317,13 +304,14 @@ class FineTuned:
 
     def _train(self, rows):
         network = self.network
-        if len(rows.y) < 100:  # too few rows to hold some out
+        if len(rows.y) < MIN_ROWS_TO_STOP_EARLY:
             network = clone(network).set_params(early_stopping=False)
         self.trained = fit_base(network, rows.X, rows.y, np.ones(len(rows.y)))
         if hasattr(self.trained, "partial_fit"):
             self.trained.set_params(early_stopping=False)
-            self.trained.best_loss_ = np.inf  # None after early stopping
-        self.classes = rows.classes
+            # Early stopping leaves None here, which `partial_fit` cannot compare with.
+            self.trained.best_loss_ = np.inf
+        self.kind = rows.kind
 
     def _moved(self, n_passes, X, y):
         network = self.trained
@@ -332,8 +320,9 @@ class FineTuned:
             with config_context(assume_finite=True, skip_parameter_validation=True):
                 for _ in range(n_passes):
                     network.partial_fit(X, y)
-        return lambda X_new: _as_logs(
-            raw_prediction(network, X_new, self.classes), self.classes
+        classes = self.kind.classes
+        return lambda X_new: self.kind.raw_of_base(
+            raw_prediction(network, X_new, classes)
         )
 
     def adapt(self, X, y):
@@ -345,7 +334,7 @@ class FineTuned:
 
 def fit_baselines(names, rows, candidates=None):
     """The named baselines, learned from rows; ``candidates`` for the pooled model."""
-    classification = rows.classes is not None
+    labels = rows.kind.are_labels
     fitted = {}
     if POOLED in names or OFFSET in names:
         candidates = candidates or pooled_candidates(rows)
@@ -353,14 +342,14 @@ def fit_baselines(names, rows, candidates=None):
         if OFFSET in names:
             fitted[OFFSET] = PooledOffset(pooled).fit(rows)
     if SUPPORT_MEAN in names:
-        mean = DummyClassifier() if classification else DummyRegressor()
+        mean = DummyClassifier() if labels else DummyRegressor()
         fitted[SUPPORT_MEAN] = PooledOffset(Pooled([mean]).fit(rows)).fit(rows)
     if OWN in names:
         fitted[OWN] = OwnModel().fit(rows)
     if NEIGHBOURS in names:
         fitted[NEIGHBOURS] = Neighbours().fit(rows)
     if FINE_TUNED in names:
-        kind = MLPClassifier if classification else MLPRegressor
+        kind = MLPClassifier if labels else MLPRegressor
         network = kind(
             hidden_layer_sizes=(32, 32),
             learning_rate_init=3e-3,
@@ -374,12 +363,12 @@ def fit_baselines(names, rows, candidates=None):
 
 def pooled_candidates(rows):
     """Linear models, and boosting where it can be used."""
-    if rows.classes is None:
-        linear = [RidgeCV(np.logspace(-2, 3, 6))]
-        kind = HistGradientBoostingRegressor
-    else:
+    if rows.kind.are_labels:
         linear = [LogisticRegression(C=C, max_iter=1000) for C in (1.0, 0.1, 0.01)]
         kind = HistGradientBoostingClassifier
+    else:
+        linear = [RidgeCV(np.logspace(-2, 3, 6))]
+        kind = HistGradientBoostingRegressor
     if not _is_dense(rows.X):
         return linear
     boosting = kind(
@@ -397,31 +386,34 @@ def pooled_candidates(rows):
 class Baselines:
     """Named baselines on features and targets in the user's units.
 
-    ``classes`` are all labels, None for numbers, or the largest number of classes of a
-    task where each task has its own: a class then is its place among the task's labels.
+    Parameters
+    ----------
+    names : sequence of str
+    kind : ComparedTargets
+        Kind of the targets, knowing those of all rows.
+    candidates : list of estimators or None
+        For the pooled model; None is `pooled_candidates`.
+    seed : int
+    back : callable or None
+        Undoes the transformation of a target.
     """
 
-    def __init__(self, names, classes, *, candidates=None, seed=0, back=None):
-        self.names, self.classes = names, classes
+    def __init__(self, names, kind, *, candidates=None, seed=0, back=None):
+        self.names, self.kind = names, kind
         self.candidates, self.seed, self.back = candidates, seed, back
-        self.own_classes = isinstance(classes, int)
 
-    def fit(self, X, y, codes, sizes):
+    def fit(self, X, y, tasks, sizes):
         """Learn from known tasks to predict one of which ``sizes`` rows are given."""
         self.scaler = StandardScaler(with_mean=not sparse.issparse(X)).fit(X)
-        self.mean, self.scale, classes = 0.0, 1.0, None
-        if self.classes is None:
-            self.mean, self.scale = np.mean(y), np.std(y) or 1.0
-            self.range = np.min(y), np.max(y)
-            y = self._scaled(y)
-        elif self.own_classes:
-            classes = np.arange(self.classes)
-            y = places_of_labels(y, codes)
-        else:
-            classes = np.arange(len(self.classes))
-            y = np.searchsorted(self.classes, y)
-        sizes = tuple(k for k in sizes if k)
-        rows = Rows(self.scaler.transform(X), y, codes, classes, sizes, self.seed)
+        self.kind = self.kind.scaled(y)
+        rows = KnownRows(
+            self.scaler.transform(X),
+            self.kind.encode(y, tasks),
+            tasks,
+            self.kind,
+            tuple(k for k in sizes if k),
+            self.seed,
+        )
         self.fitted = fit_baselines(self.names, rows, self.candidates)
         return self
 
@@ -434,65 +426,15 @@ class Baselines:
                 return make_pipeline(clone(self.scaler), clone(model.chosen))
         return None
 
-    def _scaled(self, y):
-        return (np.asarray(y, dtype=float) - self.mean) / self.scale
-
     def adapt(self, X, y):
         """Estimators by name that know these rows, of which there may be none."""
-        given = self.scaler.transform(X) if len(y) else X
-        if self.classes is None:
-            codes = self._scaled(y)
-            kind = partial(AdaptedRegressor, self._given_back)
-        else:
-            labels = np.unique(y) if self.own_classes else self.classes
-            codes = np.searchsorted(labels, y)
-            kind = partial(AdaptedClassifier, labels)
+        given, codes = self.scaler.transform(X) if len(y) else X, self.kind.encode(y)
         return {
-            name: kind(partial(self._raw, baseline.adapt(given, codes)))
+            name: self.kind.adapted(
+                y, partial(self._raw, baseline.adapt(given, codes)), self.back
+            )
             for name, baseline in self.fitted.items()
         }
 
     def _raw(self, raw, X):
-        return self.mean + self.scale * raw(self.scaler.transform(X))
-
-    def _given_back(self, y):
-        """Predictions in the user's units, which an exponential can carry far away."""
-        if self.back is None:
-            return y
-        low, high = self.range
-        with np.errstate(all="ignore"):
-            y = self.back(np.clip(y, 2 * low - high, 2 * high - low))
-        return np.where(np.isfinite(y), y, self.back(np.array([self.mean])))
-
-
-def places_of_labels(y, codes):
-    """Place of each label among the sorted labels of its task."""
-    places = np.zeros(len(y), dtype=int)
-    for task in np.unique(codes):
-        own = codes == task
-        places[own] = np.unique(y[own], return_inverse=True)[1]
-    return places
-
-
-class AdaptedRegressor(RegressorMixin, BaseEstimator):
-    """What a baseline says of a task, as a scorer wants it."""
-
-    def __init__(self, given_back, raw):
-        self.given_back, self.raw = given_back, raw
-
-    def predict(self, X):
-        return self.given_back(self.raw(X)[:, 0])
-
-
-class AdaptedClassifier(ClassifierMixin, BaseEstimator):
-    """What a baseline says of a task, as a scorer wants it."""
-
-    def __init__(self, labels, raw):
-        self.labels, self.raw = labels, raw
-        self.classes_ = labels
-
-    def predict_proba(self, X):
-        return softmax(self.raw(X)[:, : len(self.classes_)], axis=1)
-
-    def predict(self, X):
-        return self.classes_[self.predict_proba(X).argmax(axis=1)]
+        return raw(self.scaler.transform(X))

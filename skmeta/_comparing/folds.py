@@ -1,221 +1,107 @@
 """Models fitted on the same folds, and scored on the same rows of each task."""
 
 import warnings
+from dataclasses import dataclass
 from functools import partial
-from numbers import Integral
 from typing import NamedTuple
 
 import numpy as np
 from sklearn import config_context
-from sklearn.base import clone, is_classifier
-from sklearn.model_selection import GroupKFold
-from sklearn.utils import (
-    _safe_indexing,
-    check_consistent_length,
-    check_random_state,
-    column_or_1d,
-)
-from sklearn.utils.multiclass import check_classification_targets
+from sklearn.base import clone
+from sklearn.utils import _safe_indexing, check_random_state
 from sklearn.utils.parallel import Parallel, delayed
-from sklearn.utils.validation import _num_samples, assert_all_finite
 
 from skmeta._base_model import remembering
 from skmeta._comparing.baselines import Baselines
-from skmeta._comparing.names import BASELINES, WITHOUT_POOL
+from skmeta._comparing.given import (
+    TaskRows,
+    checked_baselines,
+    checked_folds,
+    checked_rows,
+    checked_sizes,
+    kind_of_targets,
+    named_estimators,
+)
+from skmeta._comparing.kinds import ComparedTargets
+from skmeta._comparing.result import BaselineComparison
 from skmeta._compositions import (
     ask_base_once,
-    has_own_classes,
     how_targets_change,
-    meta_learner,
     original_targets,
     transformed_rows,
     transformed_targets,
     transforms_targets,
 )
 from skmeta._evaluation import BLOCK
-from skmeta._guards import (
-    check_aligned,
-    check_task_ids,
-    encode_tasks,
-    naming_the_task,
-    show,
-)
-from skmeta._values import check_target
 from skmeta.adaptation import adapt_each
 
-N_FOLDS = 5
 
-
-class Draw(NamedTuple):
-    """Rows of a task in the order in which they are given, and rows that never are."""
-
-    given: np.ndarray
-    asked: np.ndarray
-
-
-class Data(NamedTuple):
-    """Rows of all tasks; ``codes`` are the tasks' numbers, ``ids`` their names."""
-
-    X: object
-    y: np.ndarray
-    task: np.ndarray
-    codes: np.ndarray
-    ids: np.ndarray
-
-    def rows(self, index):
-        return _safe_indexing(self.X, index), self.y[index]
-
-
-# -- what the user gave ---------------------------------------------------------------
-
-
-def named(estimator):
-    """Estimators by name; one that has none is called after its meta-learner."""
-    if isinstance(estimator, dict):
-        for model in estimator.values():
-            meta_learner(model, "compare_baselines")
-        return dict(estimator)
-    models = estimator if isinstance(estimator, list) else [estimator]
-    by_name = {}
-    for model in models:
-        kind = type(meta_learner(model, "compare_baselines")).__name__
-        name, number = kind, 1
-        while name in by_name:
-            number += 1
-            name = f"{kind} {number}"
-        by_name[name] = model
-    return by_name
-
-
-def kind_of(estimators):
-    """(classification, own_classes) of estimators that must agree."""
-    kinds = {
-        name: (is_classifier(model), has_own_classes(model))
-        for name, model in estimators.items()
-    }
-    if len(set(kinds.values())) > 1:
-        raise ValueError(
-            "Estimators to compare must be of one kind: all regressors, or all "
-            "classifiers that agree in task_classes; got "
-            + ", ".join(
-                f"{name}: {'classifier' if c else 'regressor'}"
-                + (" of tasks with classes of their own" if own else "")
-                for name, (c, own) in kinds.items()
-            )
-            + "."
-        )
-    return next(iter(kinds.values()))
-
-
-def checked_data(X, y, task, classification):
-    check_aligned(X=X, y=y, task=task)
-    check_consistent_length(X, y)
-    n_rows = _num_samples(X)
-    codes, ids = encode_tasks(check_task_ids(task, n_rows), n_rows)
-    if len(ids) < 2:
-        raise ValueError(
-            "There is one task, and comparing needs some to learn from and others to "
-            "test. Pass the id of each row's task: task=df['shop']."
-        )
-    y = column_or_1d(y, warn=True)
-    with naming_the_task(task, **{"labels" if classification else "y": y}):
-        check_target(y, classification)
-        assert_all_finite(y, input_name="y")
-    if classification:
-        check_classification_targets(y)
-    return Data(X, y if classification else y.astype(float), ids[codes], codes, ids)
-
-
-def checked_sizes(n_support, data, own_classes):
-    """Sorted numbers of rows to give."""
-    sizes = np.unique(n_support)
-    if not np.issubdtype(sizes.dtype, np.integer) or not len(sizes) or sizes[0] < 0:
-        raise ValueError(
-            f"n_support must be whole numbers of rows from 0 on; got {n_support!r}."
-        )
-    longest = np.bincount(data.codes).max()
-    if sizes[0] >= longest:
-        raise ValueError(
-            f"No task has more than {longest} rows: n_support={n_support!r} leaves "
-            "none to predict. Lower n_support."
-        )
-    n_way = _most_classes(data) if own_classes else 0
-    if own_classes and sizes[0] < n_way:
-        raise ValueError(
-            f"n_support has {sizes[0]} rows, and a task has up to {n_way} classes of "
-            "its own, of which each must be given a row. Give multiples of the "
-            f"number of classes, such as n_support=({n_way}, {5 * n_way})."
-        )
-    return sizes
-
-
-def checked_baselines(names, own_classes):
-    offered = WITHOUT_POOL if own_classes else BASELINES
-    unknown = [name for name in (() if names is None else names) if name not in offered]
-    if unknown:
-        raise ValueError(
-            f"baselines={list(names)!r}: {unknown[0]!r} is not one of "
-            f"{', '.join(map(repr, offered))}"
-            + (", which are those for tasks with classes of their own." * own_classes)
-        )
-    return list(offered if names is None else dict.fromkeys(names))
-
-
-def default_scoring(classification, own_classes):
-    if not classification:
-        return "neg_root_mean_squared_error"
-    return "accuracy" if own_classes else "neg_log_loss"
-
-
-def labels(data, classification, own_classes):
-    """All classes, None for numbers, or the most classes that a task has."""
-    if not classification:
-        return None
-    return _most_classes(data) if own_classes else np.unique(data.y)
-
-
-def _most_classes(data):
-    pairs = np.unique(np.unique(data.y, return_inverse=True)[1] + 1j * data.codes)
-    return int(np.bincount(pairs.imag.astype(int)).max())
-
-
-def checked_folds(data, cv, classification, own_classes):
-    """Folds as rows to train on and to test, and the numbers of the tested tasks.
-
-    They must not cut tasks apart, nor test a class that cannot be learned.
-    """
-    if cv is None or isinstance(cv, Integral):
-        cv = GroupKFold(min(cv or N_FOLDS, len(data.ids)))
-    folds = list(cv.split(np.zeros(len(data.y)), data.y, data.codes))
-    tested = np.zeros(len(data.ids), dtype=int)
-    for number, (train, test) in enumerate(folds):
-        both = np.intersect1d(data.codes[train], data.codes[test])
-        if len(both):
-            raise ValueError(
-                f"cv puts rows of task {show(data.ids[both[0]])} into training and "
-                "test: a model would be scored on a task that it was trained on. "
-                "Split whole tasks: cv=GroupKFold(5)."
-            )
-        if classification and not own_classes:
-            missing = np.setdiff1d(data.y[test], data.y[train])
-            if len(missing):
-                raise ValueError(
-                    f"Class {show(missing[0])} is in the test tasks of fold {number} "
-                    "and in no training task, so no model can know it. Use fewer "
-                    "folds, or merge rare classes. If tasks have classes of their own, "
-                    "set task_classes='own'."
-                )
-        tested[np.unique(data.codes[test])] += 1
-    if (tested > 1).any():
-        twice = data.ids[np.flatnonzero(tested > 1)[0]]
-        raise ValueError(
-            f"cv tests task {show(twice)} more than once. Use a splitter that tests "
-            "each task once, such as GroupKFold, without repeats."
-        )
-    return folds, np.flatnonzero(tested)
+def compare(
+    estimator,
+    X,
+    y,
+    task,
+    scorer_of,
+    *,
+    n_support,
+    scoring,
+    cv,
+    n_repeats,
+    baselines,
+    pooled,
+    shuffle,
+    stratify,
+    random_state,
+    n_jobs,
+):
+    """`compare_baselines`, with ``scorer_of(model, scoring)`` for the metric."""
+    estimators = named_estimators(estimator)
+    kind = kind_of_targets(estimators)
+    data = checked_rows(X, y, task, kind.are_labels)
+    kind = kind.of(data.y, data.codes)
+    sizes = checked_sizes(n_support, data, kind.n_way)
+    names = checked_baselines(baselines, kind)
+    folds, tested = checked_folds(data, cv, kind)
+    scoring = kind.scoring if scoring is None else scoring
+    trial = Trial(
+        estimators=estimators,
+        scorers={name: scorer_of(model, scoring) for name, model in estimators.items()},
+        behind=baselines_behind(estimators, names),
+        names=names,
+        kind=kind,
+        candidates=[pooled] if hasattr(pooled, "fit") else pooled,
+        seed=check_random_state(random_state).randint(2**31 - 1),
+        data=data,
+        sizes=sizes,
+        draws=draw_rows(
+            data,
+            sizes,
+            n_repeats if shuffle else 1,
+            shuffle=shuffle,
+            stratify=kind.own_classes if stratify is None else stratify,
+            seed=random_state,
+        ),
+    )
+    scores, chosen = run(trial, folds, n_jobs)
+    return BaselineComparison(
+        {name: table[tested] for name, table in scores.items()},
+        list(estimators),
+        sizes,
+        data.ids[tested],
+        scoring if isinstance(scoring, str) else getattr(scoring, "__name__", "score"),
+        chosen,
+        trial.behind,
+    )
 
 
 # -- rows to give and to ask ----------------------------------------------------------
+
+
+class GivenAndAsked(NamedTuple):
+    """A task's rows in the order in which they are given, and rows that never are."""
+
+    given: np.ndarray
+    asked: np.ndarray
 
 
 def draw_rows(data, sizes, n_repeats, *, shuffle, stratify, seed):
@@ -230,14 +116,13 @@ def draw_rows(data, sizes, n_repeats, *, shuffle, stratify, seed):
     parts = np.split(order, np.cumsum(np.bincount(data.codes))[:-1])
     for rows, task_seed in zip(parts, seeds, strict=True):
         rng = np.random.RandomState(task_seed)
-        fitting = [k for k in sizes if k < len(rows)]
+        n = max((k for k in sizes if k < len(rows)), default=0)
         of_task = []
         for _ in range(n_repeats):
             index = rng.permutation(rows) if shuffle else rows
             if stratify:
                 index = index[_round_robin(data.y[index])]
-            n = max(fitting, default=0)
-            of_task.append(Draw(index[:n], index[n:]))
+            of_task.append(GivenAndAsked(index[:n], index[n:]))
         draws.append(of_task)
     return draws
 
@@ -254,6 +139,53 @@ def _round_robin(labels):
 # -- fit and score --------------------------------------------------------------------
 
 
+@dataclass(frozen=True)
+class Trial:
+    """What is compared, and on which rows: the same for all folds.
+
+    Attributes
+    ----------
+    estimators : dict of str to estimator
+        The meta-learners, unfitted.
+    scorers : dict of str to callable
+        ``score(model, X, y)`` for each of them.
+    behind : dict of str to dict
+        For each of them the names of its baselines, by what they are.
+    names : list of str
+        What the baselines are.
+    kind : ComparedTargets
+    candidates : list of estimators or None
+        For the pooled model.
+    seed : int
+        Seed of the baselines.
+    data : TaskRows
+    sizes : ndarray of int
+        Numbers of rows given.
+    draws : list of list of GivenAndAsked
+        For each task the rows of each draw.
+    """
+
+    estimators: dict
+    scorers: dict
+    behind: dict
+    names: list
+    kind: ComparedTargets
+    candidates: list | None
+    seed: int
+    data: TaskRows
+    sizes: np.ndarray
+    draws: list
+
+
+class Job(NamedTuple):
+    """One score: of a model that is given some rows of a task and asked others."""
+
+    place: int  # of the task among those tested in the fold
+    column: int  # of the number of rows among the sizes
+    given: np.ndarray
+    asked: np.ndarray
+
+
 def baselines_behind(estimators, names):
     """For each estimator the names of its own baselines, by what they are.
 
@@ -262,99 +194,106 @@ def baselines_behind(estimators, names):
     """
     first_of, behind = {}, {}
     for name, model in estimators.items():
-        key = how_targets_change(model)
-        first = first_of.setdefault(key, name)
+        first = first_of.setdefault(how_targets_change(model), name)
         suffix = "" if first == next(iter(estimators)) else f" for {first}"
         behind[name] = {plain: plain + suffix for plain in names}
     return behind
 
 
-def run(estimators, data, folds, draws, sizes, score, baselines, behind, n_jobs):
+def run(trial, folds, n_jobs):
     """Scores {name: (n_tasks, n_sizes)}, NaN where rows are too few, and pooled models.
 
     The pooled models are those chosen in each fold, for the first estimator.
     """
-    parts = Parallel(n_jobs=n_jobs)(
-        delayed(_run_fold)(
-            estimators, data, fold, draws, sizes, score, baselines, behind
-        )
-        for fold in folds
-    )
+    parts = Parallel(n_jobs=n_jobs)(delayed(_run_fold)(trial, *fold) for fold in folds)
     scores = {}
     for fold_scores, tasks, _ in parts:
         for name, table in fold_scores.items():
-            empty = np.full((len(data.ids), len(sizes)), np.nan)
+            empty = np.full((len(trial.data.ids), len(trial.sizes)), np.nan)
             scores.setdefault(name, empty)[tasks] = table
     return scores, [pooled for *_, pooled in parts if pooled is not None]
 
 
-def _run_fold(estimators, data, fold, draws, sizes, score, baselines, behind):
+def _run_fold(trial, train, test):
     """Scores of one fold's test tasks, their numbers, and the pooled model chosen."""
-    train, test = fold
-    fitted = {name: _fit(model, data, train) for name, model in estimators.items()}
+    data = trial.data
     tasks = np.unique(data.codes[test])
-    jobs = [
-        (place, column, draw.given[:k], draw.asked)
-        for place, number in enumerate(tasks)
-        for draw in draws[number]
-        for column, k in enumerate(sizes)
-        if k <= len(draw.given) and len(draw.asked)
-    ]
-    values = {}
+    jobs = _jobs(trial, tasks)
+    fitted = {
+        name: _fit(model, data, train) for name, model in trial.estimators.items()
+    }
+    values, pooled = {}, None
     for name, model in fitted.items():
         rows = _safe_indexing(data.X, np.sort(test))
         with remembering(ask_base_once(model, rows)):
-            values[name] = _meta_scores(model, data, jobs, score[name])
-    pooled = None
+            values[name] = _meta_scores(model, data, jobs, trial.scorers[name])
     for name, model in fitted.items():
-        names = behind[name]
+        names = trial.behind[name]
         if not set(names.values()) - set(values):
-            continue  # an earlier estimator has the same
+            continue  # they are those of an earlier estimator
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of baselines that do not converge
-            learned, scores = _baseline_scores(
-                model, data, fold, jobs, sizes, score[name], baselines
-            )
+            warnings.simplefilter("ignore")  # some baselines do not converge
+            learned = _fit_baselines(trial, model, train)
+            scores = _baseline_scores(trial, model, learned, test, jobs, name)
         values |= {names[plain]: scores[plain] for plain in names}
         pooled = pooled or learned.pooled
-    shape = len(tasks), len(sizes)
+    shape = len(tasks), len(trial.sizes)
     tables = {name: _table(value, jobs, *shape) for name, value in values.items()}
     return tables, tasks, pooled
+
+
+def _jobs(trial, tasks):
+    """The scores to make on the tested tasks of a fold."""
+    return [
+        Job(place, column, draw.given[:k], draw.asked)
+        for place, number in enumerate(tasks)
+        for draw in trial.draws[number]
+        for column, k in enumerate(trial.sizes)
+        if k <= len(draw.given) and len(draw.asked)
+    ]
 
 
 def _table(values, jobs, n_tasks, n_sizes):
     """Mean over a task's draws, without those whose score is not defined."""
     total, count = np.zeros((2, n_tasks, n_sizes))
-    for value, (place, column, *_) in zip(values, jobs, strict=True):
+    for value, job in zip(values, jobs, strict=True):
         if not np.isnan(value):
-            total[place, column] += value
-            count[place, column] += 1
+            total[job.place, job.column] += value
+            count[job.place, job.column] += 1
     with np.errstate(invalid="ignore"):
         return total / count
 
 
-def _baseline_scores(model, data, fold, jobs, sizes, score, baselines):
-    """Baselines that see X and y as a fitted model's meta-learner does, and scores."""
-    train, test = fold
-    y, back = data.y, None
-    if transforms_targets(model):
-        y, back = transformed_targets(model, y), partial(original_targets, model)
-    # features of the rows, once
-    X_train, X_test = (
-        transformed_rows(model, _safe_indexing(data.X, index)) for index in fold
+def _fit_baselines(trial, model, train):
+    """Baselines that see rows and targets as a fitted model's meta-learner does."""
+    X, y = trial.data.rows(train)
+    back = partial(original_targets, model) if transforms_targets(model) else None
+    learned = Baselines(
+        trial.names,
+        trial.kind,
+        candidates=trial.candidates,
+        seed=trial.seed,
+        back=back,
     )
-    learned = Baselines(**baselines, back=back)
-    learned.fit(X_train, y[train], data.codes[train], sizes)
-    where = np.zeros(len(y), dtype=int)
-    where[test] = np.arange(len(test))
-    scores = {name: [] for name in learned.names}
-    for _, _, given, asked in jobs:
+    X, y = transformed_rows(model, X), transformed_targets(model, y)
+    return learned.fit(X, y, trial.data.codes[train], trial.sizes)
+
+
+def _baseline_scores(trial, model, learned, test, jobs, name):
+    """Scores of the baselines of a model, by what they are."""
+    data, score = trial.data, trial.scorers[name]
+    y = transformed_targets(model, data.y)
+    X = transformed_rows(model, _safe_indexing(data.X, test))  # once for all jobs
+    place = np.zeros(len(y), dtype=int)
+    place[test] = np.arange(len(test))
+    scores = {plain: [] for plain in learned.names}
+    for job in jobs:
         X_given, X_asked = (
-            _safe_indexing(X_test, where[index]) for index in (given, asked)
+            _safe_indexing(X, place[index]) for index in (job.given, job.asked)
         )
-        for name, adapted in learned.adapt(X_given, y[given]).items():
-            scores[name].append(score(adapted, X_asked, data.y[asked]))
-    return learned, scores
+        for plain, adapted in learned.adapt(X_given, y[job.given]).items():
+            scores[plain].append(score(adapted, X_asked, data.y[job.asked]))
+    return scores
 
 
 def _fit(estimator, data, train):
@@ -368,13 +307,13 @@ def _meta_scores(model, data, jobs, score):
     values = []
     for start in range(0, len(jobs), BLOCK):
         block = jobs[start : start + BLOCK]
-        some = [number for number, (*_, given, _) in enumerate(block) if len(given)]
-        adapted = adapt_each(model, [data.rows(block[i][2]) for i in some])
+        some = [number for number, job in enumerate(block) if len(job.given)]
+        adapted = adapt_each(model, [data.rows(block[i].given) for i in some])
         models = [model] * len(block)
         for number, one in zip(some, adapted, strict=True):
             models[number] = one
         values += [
-            score(one, *data.rows(asked))
-            for one, (*_, asked) in zip(models, block, strict=True)
+            score(one, *data.rows(job.asked))
+            for one, job in zip(models, block, strict=True)
         ]
     return values

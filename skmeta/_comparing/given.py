@@ -1,0 +1,159 @@
+"""What the user gives to a comparison, checked."""
+
+from numbers import Integral
+from typing import NamedTuple
+
+import numpy as np
+from sklearn.base import is_classifier
+from sklearn.model_selection import GroupKFold
+from sklearn.utils import _safe_indexing, check_consistent_length, column_or_1d
+from sklearn.utils.multiclass import check_classification_targets
+from sklearn.utils.validation import _num_samples, assert_all_finite
+
+from skmeta._comparing.kinds import (
+    ComparedLabels,
+    ComparedNumbers,
+    ComparedOwnLabels,
+)
+from skmeta._compositions import has_own_classes, meta_learner
+from skmeta._guards import check_aligned, check_task_ids, encode_tasks, naming_the_task
+from skmeta._values import check_target, show
+
+# The number of folds if the user gives none.
+N_COMPARED_FOLDS = 5
+
+
+class TaskRows(NamedTuple):
+    """Rows of all tasks."""
+
+    X: object
+    y: np.ndarray
+    task: np.ndarray  # id of each row's task
+    codes: np.ndarray  # number of each row's task
+    ids: np.ndarray  # the tasks' ids, by their numbers
+
+    def rows(self, index):
+        """X and y of some rows."""
+        return _safe_indexing(self.X, index), self.y[index]
+
+
+def named_estimators(estimator):
+    """Estimators by name; one that has none is called after its meta-learner."""
+    if isinstance(estimator, dict):
+        for model in estimator.values():
+            meta_learner(model, "compare_baselines")
+        return dict(estimator)
+    models = estimator if isinstance(estimator, list) else [estimator]
+    by_name = {}
+    for model in models:
+        kind = type(meta_learner(model, "compare_baselines")).__name__
+        name, number = kind, 1
+        while name in by_name:
+            number += 1
+            name = f"{kind} {number}"
+        by_name[name] = model
+    return by_name
+
+
+def kind_of_targets(estimators):
+    """The kind of the targets that estimators predict, on which they must agree."""
+    kinds = {name: _kind(model) for name, model in estimators.items()}
+    if len(set(kinds.values())) > 1:
+        raise ValueError(
+            "Estimators to compare must be of one kind: all regressors, or all "
+            "classifiers that agree in task_classes; got "
+            + ", ".join(f"{name}: {kind.words}" for name, kind in kinds.items())
+            + "."
+        )
+    return next(iter(kinds.values()))()
+
+
+def _kind(estimator):
+    if not is_classifier(estimator):
+        return ComparedNumbers
+    return ComparedOwnLabels if has_own_classes(estimator) else ComparedLabels
+
+
+def checked_rows(X, y, task, labels):
+    """`TaskRows` of the user's table; ``labels`` says whether y holds labels."""
+    check_aligned(X=X, y=y, task=task)
+    check_consistent_length(X, y)
+    n_rows = _num_samples(X)
+    codes, ids = encode_tasks(check_task_ids(task, n_rows), n_rows)
+    if len(ids) < 2:
+        raise ValueError(
+            "There is one task, and comparing needs some to learn from and others to "
+            "test. Pass the id of each row's task: task=df['shop']."
+        )
+    y = column_or_1d(y, warn=True)
+    with naming_the_task(task, **{"labels" if labels else "y": y}):
+        check_target(y, labels)
+        assert_all_finite(y, input_name="y")
+    if labels:
+        check_classification_targets(y)
+    return TaskRows(X, y if labels else y.astype(float), ids[codes], codes, ids)
+
+
+def checked_sizes(n_support, data, n_way):
+    """Sorted numbers of rows to give; ``n_way`` is the smallest that makes sense."""
+    sizes = np.unique(n_support)
+    if not np.issubdtype(sizes.dtype, np.integer) or not len(sizes) or sizes[0] < 0:
+        raise ValueError(
+            f"n_support must be whole numbers of rows from 0 on; got {n_support!r}."
+        )
+    longest = np.bincount(data.codes).max()
+    if sizes[0] >= longest:
+        raise ValueError(
+            f"No task has more than {longest} rows: n_support={n_support!r} leaves "
+            "none to predict. Lower n_support."
+        )
+    if sizes[0] < n_way:
+        raise ValueError(
+            f"n_support has {sizes[0]} rows, and a task has up to {n_way} classes of "
+            "its own, of which each must be given a row. Give multiples of the "
+            f"number of classes, such as n_support=({n_way}, {5 * n_way})."
+        )
+    return sizes
+
+
+def checked_baselines(names, kind):
+    """Names of the baselines to compare with, each once."""
+    offered = kind.baselines
+    if names is None:
+        return list(offered)
+    unknown = [name for name in names if name not in offered]
+    if unknown:
+        why = ", which are those for tasks with classes of their own"
+        raise ValueError(
+            f"baselines={list(names)!r}: {unknown[0]!r} is not one of "
+            f"{', '.join(map(repr, offered))}{why if kind.own_classes else ''}."
+        )
+    return list(dict.fromkeys(names))
+
+
+def checked_folds(data, cv, kind):
+    """Folds as rows to train on and to test, and the numbers of the tested tasks.
+
+    They must not cut tasks apart, nor test a class that cannot be learned.
+    """
+    if cv is None or isinstance(cv, Integral):
+        cv = GroupKFold(min(cv or N_COMPARED_FOLDS, len(data.ids)))
+    folds = list(cv.split(np.zeros(len(data.y)), data.y, data.codes))
+    tested = np.zeros(len(data.ids), dtype=int)
+    for number, (train, test) in enumerate(folds):
+        both = np.intersect1d(data.codes[train], data.codes[test])
+        if len(both):
+            raise ValueError(
+                f"cv puts rows of task {show(data.ids[both[0]])} into training and "
+                "test: a model would be scored on a task that it was trained on. "
+                "Split whole tasks: cv=GroupKFold(5)."
+            )
+        kind.check_fold(data.y[train], data.y[test], number)
+        tested[np.unique(data.codes[test])] += 1
+    if (tested > 1).any():
+        twice = data.ids[np.flatnonzero(tested > 1)[0]]
+        raise ValueError(
+            f"cv tests task {show(twice)} more than once. Use a splitter that tests "
+            "each task once, such as GroupKFold, without repeats."
+        )
+    return folds, np.flatnonzero(tested)
