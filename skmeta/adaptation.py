@@ -58,9 +58,9 @@ def meta_fit(estimator, tasks):
     -----
     The same as ``estimator.fit(X, y, task=ids)`` on the rows of all tasks, with
     metadata routing switched on for the call. The steps in front of the meta-learner
-    are fitted on the pooled rows. Sample weights go through a Pipeline only to steps
-    that say whether they want them, as scikit-learn demands of every step that could
-    take them: ``StandardScaler().set_fit_request(sample_weight=False)``.
+    are fitted on the pooled rows. If tasks have sample weights, scikit-learn demands
+    that every step of a Pipeline that could take them says whether it does:
+    ``StandardScaler().set_fit_request(sample_weight=False)``.
 
     Examples
     --------
@@ -81,7 +81,7 @@ def meta_fit(estimator, tasks):
     X, y, sample_weight, task = read_tasks(tasks)
     labels = inner._takes_labels
     with naming_the_task(task, **{"labels" if labels else "y": y}):
-        # before the steps in front are fitted again, or a target is transformed
+        # This comes before the steps in front are fitted and targets are transformed.
         check_target(y, labels)
         assert_all_finite(y, input_name="y")
     weights = {} if sample_weight is None else {"sample_weight": sample_weight}
@@ -111,11 +111,11 @@ def adapt(estimator, X, y, sample_weight=None):
     Returns
     -------
     adapted : estimator
-        Adapted from the learned prior; of a search, its best estimator. Preprocessing
-        is that of ``estimator``, not refitted: a scaler refitted on five rows would
-        feed the model other units than it learned with. Its steps are copies that share
-        the fitted arrays, so that ``estimator`` does not notice what is fitted or set
-        in ``adapted``.
+        A copy, adapted from the learned prior; the copy of a search is that of its best
+        estimator. The steps in front are not fitted again: a scaler fitted on five rows
+        would give the model other units than it has learned with. These steps are
+        copies that share the fitted arrays, so ``estimator`` does not change if a step
+        of ``adapted`` is fitted or set.
 
     See Also
     --------
@@ -147,7 +147,7 @@ def adapt(estimator, X, y, sample_weight=None):
 def adapt_each(estimator, parts):
     """Copies adapted to each of a list of (X, y) or (X, y, sample_weight).
 
-    Unlike those of `adapt` they share all but the meta-learner with ``estimator``.
+    Unlike the copies of `adapt`, they share all but the meta-learner with the original.
     """
     if isinstance(estimator, BaseMetaLearner):
         return estimator._adapt_each(parts)
@@ -169,8 +169,8 @@ def adapt_predict(
 ):
     """Adapt to many tasks at once, and predict other rows of theirs.
 
-    The same as :func:`adapt` on the rows of each task and ``method`` on its new rows,
-    one task after the other; with a Reptile model inside much faster.
+    It gives the same as :func:`adapt` on the rows of each task and ``method`` on its
+    new rows, one task after the other. With a Reptile model inside it is much faster.
 
     Parameters
     ----------
@@ -182,8 +182,8 @@ def adapt_predict(
     y : array-like of shape (n_samples,)
         Their targets.
     X_new : {array-like, sparse matrix, dataframe} of shape (n_new, n_features)
-        Rows to predict, of the same tasks. For a task without a row in X the learned
-        prior predicts.
+        Rows of the same tasks to predict. If a task has no row in X, the learned prior
+        predicts.
     sample_weight : array-like of shape (n_samples,), default=None
         Weight of each row of X.
     task : array-like of shape (n_samples,)

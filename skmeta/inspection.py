@@ -112,7 +112,7 @@ class FewShotCurveDisplay:
         self.ax_, self.figure_ = _axes(ax, "FewShotCurveDisplay")
         found = self.comparison
         sign = -1 if found.is_error else 1
-        place = np.arange(len(found.n_support))  # 0 has no place on a logarithmic axis
+        place = np.arange(len(found.n_support))  # a logarithmic axis has no 0
         self.lines_, self.bands_ = {}, {}
         styles = ("o-", "o--", "o-.")
         for name in found.scores:
@@ -150,13 +150,13 @@ class AdaptationDisplay:
     X_given, y_given : ndarray of shape (n_given,)
         The feature and the targets of the rows given.
     X_other, y_other : ndarray of shape (n_other,)
-        Those of the task's other rows.
+        The feature and the targets of the task's other rows.
     interval : ndarray of shape (n_points, 2) or None
         Lower and upper ends of the prediction interval after adapting.
     feature_name : str
-        Label of the axis.
+        Label of the horizontal axis.
     target_name : str
-        Label of the other axis.
+        Label of the vertical axis.
 
     Attributes
     ----------
@@ -228,17 +228,19 @@ class AdaptationDisplay:
         y : array-like of shape (n_samples,)
             Their targets; of a classifier, labels of two classes.
         feature : int or str, default=0
-            Number or name of the feature to draw along, which holds numbers. The others
-            stay at their medians over X, those of text at their commonest value.
+            Number or name of the feature on the horizontal axis, which must hold
+            numbers. Other features of numbers stay at their medians over X, and
+            features of text at their most frequent value.
         n_support : int, default=None
-            Number of rows to adapt to, from the first; None is all. The others are
-            drawn as hollow points.
+            The model adapts to so many of the first rows; None means all. The other
+            rows are drawn as hollow points.
         coverage : float or None, default=0.9
-            Coverage of the interval, where the model gives intervals; None draws none.
+            Coverage of the prediction interval, which is drawn if the model gives
+            intervals. None draws no interval.
         grid_resolution : int, default=100
             Number of points along the feature.
         x_range : tuple (low, high), default=None
-            Range of the feature; None is that of X.
+            Range of the feature; None means the range in X.
         ax : matplotlib Axes, default=None
             Axes to draw on; None makes a figure.
 
@@ -261,7 +263,7 @@ class AdaptationDisplay:
         values = _numeric(X, column, name)
         low, high = x_range or (values.min(), values.max())
         grid = np.linspace(low, high, grid_resolution)
-        rows = _along(X, column, grid)
+        rows = _rows_along(X, column, grid)
         y = column_or_1d(y)
         adapted = adapt(estimator, X[:n], y[:n])
         response, label = _response(adapted)
@@ -345,7 +347,7 @@ def _numeric(X, column, name):
         return np.asarray(_column(X, column), dtype=float)
     except (TypeError, ValueError):
         raise ValueError(
-            f"{name!r} holds no numbers, and a curve is drawn along numbers. Name "
+            f"{name!r} holds no numbers, but a curve is drawn along numbers. Name "
             "another column: feature=..."
         ) from None
 
@@ -354,7 +356,7 @@ def _column(X, column):
     return X[X.columns[column]] if hasattr(X, "columns") else X[:, column]
 
 
-def _along(X, column, grid):
+def _rows_along(X, column, grid):
     """Rows like those of X that differ in one column only."""
     columns = [
         grid if j == column else np.repeat(_typical(_column(X, j)), len(grid))
@@ -366,7 +368,7 @@ def _along(X, column, grid):
 
 
 def _typical(values):
-    """The median of numbers, or the commonest value."""
+    """The median of numbers, or the most frequent value of text."""
     values = np.asarray(values)
     if values.dtype.kind in "iuf":
         return np.median(values)
@@ -411,15 +413,15 @@ class PriorDisplay:
     Parameters
     ----------
     coefficients : ndarray of shape (n_outputs, n_features)
-        Expected coefficients, with ``scaled`` per standard deviation of the feature.
+        Expected coefficients of a new task.
     spread : ndarray of shape (n_outputs, n_features)
-        Standard deviation between tasks, of each.
+        Standard deviation of each coefficient between tasks.
     feature_names : list of str
         Names of the features.
     output_names : list of str
-        Names of the outputs: of classes, or of y.
+        Names of the outputs: the classes, or y.
     scaled : bool
-        Whether coefficients are per standard deviation of the feature.
+        Whether coefficients and spreads are per standard deviation of the feature.
 
     Attributes
     ----------
@@ -461,7 +463,7 @@ class PriorDisplay:
             Whether to show coefficients per standard deviation of a feature, so that
             they can be compared; False shows them in your units.
         feature_names : sequence of str, default=None
-            Names; None takes those seen in meta-training.
+            Names of the features; None takes the names seen in meta-training.
         ax : matplotlib Axes, default=None
             Axes to draw on; None makes a figure.
 
@@ -512,7 +514,7 @@ class PriorDisplay:
         shift = 0.6 / n_outputs * (np.arange(n_outputs) - (n_outputs - 1) / 2)
         self.errorbars_ = []
         for output, name in enumerate(self.output_names):
-            # 1.64 deviations on either side hold 90 % of the tasks
+            # 90 % of the tasks lie within 1.645 deviations on either side.
             bars = self.ax_.errorbar(
                 self.coefficients[output],
                 np.arange(n_features) + shift[output],
@@ -539,7 +541,7 @@ class PriorDisplay:
 
 
 def _learned_prior(model):
-    """Slopes, deviations between tasks, scales of X, and names of the outputs."""
+    """Slopes, their deviations between tasks, scales of X, and names of the outputs."""
     if not hasattr(model, "_prior_summary"):
         raise TypeError(
             f"{type(model).__name__} learns where a task starts, but no distribution "
@@ -551,7 +553,7 @@ def _learned_prior(model):
 
 
 def _feature_names(estimator, model):
-    """Names of the meta-learner's features, as far as they are known."""
+    """Names of the meta-learner's features, or numbers if the names are not known."""
     names, n = transformed_names(estimator), model.n_features_in_
     if names is None or len(names) != n:
         return [f"x{i}" for i in range(n)]

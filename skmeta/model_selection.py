@@ -80,25 +80,25 @@ def few_shot_scores(
     scoring : str, callable or None, default=None
         A scorer of scikit-learn, as for
         :func:`~sklearn.model_selection.cross_val_score`. None is the estimator's own
-        score: :math:`R^2` or accuracy. For query parts of one or two rows take an
-        error rather than :math:`R^2`. More on metrics in Notes.
+        score: :math:`R^2` or accuracy. If only one or two rows are left to score, take
+        an error rather than :math:`R^2`. More on metrics in Notes.
     n_support : int, default=5
-        Rows to adapt to, of each task; 0 scores the learned start itself. Where each
-        task has its own classes, it is the number of rows of each class; a class with
-        no more rows gives all but one, and a class of one row gives that.
+        Number of rows of each task to adapt to; 0 scores the learned start itself.
+        Where each task has its own classes, it is the number of rows of each class: a
+        class that has no more gives all but one, and a class of one row gives that row.
     n_repeats : int, default=3
         Draws of support rows per task.
     stratify : bool, default=None
-        Whether support rows have the task's classes in proportion. A new shopper's
-        first answers do not; the episodes of "N-way K-shot" learning do. None is
-        True where each task has its own classes, of which each must be given, and
-        False otherwise.
+        Whether support rows have the task's classes in proportion. The first answers
+        of a new shopper do not; the episodes of "N-way K-shot" learning do. None is
+        True if each task has its own classes, because rows of each class must be given
+        then, and False otherwise.
     small_tasks : {"skip", "raise"}, default="skip"
-        What to do with tasks that cannot be scored, since no row is left when
-        ``n_support`` rows have been taken. "skip" leaves them out, with one warning
-        that counts them; their scores are NaN. So it is with tasks that have more
-        classes of their own than the model has outputs for, and with those that cannot
-        be split in proportion. "raise" makes the first of them an error.
+        What to do with tasks that cannot be scored: those with no more than
+        ``n_support`` rows, those with more classes of their own than the model has
+        outputs for, and those that cannot be split in proportion. "skip" leaves them
+        out, with one warning that counts them; their scores are NaN. "raise" makes the
+        first of them an error.
     random_state : int, RandomState instance or None, default=0
         Seed of the draws. The same for all candidates of a search, so that they are
         compared on the same rows.
@@ -108,9 +108,10 @@ def few_shot_scores(
     Returns
     -------
     scores : ndarray of shape (n_tasks, n_repeats)
-        In the order of the sorted ids, without those that have rows of weight 0 only.
-        NaN where a task is left out, or the metric is undefined for the rows to score:
-        ``np.nanmean(scores)`` is what :func:`make_few_shot_scorer` gives.
+        One row for each task, in the order of the sorted ids; tasks that have only rows
+        of weight 0 have none. A score is NaN if the task is left out, or if the metric
+        is undefined for the rows to score. The scorer of :func:`make_few_shot_scorer`
+        returns ``np.nanmean(scores)``.
 
     Raises
     ------
@@ -119,17 +120,17 @@ def few_shot_scores(
 
     Notes
     -----
-    A few rows need not show all classes. Metrics of scikit-learn that take ``labels``
-    and judge probabilities or margins (log loss, Brier score, top-k accuracy, ROC AUC,
-    hinge loss ...) are therefore told the model's classes, and ``pos_label`` is the
-    second of two classes where the metric leaves it open. One-vs-rest averages of ROC
-    AUC and average precision are over the classes that occur among the rows scored.
-    Metrics that need rows of two classes, such as ROC AUC, are undefined (NaN) for rows
-    of one class, as :math:`R^2` is for one row; a warning counts such scores.
+    A few rows need not show all classes. Therefore metrics of scikit-learn that take
+    ``labels`` and judge probabilities or margins (log loss, Brier score, top-k
+    accuracy, ROC AUC, hinge loss ...) get the model's classes, and ``pos_label`` is the
+    second of two classes if the user does not set it. One-vs-rest averages of ROC AUC
+    and average precision are over the classes that occur among the scored rows. Metrics
+    that need rows of two classes, such as ROC AUC, are undefined (NaN) for rows of one
+    class, as :math:`R^2` is for one row; a warning counts such scores.
 
     The draws depend on ``random_state``, on the place of a task among the sorted ids,
-    and on the order of its rows. So renamed tasks or sorted rows give other draws, and
-    change the mean score as another seed would: by its standard error over draws.
+    and on the order of its rows. So renamed tasks or sorted rows change the draws and
+    the mean score as another seed would.
 
     Examples
     --------
@@ -144,7 +145,7 @@ def few_shot_scores(
     (10, 3)
     """
     _check_one_metric(scoring)
-    # a search's own score may be a few-shot score
+    # The score of a search can itself be a few-shot score, so it is not used.
     estimator = part_that_adapts(estimator, "few_shot_scores")
     n_way = most_classes(estimator)
     scorer = scorer_for(estimator, scoring, weighted=sample_weight is not None)
@@ -177,7 +178,7 @@ def _check_one_metric(scoring):
 
 
 def _score(scorer, model, X, y, sample_weight=None):
-    """Score, also zero-shot: a frame of this module says that it is asked for."""
+    """Score a model; `scored_on_purpose` looks for this module among the callers."""
     weights = {} if sample_weight is None else {"sample_weight": sample_weight}
     try:
         return scorer(model, X, y, **weights)
@@ -188,7 +189,7 @@ def _score(scorer, model, X, y, sample_weight=None):
 
 
 def _check_predictions(model, X, error):
-    """Say that it is the predictions that no metric takes, if it is."""
+    """Explain an error of a metric if the predictions are not finite."""
     predicted = np.asarray(model.predict(X))
     if predicted.dtype.kind != "f" or np.isfinite(predicted).all():
         return
@@ -233,9 +234,9 @@ class FewShotScorer:
         ----------
         **requests : dict
             ``sample_weight``: True passes the weights given to the search on to the
-            scorer, False does not, a name passes metadata of that name. Until it is
-            said, weights given to a search are an error. ``task`` is asked for
-            anyway, and a name renames it.
+            scorer, False does not, and a name passes metadata of that name. Without
+            one of these, weights given to a search are an error. ``task`` is always
+            asked for; a name asks for metadata of that name instead.
 
         Returns
         -------
@@ -244,7 +245,7 @@ class FewShotScorer:
         """
         if not get_config()["enable_metadata_routing"]:
             raise RuntimeError(
-                "set_score_request is of use with metadata routing only. Switch it on: "
+                "set_score_request works with metadata routing only. Switch it on: "
                 "sklearn.set_config(enable_metadata_routing=True)."
             )
         unknown = sorted(set(requests) - set(self._requests))
@@ -280,8 +281,8 @@ def make_few_shot_scorer(
 ):
     """Make a scorer for searches and cross-validation that adapts before it scores.
 
-    An ordinary scorer would rank the candidates by their learned start, adapted to no
-    task, which often picks others than the ones that adapt best.
+    An ordinary scorer would rank the candidates by their learned start, before they
+    adapt. The best of these is often not the one that adapts best.
 
     Parameters
     ----------
@@ -289,8 +290,8 @@ def make_few_shot_scorer(
         The metric: the name of a scorer of scikit-learn, a scorer, or None for the
         estimator's own score.
     n_support : int, default=5
-        Rows to adapt to, of each held-out task; 0 scores the learned start. Where each
-        task has its own classes, rows of each class.
+        Number of rows of each held-out task to adapt to; 0 scores the learned start.
+        Where each task has its own classes, it is the number of rows of each class.
     n_repeats : int, default=3
         Draws of support rows per task.
     stratify : bool, default=None
@@ -307,10 +308,10 @@ def make_few_shot_scorer(
     scorer : callable
         ``scorer(estimator, X, y, sample_weight=None, *, task)``: the mean score over
         tasks, without those where a metric is undefined (ROC AUC of rows of one class).
-        It asks for ``task`` by metadata routing. Whether it gets the weights that a
-        search is given is to be said, as of any scorer of scikit-learn:
-        ``scorer.set_score_request(sample_weight=True)``. They then act in adapting and
-        in scoring.
+        It asks for ``task`` by metadata routing. To use the weights that a search is
+        given in adapting and scoring, write
+        ``scorer.set_score_request(sample_weight=True)``, as with any scorer of
+        scikit-learn.
 
     See Also
     --------
@@ -402,10 +403,11 @@ def compare_baselines(
     task : array-like of shape (n_samples,)
         Task of each row.
     n_support : int or sequence of int, default=(0, 1, 2, 5, 10)
-        Numbers of rows given. A task takes part where it has more rows. The rows given
-        for a small number are among those for a larger one, and the rows to predict are
-        the same for all numbers. With 0 among them, a meta-learner must become better
-        by rows, and not only be better than the pooled model, to be said to pay.
+        Numbers of rows given. A task takes part in a number if it has more rows. The
+        rows given for a small number are among those for a larger one, and the rows to
+        predict are the same for all numbers. If 0 is among them, a meta-learner pays
+        only if given rows make it better, and not if it merely starts out better than
+        the pooled model.
     scoring : str, callable or None, default=None
         A scorer of scikit-learn. None is ``"neg_root_mean_squared_error"`` for
         regressors, ``"neg_log_loss"`` for classifiers, and ``"accuracy"`` where each
@@ -419,19 +421,19 @@ def compare_baselines(
     n_repeats : int, default=3
         Draws of given rows per task.
     baselines : sequence of str, default=None
-        Which of ``"support mean"``, ``"pooled model"``, ``"pooled + offset"``, ``"own
-        model"``, ``"neighbours"`` and ``"fine-tuned network"``; see Notes. None is all,
-        or those without a pool where each task has its own classes.
+        Some of ``"support mean"``, ``"pooled model"``, ``"pooled + offset"``, ``"own
+        model"``, ``"neighbours"`` and ``"fine-tuned network"``; see Notes. None is all
+        of them, or those without a pooled model if each task has its own classes.
     pooled : estimator or list of estimators, default=None
-        The pooled model; of several, the one that predicts left-out training tasks
-        best. None is a linear model, whose penalty is chosen as well, and histogram
-        gradient boosting; on sparse X the linear model alone.
+        The pooled model. Of several, the one is taken that predicts left-out training
+        tasks best. None offers linear models of several penalties and histogram
+        gradient boosting; on sparse X the linear models alone.
     shuffle : bool, default=True
-        Whether given rows are drawn at random. False gives the first rows of a task as
-        they stand, and asks for the later ones, once: for rows in order of time.
+        Whether given rows are drawn at random. False gives the first rows of a task and
+        asks for the later ones, once; this is for rows in order of time.
     stratify : bool, default=None
-        Whether given rows take the task's classes in turn. None is True where each task
-        has its own classes and False otherwise.
+        Whether given rows take the task's classes in turn. None is True if each task
+        has its own classes, and False otherwise.
     random_state : int, RandomState instance or None, default=0
         Seed of the draws and the baselines.
     n_jobs : int, default=None
@@ -455,14 +457,14 @@ def compare_baselines(
     Notes
     -----
     The baselines see the features and targets that the first estimator's meta-learner
-    sees, behind the steps in front of it and a transformation of the target around it,
+    sees, after the steps in front of it and the transformation of the target,
     standardised. All are scored on the user's y. Estimators that transform the target
-    in other ways get baselines of their own. A FrozenEstimator is taken as it stands:
-    it must not have been fitted to these tasks. What baselines need to know about how
-    far to move is learned on training tasks, for each number of rows:
+    in other ways get baselines of their own. A FrozenEstimator is not fitted again, so
+    it must not have been fitted to these tasks. How far a baseline moves is learned on
+    training tasks, for each number of rows:
 
     * *support mean*: the mean of the given rows, shrunken towards that of all tasks by
-      the variances within and between tasks; class frequencies, shrunken as well.
+      the variances within and between tasks; of labels, shrunken class frequencies.
     * *pooled model*: one model for all tasks, which does not adapt.
     * *pooled + offset*: the pooled model and an offset for the task, shrunken.
     * *own model*: ridge or logistic regression of the given rows alone.
@@ -472,12 +474,12 @@ def compare_baselines(
       :class:`~sklearn.neural_network.MLPClassifier` trained on all tasks, and some
       passes over the given rows.
 
-    Adapting pays if the meta-learner is ahead of the pooled model, and of itself before
-    any row was given, clearly and by one per cent at least. That it does so "from k
-    rows on" is tested from the largest number of rows downwards, each time at the 2.5 %
-    level, until a test fails; so the chance that it is said in error is at most 2.5 %
-    for all numbers together. It does not pay if the whole interval lies below two per
-    cent; otherwise it is unclear. Each task is compared with itself, and no single task
+    Adapting pays if the meta-learner is clearly ahead of the pooled model, and of
+    itself before any row was given, by at least one per cent. Whether it does so "from
+    k rows on" is tested from the largest number of rows downwards, each time at the
+    2.5 % level, until a test fails; so the chance of a false claim is at most 2.5 % for
+    all numbers together. It does not pay if the whole interval lies below two per cent;
+    otherwise it is unclear. Each task is compared with itself, and no single task
     decides. Numbers of rows that fewer than six tasks, or less than a third of them,
     can give are shown and not judged. The best baseline is picked on the results, which
     favours the baselines.
@@ -501,7 +503,7 @@ def compare_baselines(
     >>> comparison.advice
     {'EmpiricalBayesRegressor': 'meta-learn'}
     """
-    # here, since it takes longer to import than skmeta itself
+    # Imported here because it takes longer to import than skmeta itself.
     from skmeta._comparing.folds import compare
 
     return compare(

@@ -1,1 +1,1 @@
-"""`compare_baselines`: the rivals, the folds, the result and its verdict."""
+"""`compare_baselines`: the baselines, the folds, the result and its verdict."""

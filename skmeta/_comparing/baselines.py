@@ -174,7 +174,7 @@ def variance_ratio(errors):
     means = np.array([error.mean() for error in errors])
     within = sum(np.sum((e - m) ** 2) for e, m in zip(errors, means, strict=True))
     within /= max(np.sum(sizes - 1), 1)
-    # An error that all tasks share is the pooled model's, and no difference of tasks.
+    # The part of the error that all tasks share is no difference between tasks.
     between = np.var(means, ddof=1) if len(means) > 1 else 0.0
     between -= within * np.mean(1 / sizes)
     return within / max(between, 1e-6 * within, np.finfo(float).tiny)
@@ -419,7 +419,7 @@ class Baselines:
 
     @property
     def pooled(self):
-        """What was chosen as pooled model, with its scaling, unfitted; or None."""
+        """The chosen pooled model, unfitted, with its scaling; or None."""
         for baseline in self.fitted.values():
             model = getattr(baseline, "pooled", baseline)
             if isinstance(model, Pooled) and not isinstance(model.chosen, MEANS):

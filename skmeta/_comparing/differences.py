@@ -5,13 +5,14 @@ from scipy.special import stdtrit
 
 from skmeta._comparing.names import POOLED
 
-# The verdict says something about a number of rows if this many tasks can give it.
-MIN_TASKS = 6
+# The verdict says something about a number of rows if at least this many tasks can
+# give as many.
+FEWEST_TASKS = 6
 
-# The smallest error that is told from zero, as a part of the task's largest error.
+# A smaller error, as a part of the largest error in the same task, counts as this one.
 SMALLEST_ERROR = 1e-6
 
-# The largest logarithm of a ratio of two errors.
+# The logarithm of the ratio of two errors is cut off here.
 LARGEST_LOG_RATIO = 20.0
 
 
@@ -64,7 +65,7 @@ class Differences:
 
     def amount(self, mean, half):
         """The size of a gain or loss in words, with its interval."""
-        if mean < 0:  # how much worse
+        if mean < 0:
             low, middle, high = -self.shown(np.array([mean + half, mean, mean - half]))
         else:
             low, middle, high = self.shown(np.array([mean - half, mean, mean + half]))
@@ -95,7 +96,8 @@ def _scale_of(scoring, scores):
         return "share"  # their unit is the same in every task
     if scoring.startswith("neg_"):
         return "ratio"
-    from sklearn.metrics import get_scorer_names  # slow to import
+    # Imported here because it is slow to import.
+    from sklearn.metrics import get_scorer_names
 
     if scoring in get_scorer_names():
         return "points"
@@ -156,7 +158,7 @@ def _trimmed(values):
     n = len(values)
     if n < 2:
         return (values.mean() if n else np.nan), np.nan
-    cut = max(1, n // 20) if n >= MIN_TASKS else 0
+    cut = max(1, n // 20) if n >= FEWEST_TASKS else 0
     kept = np.sort(values)[cut : n - cut]
     moved = np.clip(values, kept[0], kept[-1])
     error = moved.std(ddof=1) * np.sqrt(n) / len(kept)

@@ -73,7 +73,7 @@ def compare(
         seed=check_random_state(random_state).randint(2**31 - 1),
         data=data,
         sizes=sizes,
-        draws=draw_rows(
+        draws=draw_given_and_asked(
             data,
             sizes,
             n_repeats if shuffle else 1,
@@ -98,17 +98,17 @@ def compare(
 
 
 class GivenAndAsked(NamedTuple):
-    """A task's rows in the order in which they are given, and rows that never are."""
+    """Rows of a task in the order in which they are given, and the rows asked."""
 
     given: np.ndarray
     asked: np.ndarray
 
 
-def draw_rows(data, sizes, n_repeats, *, shuffle, stratify, seed):
-    """Draws of each task. The rows given for a small size are among those of a larger.
+def draw_given_and_asked(data, sizes, n_repeats, *, shuffle, stratify, seed):
+    """Draws of each task, as lists of `GivenAndAsked`.
 
-    The rows asked are the same for all sizes: those beyond the largest size that leaves
-    one.
+    The first k rows in ``given`` are given for size k. The rows asked are the same for
+    all sizes: those after the largest size that leaves at least one row to ask.
     """
     draws = []
     seeds = check_random_state(seed).randint(2**31, size=len(data.ids))
@@ -180,8 +180,8 @@ class Trial:
 class Job(NamedTuple):
     """One score: of a model that is given some rows of a task and asked others."""
 
-    place: int  # of the task among those tested in the fold
-    column: int  # of the number of rows among the sizes
+    place: int  # place of the task among those tested in the fold
+    column: int  # place of the number of given rows among the sizes
     given: np.ndarray
     asked: np.ndarray
 
@@ -189,8 +189,9 @@ class Job(NamedTuple):
 def baselines_behind(estimators, names):
     """For each estimator the names of its own baselines, by what they are.
 
-    Baselines see y as the meta-learner does. Estimators that transform y in different
-    ways cannot share them: those of another than the first are named after it.
+    Baselines see y as the meta-learner does, so estimators that transform y in
+    different ways cannot share them. The baselines of the first way have plain names;
+    the others are named after the first estimator that transforms y in their way.
     """
     first_of, behind = {}, {}
     for name, model in estimators.items():
@@ -220,7 +221,8 @@ def _run_fold(trial, train, test):
     tasks = np.unique(data.codes[test])
     jobs = _jobs(trial, tasks)
     fitted = {
-        name: _fit(model, data, train) for name, model in trial.estimators.items()
+        name: _meta_trained(model, data, train)
+        for name, model in trial.estimators.items()
     }
     values, pooled = {}, None
     for name, model in fitted.items():
@@ -296,7 +298,7 @@ def _baseline_scores(trial, model, learned, test, jobs, name):
     return scores
 
 
-def _fit(estimator, data, train):
+def _meta_trained(estimator, data, train):
     with config_context(enable_metadata_routing=True):
         X, y = data.rows(train)
         return clone(estimator).fit(X, y, task=data.task[train])

@@ -16,7 +16,7 @@ from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
 from skmeta._comparing.names import BASELINES, WITHOUT_POOL
 from skmeta._values import show
 
-# The smallest probability whose logarithm is taken.
+# Smaller probabilities count as this one before their logarithm is taken.
 SMALLEST_P = 1e-6
 
 
@@ -56,7 +56,7 @@ class ComparedTargets(ABC):
         """The same kind in the units of these targets, which are those of training."""
         return self
 
-    def check_fold(self, y_train, y_test, number):  # noqa: B027 (any fold will do)
+    def check_fold(self, y_train, y_test, number):  # noqa: B027 (any fold can be learned)
         """Refuse a fold whose test targets cannot be learned."""
 
     @abstractmethod
@@ -187,7 +187,7 @@ class ComparedLabels(ComparedTargets):
     def raw_of_base(self, raw):
         if len(self.classes) != 2:
             return raw
-        # The log-odds of the second of two classes are given.
+        # With two classes, `raw` has one column: the log-odds of the second class.
         return log_softmax(np.hstack([np.zeros_like(raw), raw]), axis=1)
 
     def loss(self, raw, codes):

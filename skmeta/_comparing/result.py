@@ -1,4 +1,4 @@
-"""Meta-learners beside baselines on the same tasks and rows, and what follows."""
+"""The result of a comparison: numbers, a table, a figure, and a verdict."""
 
 from html import escape
 from textwrap import fill
@@ -22,13 +22,13 @@ FOOTNOTE = (
 class BaselineComparison:
     """What :func:`~skmeta.model_selection.compare_baselines` has found.
 
-    Printed, it is a table with a verdict; so it is in a notebook.
+    Printed, or shown in a notebook, it is a table with a verdict.
 
     Parameters
     ----------
     scores : dict of str to ndarray of shape (n_tasks, n_sizes)
         For each model the score of each task after each number of rows, averaged over
-        draws; greater is better. NaN where a task has too few rows.
+        draws; greater is better. NaN if a task has too few rows.
     meta_learners : list of str
         Names of the meta-learners among the models; the others are baselines.
     n_support : ndarray of shape (n_sizes,)
@@ -40,8 +40,8 @@ class BaselineComparison:
     pooled : list of estimators, default=()
         The model that was chosen as pooled model in each fold.
     behind : dict of str to dict, default=None
-        For each meta-learner the names of its own baselines among the models, by what
-        they are. None is all baselines, for each.
+        For each meta-learner its own baselines: what they are, and their names among
+        the models. None means that all baselines belong to each meta-learner.
 
     Attributes
     ----------
@@ -51,21 +51,22 @@ class BaselineComparison:
         For each meta-learner ``"meta-learn"``; ``"offset"``, if the pooled model with
         an offset per task is as good; ``"baseline"``, if another baseline is better;
         ``"pooled"``, if nothing is better than one model for all tasks; or
-        ``"unclear"``, if the data do not tell.
+        ``"unclear"``, if the data do not decide.
     verdict : str
         The same in sentences, with the numbers.
     deciding_task : dict of str to tuple or None
-        For each meta-learner the id of a task that has more than half of all tasks'
-        differences in the score, after the most rows, and its part of them; else None.
+        For each meta-learner the id of a task that alone has more than half of all
+        differences in score after the most rows, and its part of them. None if there
+        is no such task.
     pooled_model : estimator or None
-        What "pooled model" stands for, unfitted: the model chosen in most folds, with
-        the scaling in front of it that it had.
+        The model that was chosen as "pooled model" in most folds, unfitted, with its
+        scaling in front.
 
     Notes
     -----
-    Tasks are compared with themselves, on a scale on which they count alike
+    Each task is compared with itself, on a scale where all tasks count alike
     (:meth:`gain`), and no single task can decide. Intervals are 95 % t intervals over
-    tasks. They take tasks as independent, and do not know that the models of two folds
+    tasks. They treat tasks as independent, and ignore that the models of two folds
     share training tasks.
     """
 
@@ -87,7 +88,7 @@ class BaselineComparison:
         self.n_support = np.asarray(n_support)
         self.tasks = tasks
         self.scoring = scoring
-        words = [_in_words(model) for model in pooled]
+        words = [_model_in_words(model) for model in pooled]
         self._pooled_words = sorted(set(words), key=lambda w: (-words.count(w), w))
         self._pooled_counts = [words.count(w) for w in self._pooled_words]
         self.pooled_model = None
@@ -123,7 +124,7 @@ class BaselineComparison:
         Returns
         -------
         mean : ndarray of shape (n_sizes,)
-            For each number of rows; NaN where no task has as many.
+            For each number of rows; NaN if no task has as many.
         """
         return mean_and_half_width(self.scores[name])[0]
 
@@ -156,19 +157,19 @@ class BaselineComparison:
             Mean over tasks of the score of the first less that of the other, and half
             the width of its 95 % interval.
         """
-        with np.errstate(invalid="ignore"):  # of two infinite scores
+        with np.errstate(invalid="ignore"):  # two infinite scores have no difference
             return mean_and_half_width(self.scores[name] - self.scores[other])
 
     def gain(self, name, other):
         """How much better one model is than another in a typical task.
 
-        Of errors in the unit of y the part of the other's error in the same task that
-        is saved: 0.2 is an error lower by a fifth, and -1 one twice as high; tasks with
-        large and with small numbers count alike. Of a log loss or a Brier score the
-        difference as a part of the mean over tasks; of scores such as accuracy or
-        :math:`R^2` the difference itself. The mean over tasks leaves out the twentieth
-        of largest and that of smallest values, at least one task each, so that no
-        single task decides.
+        For errors in the unit of y, the gain is the part of the other model's error in
+        the same task that is saved: 0.2 means an error lower by a fifth, and -1 an
+        error twice as high. So tasks with large and with small numbers count alike. For
+        a log loss or a Brier score, it is the difference as a part of the mean over
+        tasks; for scores such as accuracy or :math:`R^2`, the difference itself. The
+        mean over tasks leaves out the largest twentieth of the values and the smallest,
+        at least one task each, so that no single task decides.
 
         Parameters
         ----------
@@ -245,7 +246,7 @@ class BaselineComparison:
         return pd.DataFrame(rows, columns=columns)
 
     def plot(self, *, ax=None):
-        """Plot score against rows given, of all models.
+        """Plot the score of all models against the number of rows given.
 
         Parameters
         ----------
@@ -374,8 +375,8 @@ WORDS = {
 }
 
 
-def _in_words(model):
-    """What a model is, without the scaling that each pooled model has in front."""
+def _model_in_words(model):
+    """What a pooled model is, without the scaling in front of it."""
     steps = getattr(model, "steps", [])
     if len(steps) == 2:
         model = steps[1][1]

@@ -3,18 +3,21 @@
 import numpy as np
 from sklearn.base import is_classifier
 
-from skmeta._comparing.differences import MIN_TASKS, mean_and_half_width, trimmed
+from skmeta._comparing.differences import (
+    FEWEST_TASKS,
+    mean_and_half_width,
+    trimmed,
+)
 from skmeta._comparing.names import OFFSET, OWN, POOLED
 from skmeta._values import show
 
-# A number of rows is judged if one in so many tasks can give as many rows.
+# A number of rows is judged if at least one in this many tasks can give as many.
 ONE_IN = 3
 
-# A smaller gain, as a part of the error or in points of the score, is no reason to
-# advise anything.
-SMALL = 0.01
+# Smaller gains are ignored. A gain is a part of the error, or points of the score.
+SMALL_GAIN = 0.01
 
-# Adapting does not pay where the whole interval of the gain lies below this.
+# Adapting does not pay if the whole interval of the gain lies below this.
 NOTHING_TO_GAIN = 0.02
 
 # An offset per task is enough if it brings this part of the gain, and if the
@@ -23,7 +26,7 @@ NEARLY_ALL = 0.9
 LITTLE = 0.05
 
 # A task is named if it has more than this part of all tasks' differences.
-MOST = 0.5
+DECIDING_PART = 0.5
 
 AVERAGE = "on average over the numbers of rows"
 
@@ -66,7 +69,7 @@ class Verdict:
         self.rivals = [key for plain, key in baselines.items() if plain != POOLED]
         counts = np.sum(~np.isnan(self.scores[name]), axis=0)
         given = n_support > 0
-        enough = np.maximum(MIN_TASKS, counts[given].max(initial=0) / ONE_IN)
+        enough = np.maximum(FEWEST_TASKS, counts[given].max(initial=0) / ONE_IN)
         self.places = np.flatnonzero(given & (counts >= enough))
         self.advice, sentence = self._judge()
         self.text = f"{name}: {sentence}"
@@ -75,8 +78,8 @@ class Verdict:
         """Advice, and the sentences that give the reasons."""
         if not len(self.places):
             return "unclear", (
-                f"fewer than {MIN_TASKS} tasks have more rows than are given: too few "
-                "to tell."
+                f"fewer than {FEWEST_TASKS} tasks have more rows than are given: too "
+                "few to tell."
             )
         self.last = self.places[-1]
         if self.pooled is not None:
@@ -133,7 +136,7 @@ class Verdict:
         ours, pooled = self.scores[self.name], self.scores[self.pooled]
         mean, half = trimmed((ours - pooled)[:, [self.last]])
         level = abs(mean_and_half_width(pooled)[0][self.last])
-        return -mean[0] > max(half[0], SMALL * level)
+        return -mean[0] > max(half[0], SMALL_GAIN * level)
 
     def _overall(self, better, worse):
         """Difference averaged over the numbers of rows, and its half width."""
@@ -166,7 +169,7 @@ class Verdict:
         if start is None:
             return self._no_gain()
         gain = self._gain(self.name, self.pooled)
-        text = f"adapting pays from {_rows(start)} on ({gain})"
+        text = f"adapting pays from {_n_rows(start)} on ({gain})"
         if self._is_worse_on_average():
             return "unclear", (
                 f"{text} in a typical task; but the mean over tasks is worse, because "
@@ -191,7 +194,7 @@ class Verdict:
         enough = not _is_ahead(lead, half) or (share >= NEARLY_ALL and lead <= LITTLE)
         later = self._overtakes_from(self.offset)
         if enough and later is not None:
-            words += f" and does as well with fewer than {_rows(later)}"
+            words += f" and does as well with fewer than {_n_rows(later)}"
             enough = False
         if enough:
             word = "better" if lead >= 0 else "worse"
@@ -241,7 +244,7 @@ class Verdict:
         if rival and not (begins_ahead and not self._ahead(rival, self.name)):
             return "offset" if rival == self.offset else "baseline", (
                 f"not clearly better than one pooled model ({gain}). But adapting "
-                f"pays: {rival} is ahead from {_rows(starts[rival])} on "
+                f"pays: {rival} is ahead from {_n_rows(starts[rival])} on "
                 f"({self._gain(rival, self.pooled)}). "
                 + (self._take_the_offset() if rival == self.offset else "Use that.")
             )
@@ -269,8 +272,8 @@ class Verdict:
         gain = self._gain(self.name, rival)
         if start is not None:
             return "meta-learn", (
-                f"meta-learning pays from {_rows(start)} on ({gain}, which is the best "
-                "baseline)."
+                f"meta-learning pays from {_n_rows(start)} on ({gain}, which is the "
+                "best baseline)."
             )
         if mean[self.last] + half[self.last] < NOTHING_TO_GAIN:
             return "baseline", f"no better than {rival} ({gain}). Use that."
@@ -286,7 +289,7 @@ class Verdict:
         ahead, compared = (
             n[place] for n in self.differences.tasks_ahead(better, worse)
         )
-        k = _rows(self.n_support[place])
+        k = _n_rows(self.n_support[place])
         than = _the(worse)
         if not mean and not half:
             return f"after {k} as good as {than} in every task"
@@ -305,11 +308,11 @@ class Verdict:
             difference = (self.scores[self.name] - self.scores[other])[:, self.last]
         size = np.abs(difference)
         known = np.isfinite(size)
-        if known.sum() < MIN_TASKS or not size[known].any():
+        if known.sum() < FEWEST_TASKS or not size[known].any():
             return ""
         largest = np.flatnonzero(known)[size[known].argmax()]
         share = size[largest] / size[known].sum()
-        if share <= MOST:
+        if share <= DECIDING_PART:
             return ""
         task = self.tasks[largest]
         self.deciding_task = (task, float(share))
@@ -330,14 +333,14 @@ class Verdict:
 
 def _is_ahead(mean, half):
     """Whether a difference is clear, and not small."""
-    return bool(mean > half and mean >= SMALL)
+    return bool(mean > half and mean >= SMALL_GAIN)
 
 
 def _the(name):
     return f"the {name}" if name.startswith((POOLED, OWN)) else name
 
 
-def _rows(n):
+def _n_rows(n):
     return "1 row" if n == 1 else f"{n} rows"
 
 
