@@ -94,7 +94,7 @@ def together(model, rows, y, **options):
 
 @pytest.mark.parametrize("weighted", [False, True])
 @pytest.mark.parametrize("model", REGRESSORS, ids=str)
-def test_regressors_predict_many_tasks_as_one_by_one(model, weighted, rows):
+def test_regressors_predict_many_tasks_like_single_tasks(model, weighted, rows):
     model, weight = fitted(model), None
     if weighted:
         weight = np.random.default_rng(1).integers(1, 4, size=len(rows["y"])) / 2
@@ -107,7 +107,7 @@ def test_regressors_predict_many_tasks_as_one_by_one(model, weighted, rows):
 
 @pytest.mark.parametrize("method", ["predict", "predict_proba", "decision_function"])
 @pytest.mark.parametrize("model", CLASSIFIERS, ids=str)
-def test_classifiers_predict_many_tasks_as_one_by_one(model, method, rows):
+def test_classifiers_predict_many_tasks_like_single_tasks(model, method, rows):
     model, y = fitted(model, labels=True), (rows["y"] > 0).astype(int)
     expected = one_by_one(model, rows, y, method)
     result = together(model, rows, y, method=method)
@@ -229,7 +229,7 @@ NEVER_MEET = {
 
 
 @pytest.mark.parametrize("kind", NEVER_MEET)
-def test_new_rows_of_which_no_task_has_a_row_are_refused(kind, rows):
+def test_new_rows_are_refused_if_none_of_their_tasks_has_a_known_row(kind, rows):
     model = fitted(ReptileRegressor(max_iter=20, random_state=0))
     X, y = rows["X"][:4], rows["y"][:4]
     task, task_new = NEVER_MEET[kind]
@@ -278,7 +278,7 @@ def test_equal_ids_of_two_types_are_the_same_tasks(kind, rows):
         assert_array_equal(result, expected)
 
 
-def test_without_a_known_row_predict_is_named(rows):
+def test_without_known_rows_the_error_names_predict(rows):
     model = fitted(ReptileRegressor(max_iter=20, random_state=0))
     X = rows["X"]
     for verb in (model.adapt_predict, partial(skmeta.adapt_predict, model)):
@@ -286,7 +286,7 @@ def test_without_a_known_row_predict_is_named(rows):
             verb(X[:0], [], X, task=[], task_new=np.arange(len(X)))
 
 
-def test_wrong_input_is_named(rows):
+def test_errors_name_the_wrong_input(rows):
     model = fitted(ReptileRegressor(max_iter=20, random_state=0))
     with pytest.raises(ValueError, match=r"task has 3 ids, but X has 29 rows"):
         together(model, rows, rows["y"], task=[1, 2, 3])

@@ -483,9 +483,7 @@ def test_a_composition_without_its_two_methods_names_them():
     ],
     ids=str,
 )
-def test_where_there_is_no_meta_learner_every_verb_says_so(
-    estimator, linear_tasks, new_task
-):
+def test_without_a_meta_learner_every_verb_says_so(estimator, linear_tasks, new_task):
     X, y, _ = new_task
     if hasattr(estimator, "fit") and not isinstance(estimator, type):
         if not isinstance(estimator, FrozenEstimator):

@@ -201,7 +201,9 @@ def test_rows_in_any_order_get_their_own_offsets(linear_table):
         assert_allclose(np.sort(shuffled.Y[rows, 0]), np.sort(sorted_rows.Y[rows, 0]))
 
 
-def test_of_a_single_task_each_row_is_predicted_by_a_clone_without_it(linear_tasks):
+def test_each_row_of_a_single_task_is_predicted_by_a_clone_that_has_not_seen_it(
+    linear_tasks,
+):
     X, y = linear_tasks[0]
     base = DecisionTreeRegressor(random_state=0)
     table = offsets_and_table(fast(ReptileRegressor, base, standardize=False), X, y)
@@ -217,7 +219,7 @@ def test_a_single_row_has_the_offset_0():
     assert fast(ReptileRegressor, Ridge()).fit(X, y).base_estimator_.predict(X) == 7.0
 
 
-def test_probabilities_of_0_and_1_leave_something_to_correct(label_table):
+def test_probabilities_of_0_and_1_can_still_be_corrected(label_table):
     X, y = label_table.X, label_table.y
     tree = DecisionTreeClassifier(random_state=0).fit(X, y)
     offset = raw_prediction(tree, X, np.array([0, 1]))
@@ -253,9 +255,7 @@ def test_a_correction_that_has_learned_nothing_leaves_the_base_model(cls, linear
 
 @BOTH
 @SHAPES
-def test_without_a_base_model_nothing_changes_where_the_base_model_says_0(
-    cls, hidden, linear_table
-):
+def test_a_base_model_that_predicts_0_is_like_no_base_model(cls, hidden, linear_table):
     class Nothing(BaseEstimator):
         def fit(self, X, y):
             self.classes_ = np.unique(y)
@@ -301,7 +301,7 @@ def test_an_adapted_copy_adds_its_correction_to_the_base_model(cls, linear_table
     assert_array_equal(outputs(adapted, X), outputs(model, X))
 
 
-def test_adapting_fits_what_the_base_model_leaves_over(curved_table):
+def test_adapting_fits_the_residuals_of_the_base_model(curved_table):
     X, y, ids = curved_table
     base = RandomForestRegressor(n_estimators=10, min_samples_leaf=5, random_state=0)
     model = fast(ReptileRegressor, base, max_iter=100).fit(X, y, task=ids)
@@ -368,7 +368,7 @@ def test_a_classifier_that_has_nothing_but_labels_works(label_table):
 
 @pytest.mark.parametrize("base", [LogisticRegression(), RidgeClassifier()], ids=repr)
 @pytest.mark.parametrize("kept", [1, 2])
-def test_a_class_that_the_other_tasks_lack_is_unlikely_there(kept, base):
+def test_a_class_that_training_tasks_lack_gets_a_small_probability(kept, base):
     rng = np.random.default_rng(0)
     X, codes = rng.normal(size=(30, 2)), np.repeat([0, 1], 15)
     y = np.where(codes == 0, rng.integers(3, size=30), rng.integers(kept, size=30))
@@ -414,7 +414,7 @@ def test_weights_reach_the_last_step_of_a_pipeline(inside, linear_table, routing
 
 
 @pytest.mark.parametrize("base", [KNeighborsRegressor(), "pipeline"], ids=str)
-def test_a_base_model_that_takes_no_weights_says_so_once(base, linear_table):
+def test_a_base_model_that_takes_no_weights_warns_once(base, linear_table):
     if base == "pipeline":
         base = make_pipeline(StandardScaler(), KNeighborsRegressor())
     X, y, ids = linear_table.X, linear_table.y, linear_table.ids
@@ -449,7 +449,7 @@ def test_sparse_rows_reach_the_base_model_as_they_are(cls, linear_table):
         assert_array_equal(adapted.base_estimator_.coef_, model.base_estimator_.coef_)
 
 
-def test_a_base_model_for_dense_rows_only_is_said_to_be_so():
+def test_tags_say_if_a_base_model_takes_only_dense_rows():
     assert get_tags(ReptileRegressor()).input_tags.sparse
     for base in (Ridge(), HistGradientBoostingRegressor()):
         tags = get_tags(ReptileRegressor(base_estimator=base))
@@ -488,7 +488,7 @@ def test_weights_reach_a_base_model_that_takes_them(cls, linear_table):
     assert_allclose(model.base_estimator_.coef_, same.coef_, rtol=1e-4)
 
 
-def test_with_routing_no_requests_are_asked_of_the_base_model(label_table, routing):
+def test_with_routing_the_base_model_needs_no_requests(label_table, routing):
     X, y, ids = label_table.X, label_table.y, label_table.ids
     weight = np.linspace(0.5, 2, len(y))
     base = CalibratedClassifierCV(LogisticRegression(), cv=2)
@@ -566,7 +566,9 @@ class PlacesOnly(ClassifierMixin, BaseEstimator):
         (EmpiricalBayesClassifier, [7, 3, 5]),
     ],
 )
-def test_a_base_model_of_places_is_one_of_labels(cls, labels, linear_table):
+def test_a_base_model_fitted_to_positions_of_labels_predicts_labels(
+    cls, labels, linear_table
+):
     """Also where the tasks of a fold lack a class, in the middle or at an end."""
     X, ids = linear_table.X, linear_table.ids
     place = np.digitize(linear_table.y, np.quantile(linear_table.y, [0.3, 0.6]))
@@ -641,7 +643,7 @@ def test_a_seed_makes_a_base_model_repeatable(cls, linear_table):
     assert kept.base_estimator_[-1].random_state == 5
 
 
-def test_a_stack_whose_last_model_is_the_default_may_be_the_base(linear_table):
+def test_a_stacking_model_with_a_default_final_model_may_be_the_base(linear_table):
     base = StackingRegressor([("a", Ridge())])
     model = fast(ReptileRegressor, base)
     model.fit(linear_table.X, linear_table.y, task=linear_table.ids)
@@ -663,7 +665,7 @@ def test_an_error_of_the_base_model_names_it_and_the_fold(linear_table, unchange
         model.fit(X, y, task=ids)
 
 
-def test_a_missing_value_is_not_answered_by_the_base_model_itself(linear_table):
+def test_a_missing_value_is_refused_before_it_reaches_the_base_model(linear_table):
     X, y, ids = linear_table.X.copy(), linear_table.y, linear_table.ids
     trees = fast(ReptileRegressor, DecisionTreeRegressor(max_depth=2))
     fitted = clone(trees).fit(X, y, task=ids)
@@ -730,7 +732,7 @@ def counted(cls, table, layout=np.asarray):
 
 @ALL_FOUR
 @pytest.mark.parametrize("layout", [np.asarray, sparse.csr_array, np.float32])
-def test_adapting_to_many_tasks_asks_the_base_model_once(cls, layout, linear_table):
+def test_adapting_to_many_tasks_calls_the_base_model_once(cls, layout, linear_table):
     model, X, y, base = counted(cls, linear_table, layout)
     ids, known = linear_table.ids, np.tile(np.arange(12) < 5, 20)
     new = model.adapt_predict(
@@ -753,7 +755,7 @@ def test_adapting_to_many_tasks_asks_the_base_model_once(cls, layout, linear_tab
 
 @ALL_FOUR
 @pytest.mark.parametrize("inside", [False, True])
-def test_few_shot_scores_ask_the_base_model_once(cls, inside, linear_table):
+def test_few_shot_scores_call_the_base_model_once(cls, inside, linear_table):
     model, X, y, base = counted(cls, linear_table)
     plain = few_shot_scores(model, X, y, linear_table.ids, n_repeats=3)
     assert (base.calls, base.rows) == (1, len(y))
@@ -770,7 +772,7 @@ def test_few_shot_scores_ask_the_base_model_once(cls, inside, linear_table):
     assert score == pytest.approx(plain.mean())
 
 
-def test_comparing_asks_the_base_model_once_in_a_fold(linear_table):
+def test_comparing_calls_the_base_model_once_in_a_fold(linear_table):
     base, n_rows = CountingRidge(), len(linear_table.y)
     model = EmpiricalBayesRegressor(base_estimator=base, random_state=0)
     CountingRidge.calls = CountingRidge.rows = 0
@@ -783,7 +785,7 @@ def test_comparing_asks_the_base_model_once_in_a_fold(linear_table):
     assert CountingRidge.calls == 2 * (5 + 1)
 
 
-def test_an_adapted_copy_carries_nothing_of_the_rows_asked(linear_table):
+def test_an_adapted_copy_keeps_nothing_of_the_rows_predicted(linear_table):
     model, X, y, _ = counted(EmpiricalBayesRegressor, linear_table)
     (adapted,) = model._adapt_each([(X[:5], y[:5])])
     assert vars(adapted).keys() == vars(model.adapt(X[:5], y[:5])).keys()
@@ -879,7 +881,7 @@ def test_a_second_fit_without_a_base_model_forgets_the_first(linear_table):
 
 
 @BOTH
-def test_warm_start_goes_on_with_the_base_model_of_the_first_fit(cls, linear_table):
+def test_warm_start_keeps_the_base_model_of_the_first_fit(cls, linear_table):
     X, y, ids = linear_table.X, target(cls, linear_table.y), linear_table.ids
     old = ids < "S10"
     model = fast(cls, BASES[cls], warm_start=True).fit(X[old], y[old], task=ids[old])
@@ -893,9 +895,7 @@ def test_warm_start_goes_on_with_the_base_model_of_the_first_fit(cls, linear_tab
 
 
 @BOTH
-def test_warm_start_refuses_a_base_model_that_comes_or_goes(
-    cls, linear_table, unchanged
-):
+def test_warm_start_refuses_to_add_or_drop_a_base_model(cls, linear_table, unchanged):
     X, y, ids = linear_table.X, target(cls, linear_table.y), linear_table.ids
     for before, after in ((None, BASES[cls]), (BASES[cls], None)):
         model = fast(cls, before, warm_start=True).fit(X, y, task=ids)
@@ -944,12 +944,14 @@ def test_a_base_model_of_the_wrong_kind_is_refused(cls, base, needed, label_tabl
         fast(cls, base).fit(label_table.X, label_table.y, task=label_table.ids)
 
 
-def test_what_is_no_estimator_is_refused_as_any_wrong_parameter(linear_table):
+def test_an_object_that_is_not_an_estimator_is_refused_like_any_wrong_parameter(
+    linear_table,
+):
     with pytest.raises(ValueError, match="'base_estimator' parameter"):
         fast(ReptileRegressor, "ridge").fit(linear_table.X, linear_table.y)
 
 
-def test_classes_of_their_own_leave_a_base_model_nothing_to_learn(own_class_tasks):
+def test_tasks_with_their_own_classes_refuse_a_base_model(own_class_tasks):
     model = fast(ReptileClassifier, RandomForestClassifier(), task_classes="own")
     with pytest.raises(ValueError, match=r"labels that all tasks share.*Set base_est"):
         model.meta_fit(own_class_tasks)

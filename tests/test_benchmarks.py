@@ -75,7 +75,7 @@ def small_set(**changes):
     ],
     ids=["missing", "double", "length", "names"],
 )
-def test_a_set_that_breaks_the_format_is_refused_by_what_is_wrong(
+def test_a_set_that_breaks_the_format_is_refused_with_the_reason(
     task_sets, changes, problem
 ):
     task_sets.check("sleepstudy", small_set())

@@ -120,7 +120,7 @@ def test_with_no_errors_widths_are_those_of_students_t(freedom):
             assert_allclose(found, expected)
 
 
-def test_the_more_tasks_are_seen_the_less_the_model_is_taken_at_its_word():
+def test_the_more_tasks_are_seen_the_more_measured_errors_count():
     rng = np.random.default_rng(0)
     weights = []
     for n_tasks in (5, 20, 100):
@@ -275,9 +275,7 @@ def test_nine_of_ten_new_targets_are_held_before_and_after_adapting(world, n_sup
 
 
 @pytest.mark.parametrize("zero_shot", ["prior", "pooled", "constant"])
-def test_whatever_predicts_before_adapting_its_errors_are_as_large_as_said(
-    zero_shot, monkeypatch
-):
+def test_before_adapting_errors_are_as_large_as_stated(zero_shot, monkeypatch):
     monkeypatch.setattr("skmeta._core.prior.learn.zero_shot", lambda folds: zero_shot)
     rng = np.random.default_rng(0)
     tasks = [two_kinds(rng, 10) for _ in range(100)]
@@ -288,7 +286,7 @@ def test_whatever_predicts_before_adapting_its_errors_are_as_large_as_said(
     assert 0.85 <= error <= 1.15
 
 
-def test_many_groups_of_one_row_do_not_hide_those_that_can_tell():
+def test_many_groups_of_one_row_do_not_hide_what_larger_groups_show():
     shares = []
     for seed in range(3):
         rng = np.random.default_rng(seed)
@@ -363,7 +361,7 @@ def warned(call, *args, **kwargs):
     [EmpiricalBayesRegressor, EmpiricalBayesClassifier],
     ids=["numbers", "labels"],
 )
-def test_a_model_of_one_task_says_that_it_cannot_tell_how_much_tasks_differ(cls):
+def test_a_model_of_one_task_warns_that_it_cannot_know_how_much_tasks_differ(cls):
     rng = np.random.default_rng(0)
     X = rng.normal(size=(40, 2))
     y = X[:, 0] + rng.normal(size=40)
@@ -391,7 +389,7 @@ def test_deviations_from_a_few_tasks_come_with_a_warning():
             assert all(f"rest on {n_tasks} tasks" in message for message in found)
 
 
-def test_a_table_with_as_many_coefficients_as_rows_cannot_tell_the_noise():
+def test_a_table_with_as_many_coefficients_as_rows_does_not_show_the_noise():
     rng = np.random.default_rng(0)
     X = rng.normal(size=(6, 5))
     model = EmpiricalBayesRegressor().fit(X, X.sum(axis=1) + rng.normal(size=6))

@@ -60,7 +60,7 @@ def test_without_callbacks_models_fit_adapt_and_are_pickled(linear_tasks):
 
 
 @needs_callbacks
-def test_a_callback_hears_of_every_meta_iteration(linear_tasks):
+def test_a_callback_is_called_at_every_meta_iteration(linear_tasks):
     recorder = Recorder()
     reptile().set_callbacks(recorder).meta_fit(linear_tasks)
     begin, *middle, end, last = recorder.calls[1:]

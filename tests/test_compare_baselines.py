@@ -136,7 +136,7 @@ def test_a_better_start_is_no_reason_to_adapt():
     assert "from 2 rows on" in found.verdict
 
 
-def test_few_tasks_are_too_few_to_tell():
+def test_with_few_tasks_the_verdict_is_unclear():
     found = compare(flat(make_linear_tasks(4, 16, random_state=0)))
     assert found.advice == {"EmpiricalBayesRegressor": "unclear"}
 
@@ -277,7 +277,7 @@ def test_a_single_task_does_not_decide_and_is_named(value, scoring, n_tasks):
         assert found.deciding_task == {"ours": None}
 
 
-def test_a_gain_that_one_task_has_alone_is_none():
+def test_a_gain_in_a_single_task_is_no_gain():
     rng = np.random.default_rng(0)
     pooled = rng.normal(-1, 0.1, size=(40, 1)) * np.ones(3)
     ours = pooled * (1 + 0.001 * rng.normal(size=(40, 3)))
@@ -334,7 +334,7 @@ def made_up(gain, noise, n_tasks=30, scoring="neg_mean_absolute_error", seed=0):
         (0.00, 0.00, 30, "pooled"),  # all equal
     ],
 )
-def test_unclear_is_said_where_the_data_do_not_tell(gain, noise, n_tasks, advice):
+def test_the_verdict_is_unclear_if_the_data_do_not_decide(gain, noise, n_tasks, advice):
     found = made_up(gain, noise, n_tasks, seed=1)
     assert found.advice == {"ours": advice}
     assert ("Do not meta-learn" in found.verdict) == (advice == "pooled")
@@ -362,7 +362,7 @@ def test_scores_that_are_not_defined_leave_the_others():
     assert again.tasks_ahead("ours", "pooled model")[1].tolist() == [29, 29, 29]
 
 
-def test_a_worse_mean_is_not_passed_over():
+def test_a_worse_mean_is_not_ignored():
     """A model that is better in most tasks and ruins the large ones."""
     rng = np.random.default_rng(0)
     pooled = np.where(np.arange(40) < 30, 1.0, 100.0)[:, None] * np.ones(3)
@@ -688,7 +688,7 @@ def test_a_class_that_only_test_tasks_have_is_refused():
         compare((X, y, task), EmpiricalBayesClassifier())
 
 
-def test_numbers_for_a_classifier_are_no_labels():
+def test_numbers_are_refused_as_labels_of_a_classifier():
     X, y, task = flat(make_linear_tasks(10, 8, random_state=0))
     with pytest.raises(ValueError, match="Unknown label type: continuous"):
         compare((X, y, task), EmpiricalBayesClassifier())

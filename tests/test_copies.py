@@ -169,7 +169,7 @@ def test_public_arrays_and_lists_of_a_copy_are_its_own(model, label_tasks, uncha
         few.meta_fit(label_tasks[:6])
 
 
-def test_labels_written_into_a_copy_do_not_come_back(label_tasks):
+def test_labels_written_into_a_copy_do_not_change_the_original(label_tasks):
     """Of a model fitted to one task, whose classes are those of the start."""
     X, y = label_tasks[0]
     model = PrototypicalClassifier().fit(X, y)

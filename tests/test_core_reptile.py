@@ -362,7 +362,7 @@ def test_sgd_has_no_adam_state():
 # -- learned rates, safety, labels ----------------------------------------------------
 
 
-def test_learned_rates_tell_what_varies_between_tasks_from_what_does_not():
+def test_learned_rates_separate_what_varies_between_tasks_from_what_does_not():
     rng = np.random.default_rng(0)
     n_tasks, n = 60, 12
     X = rng.normal(size=(n_tasks, n, 2))
@@ -412,7 +412,7 @@ def test_rates_follow_the_query_gradient_times_the_way_from_the_start():
         state = new
 
 
-def test_rates_stay_as_they_are_if_no_row_is_left_to_judge_them():
+def test_rates_do_not_change_without_query_rows():
     settings = replace(PAPER, groups=np.arange(3), support_size=None)
     state = ReptileState(np.zeros(3), initial_rates(3))
     end = run(make_network(), make_table(), settings, state)[-1]

@@ -138,7 +138,7 @@ def many_classes(n_classes=12, n_rows=6):
     return X[order], np.array([f"c{c:.0f}" for c in X[order, 0]])
 
 
-def test_a_task_has_its_classes_in_equal_parts_and_those_to_be_given_first():
+def test_a_task_has_equal_numbers_of_each_class_and_its_support_rows_first():
     X, y = many_classes()
     tasks = make_episodes(X, y, 20, n_way=3, n_shots=2, n_queries=4, random_state=0)
     assert len(tasks) == 20
@@ -151,7 +151,7 @@ def test_a_task_has_its_classes_in_equal_parts_and_those_to_be_given_first():
         assert [f"c{c:.0f}" for c in rows[:, 0]] == labels.tolist()
 
 
-def test_rows_to_be_given_are_in_random_order():
+def test_support_rows_are_in_random_order():
     X, y = many_classes()
     tasks = make_episodes(X, y, 20, n_way=3, n_shots=2, n_queries=0, random_state=0)
     assert any(len(set(labels[:3])) == 3 for _, labels in tasks)
@@ -159,7 +159,7 @@ def test_rows_to_be_given_are_in_random_order():
 
 
 @pytest.mark.parametrize(("test_size", "n_test"), [(4, 4), (0.25, 3), (0.5, 6)])
-def test_no_class_of_the_test_is_among_those_of_training(test_size, n_test):
+def test_test_classes_and_training_classes_are_disjoint(test_size, n_test):
     X, y = many_classes()
     train, test = make_episodes(
         X, y, (300, 200), n_way=3, n_shots=1, n_queries=1, test_size=test_size
@@ -172,7 +172,7 @@ def test_no_class_of_the_test_is_among_those_of_training(test_size, n_test):
     assert not seen & unseen
 
 
-def test_one_number_of_tasks_is_that_of_both_parts():
+def test_one_number_of_tasks_holds_for_both_parts():
     X, y = many_classes()
     train, test = make_episodes(X, y, 7, n_way=2, n_shots=1, n_queries=1, test_size=4)
     assert (len(train), len(test)) == (7, 7)
@@ -230,20 +230,20 @@ def test_rows_and_labels_keep_their_kind(kind):
         ({"test_size": 0.01}, "leaves none for training"),
     ],
 )
-def test_what_cannot_be_drawn_is_refused(options, message):
+def test_episodes_that_cannot_be_drawn_are_refused(options, message):
     X, y = many_classes()
     options = {"n_way": 3, "n_shots": 1, "n_queries": 1} | options
     with pytest.raises(ValueError, match=message):
         make_episodes(X, y, **options)
 
 
-def test_rows_and_labels_must_be_as_many():
+def test_rows_and_labels_must_have_equal_numbers():
     X, y = many_classes()
     with pytest.raises(ValueError, match="inconsistent numbers of samples"):
         make_episodes(X, y[1:])
 
 
-def test_three_parts_of_tasks_have_none_in_common():
+def test_three_parts_of_tasks_are_disjoint():
     parts = split_tasks(list(range(20)), 12, 4, random_state=0)
     assert [len(part) for part in parts] == [12, 4, 4]
     assert sorted(task for part in parts for task in part) == list(range(20))

@@ -103,7 +103,7 @@ def test_sgd_follows_its_formula_and_reports_the_loss_before_each_step(rate):
 
 
 @pytest.mark.parametrize("solver", ["sgd", "adam"])
-def test_the_objective_is_told_the_number_of_the_step(solver):
+def test_the_objective_gets_the_number_of_the_step(solver):
     tasks = Quadratics()
     if solver == "sgd":
         list(loops.sgd(tasks, 0.1, tasks.start, 3))

@@ -331,7 +331,7 @@ def test_coef_and_intercept_reproduce_predictions(linear_table):
     assert model.prior_covariance_.shape == (4, 4)
 
 
-def test_adapting_does_not_change_what_is_said_of_the_prior(shared):
+def test_adapting_does_not_change_the_attributes_of_the_prior(shared):
     model, tasks = shared[Regressor]
     adapted = model.adapt(*tasks[0])
     for name in ("prior_coef_", "prior_covariance_", "noise_variance_"):
@@ -391,7 +391,7 @@ def test_intervals_are_around_the_prediction_and_grow_with_the_coverage(shared):
 
 
 @pytest.mark.parametrize("coverage", [0, 1, -0.1, 1.5, 90, "90%", None, float("nan")])
-def test_a_coverage_that_is_no_share_is_refused(coverage, shared):
+def test_a_coverage_outside_0_and_1_is_refused(coverage, shared):
     model, tasks = shared[Regressor]
     with pytest.raises(ValueError, match="coverage must be a number between 0 and 1"):
         model.predict_interval(tasks[0][0], coverage)
@@ -618,7 +618,7 @@ def test_a_search_that_is_cut_short_warns(cls, shared):
     assert model.n_iter_ == 1
 
 
-def test_where_slopes_contradict_pooled_rows_predict_before_adapting():
+def test_before_adapting_pooled_rows_predict_if_slopes_contradict():
     rng = np.random.default_rng(0)
     tasks = []
     for _ in range(30):
@@ -675,7 +675,7 @@ def test_a_spread_of_intercepts_without_intercept_is_refused(cls, shared, unchan
 
 
 @EACH_KIND
-def test_data_in_good_units_need_no_standardising(cls, n_classes, linear_table):
+def test_data_in_good_units_need_no_standardisation(cls, n_classes, linear_table):
     X, y = linear_table.X, target(linear_table.y, n_classes)
     one, other = (
         fitted(cls, n_classes, linear_table, "diagonal", standardize=s).adapt(
@@ -728,7 +728,7 @@ def test_a_pool_may_be_a_table_and_its_columns_are_checked(linear_table):
 
 @BOTH
 @pytest.mark.parametrize("n_queries", [0, -1, 16, 1.5, "2", None])
-def test_a_number_of_queries_that_the_pool_has_not_is_refused(cls, n_queries, shared):
+def test_more_queries_than_rows_of_the_pool_are_refused(cls, n_queries, shared):
     model, tasks = shared[cls]
     with pytest.raises(ValueError, match="n_queries must be a whole number from 1 to"):
         model.suggest_queries(tasks[0][0], n_queries)
@@ -784,7 +784,7 @@ def test_a_base_regressor_is_corrected_per_task():
 
 
 @pytest.mark.parametrize("base_target", ["y", "residual"])
-def test_the_base_model_is_fitted_to_the_targets_or_to_what_a_prior_leaves(
+def test_the_base_model_is_fitted_to_targets_or_to_residuals_of_a_prior(
     base_target, linear_table
 ):
     t = linear_table
@@ -937,7 +937,7 @@ def test_more_columns_than_rows_are_welcome(cls, n_classes, prior):
 
 @EACH_PRIOR
 @EACH_KIND
-def test_a_constant_column_says_nothing(cls, n_classes, prior, linear_table):
+def test_a_constant_column_changes_nothing(cls, n_classes, prior, linear_table):
     X = np.column_stack([linear_table.X, np.full(240, 7.0)])
     y = target(linear_table.y, n_classes)
     model = cls(prior, random_state=0).fit(X, y, task=linear_table.ids)
@@ -1253,13 +1253,13 @@ def test_tasks_of_one_row_do_not_make_a_classifier_overconfident():
     assert np.mean(losses) < np.log(2)
 
 
-def test_fewer_rows_than_columns_are_warned_of():
+def test_fewer_rows_than_columns_warn():
     tasks = make_linear_tasks(4, 3, 20, random_state=0)
     with pytest.warns(UserWarning, match="12 rows for 20 columns"):
         Regressor(random_state=0).meta_fit(tasks)
 
 
-def test_where_most_rows_are_alone_in_their_task_the_base_model_is_fitted_to_y():
+def test_if_most_tasks_have_one_row_the_base_model_is_fitted_to_y():
     tasks = make_linear_tasks(40, 1, 2, random_state=0)
     with pytest.warns(UserWarning, match="No task has more than one row"):
         fits = [

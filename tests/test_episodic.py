@@ -199,7 +199,7 @@ def test_without_an_intercept_features_are_odd_and_stay_so(layer_norm):
     assert_allclose(mirrored, -psi, atol=1e-6)
 
 
-def test_tasks_of_one_row_tell_nothing():
+def test_tasks_of_one_row_contribute_nothing():
     learner, state = begun()
     states = learned(learner, state, table_of((1, 1, 1)), n=3)
     assert all(np.isnan(loss) for _, loss in states)

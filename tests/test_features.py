@@ -53,7 +53,7 @@ def test_features_pay_on_waves(search):
     assert search.n_iter == search.best * 5
 
 
-def test_they_do_not_on_lines():
+def test_features_do_not_pay_on_lines():
     table = table_of(make_linear_tasks(60, 20, 1, noise=1.0, random_state=0))
     columns = np.column_stack([table.X, np.ones(len(table.X))])
     parts = [
@@ -80,7 +80,7 @@ def test_a_fold_does_not_learn_from_the_tasks_that_it_holds_out(waves, search):
     assert (other.error[0][:20] > 10 * search.error[0][:20]).all()
 
 
-def test_the_run_on_all_tasks_stops_where_held_out_tasks_were_served_best(waves):
+def test_the_run_on_all_tasks_stops_where_held_out_tasks_were_predicted_best(waves):
     search = FeatureSearch(BEGIN, waves, folds_of(60, 3), SETTINGS, 0)
     search.best = 4
     _, state = search.of_all(search.folds[0].head)

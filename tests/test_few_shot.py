@@ -149,7 +149,7 @@ def test_a_search_tunes_the_adaptation_on_the_rows_of_a_new_task(grid, meta, new
         assert score == pytest.approx(-np.mean((few.predict(X[test]) - y[test]) ** 2))
 
 
-def test_the_first_candidate_to_lose_is_not_to_adapt(regressor, new_task):
+def test_a_search_prefers_adapting_to_not_adapting(regressor, new_task):
     X, y = new_task
     search = GridSearchCV(
         FewShotRegressor(FrozenEstimator(regressor)),
@@ -291,7 +291,7 @@ def test_a_classifier_has_the_classes_of_its_task(own_class_tasks):
     assert_array_equal(few.fit(X[two], y[two]).classes_, np.unique(y)[:2])
 
 
-def test_tags_tell_what_the_meta_learner_takes(regressor, classifier):
+def test_tags_say_what_the_meta_learner_takes(regressor, classifier):
     assert get_tags(FewShotRegressor()).input_tags.sparse
     assert get_tags(FewShotRegressor(FrozenEstimator(regressor))).input_tags.sparse
     assert not get_tags(FewShotRegressor(Ridge().fit([[1]], [1]))).classifier_tags

@@ -129,7 +129,7 @@ def test_a_weight_of_zero_removes_a_row_of_csr_and_a_target_that_is_missing(
     ],
     ids=["zero", "negative", "missing", "None", "Float64", "NA", "NaT", "text"],
 )
-def test_weights_that_mean_nothing_are_refused(
+def test_weights_without_a_meaning_are_refused(
     weight, message, regressor, linear_table
 ):
     t = linear_table
@@ -137,7 +137,7 @@ def test_weights_that_mean_nothing_are_refused(
         few_shot_scores(regressor, t.X, t.y, t.ids, sample_weight=weight)
 
 
-def test_weights_that_a_metric_does_not_take_act_in_adapting_with_a_warning(
+def test_weights_that_a_metric_does_not_take_are_used_in_adapting_with_a_warning(
     regressor, linear_table
 ):
     t = linear_table
@@ -163,7 +163,7 @@ def test_weights_that_a_metric_does_not_take_act_in_adapting_with_a_warning(
 # -- weights in searches --------------------------------------------------------------
 
 
-def test_the_scorer_of_a_search_asks_for_weights_as_scikit_learns_own(
+def test_the_scorer_of_a_search_requests_weights_like_scikit_learns_own(
     routing, linear_table
 ):
     t = linear_table
@@ -365,7 +365,7 @@ def test_a_metric_of_several_numbers_is_refused(regressor, linear_table):
 
 
 @pytest.mark.parametrize("scoring", [["r2"], {"a": "r2"}], ids=["list", "dict"])
-def test_several_metrics_want_a_scorer_each(scoring, regressor, linear_table):
+def test_several_metrics_need_a_scorer_each(scoring, regressor, linear_table):
     t = linear_table
     with pytest.raises(ValueError, match=r"takes one metric.*make_few_shot_scorer\("):
         few_shot_scores(regressor, t.X, t.y, t.ids, scoring=scoring)
@@ -422,7 +422,7 @@ class Recorder:
 
 
 @pytest.mark.parametrize(("n_support", "given"), [(1, 1), (2, 2), (3, 3), (9, 3)])
-def test_of_own_classes_each_gives_n_support_rows_and_keeps_one(n_support, given, own):
+def test_each_own_class_gives_n_support_rows_and_keeps_one(n_support, given, own):
     X, y, ids = clouds([2, 5, 3], per_class=4)
     model, recorder = own.fit(X, y, task=ids), Recorder()
     few_shot_scores(model, X, y, ids, scoring=recorder, n_support=n_support)
@@ -460,7 +460,7 @@ def test_a_class_of_one_row_is_given_and_a_task_of_such_classes_left_out(own):
         assert (len(classes), n_rows, len(asked)) == (3, 3, 3)
 
 
-def test_a_task_of_more_classes_than_the_model_has_outputs_for_is_left_out(own):
+def test_a_task_with_more_classes_than_outputs_of_the_model_is_left_out(own):
     X, y, ids = clouds([2, 3, 2, 3], per_class=4)
     X_new, y_new, new = clouds([2, 5, 3], per_class=4, seed=1)
     model = own.fit(X, y, task=ids)

@@ -96,7 +96,7 @@ def test_the_precision_of_the_mean_is_that_of_generalised_least_squares():
     )
 
 
-def test_of_any_number_of_rows_as_many_as_coefficients_are_kept():
+def test_a_task_keeps_at_most_as_many_rows_as_coefficients():
     parts = rows_of([5000, 2, 700])
     tasks = GaussianTasks.gather(parts, True)
     (block,) = tasks.blocks
@@ -223,7 +223,7 @@ def test_rows_in_any_order_and_portions_are_rows_all_at_once(order, cuts):
     assert_allclose(found[1] @ found[1].T, expected[1] @ expected[1].T, atol=1e-9)
 
 
-def test_tasks_along_a_leading_axis_are_conditioned_each_alone():
+def test_tasks_along_a_leading_axis_are_conditioned_separately():
     X, y, weight = map(np.stack, zip(*rows_of([4] * 5, weighted=True), strict=True))
     mean, F = np.random.default_rng(0).normal(size=(5, P)), factor()
     F = F * np.arange(1.0, 6.0)[:, None, None]
@@ -234,7 +234,7 @@ def test_tasks_along_a_leading_axis_are_conditioned_each_alone():
             assert_allclose(one[task], other)
 
 
-def test_rows_of_zero_weight_say_nothing():
+def test_rows_of_zero_weight_change_nothing():
     X, y, _ = rows_of([4])[0]
     mean, root = condition(np.ones(P), factor(), 0.3, X, y, np.zeros(4))
     assert_allclose(mean, np.ones(P))

@@ -353,7 +353,7 @@ every_model = pytest.mark.parametrize(
 
 @every_model
 @pytest.mark.parametrize("name", ["groups", "group"])
-def test_ids_passed_as_groups_are_told_their_name(model, name, label_table):
+def test_ids_passed_as_groups_get_an_error_that_names_task(model, name, label_table):
     t, ids = label_table, {name: label_table.ids}
     kind = type(model).__name__
     for verb in (model.fit, model.score):
@@ -486,7 +486,7 @@ def test_warm_start_notices_a_parameter_set_inside_the_same_object(linear_tasks)
     ],
     ids=range(4),
 )
-def test_warm_start_goes_on_with_the_same_base_model(base, linear_tasks):
+def test_warm_start_continues_with_the_same_base_model(base, linear_tasks):
     model = ReptileRegressor(base_estimator=base, max_iter=2, warm_start=True)
     model.meta_fit(linear_tasks[:6])
     assert model.meta_fit(linear_tasks[6:]).n_tasks_ == 20
@@ -494,7 +494,7 @@ def test_warm_start_goes_on_with_the_same_base_model(base, linear_tasks):
     assert copied.meta_fit(linear_tasks[6:]).n_tasks_ == 34
 
 
-def test_a_number_weighs_all_rows_alike(regressor, linear_tasks):
+def test_a_number_as_weight_holds_for_all_rows(regressor, linear_tasks):
     X, y = linear_tasks[0]
     expected = regressor.adapt(X, y, np.full(12, 2.0)).predict(X)
     np.testing.assert_array_equal(regressor.adapt(X, y, 2.0).predict(X), expected)
@@ -525,6 +525,6 @@ def test_weights_that_are_no_numbers_are_refused(weight, regressor, linear_tasks
 @pytest.mark.parametrize(
     "task", [(None, [1.0]), ([[1.0]], None), ([[1, 2], [3]], [1, 2]), ([[1.0]], "y")]
 )
-def test_a_slip_in_a_task_is_told_with_its_name(task):
+def test_an_error_in_a_task_is_reported_with_its_name(task):
     with pytest.raises(ValueError, match="Task 'S07'"):
         ReptileRegressor().meta_fit({"S00": (np.eye(2), [0.0, 1.0]), "S07": task})

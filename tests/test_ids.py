@@ -85,7 +85,7 @@ def test_ids_with_a_fraction_warn(model, dtype, label_table, numbers):
 @pytest.mark.filterwarnings("ignore")
 @every_model
 @pytest.mark.parametrize("unit", [1, 3])
-def test_an_id_of_its_own_for_every_row_warns(model, unit, label_table):
+def test_one_id_per_row_warns(model, unit, label_table):
     t = label_table
     index = pd.DataFrame(t.X).set_index(pd.Index(unit * np.arange(240))).index
     with warnings.catch_warnings():
@@ -94,7 +94,7 @@ def test_an_id_of_its_own_for_every_row_warns(model, unit, label_table):
             clone(model).fit(t.X, t.y, task=index)
 
 
-def test_ids_that_differ_by_spaces_only_warn(label_table):
+def test_ids_that_differ_only_by_spaces_warn(label_table):
     ids = label_table.ids.astype(object)
     ids[::2] += "  "
     with pytest.warns(UserWarning, match="20 ids .* such as 'S00  ' and 'S00'"):
@@ -162,7 +162,7 @@ NO_IDS = {
 
 @pytest.mark.parametrize("kind", NO_IDS)
 @every_model
-def test_ids_of_two_columns_are_refused_and_the_remedy_named(
+def test_ids_of_two_columns_are_refused_with_the_remedy(
     model, kind, label_table, numbers, unchanged
 ):
     t, ids = label_table, NO_IDS[kind](numbers)
@@ -182,7 +182,7 @@ def test_ids_of_two_columns_are_refused_and_the_remedy_named(
 
 
 @pytest.mark.parametrize("make", [lambda i: {"shop": i}, lambda i: {i}])
-def test_objects_that_cannot_be_told_apart_are_refused(make, label_table, numbers):
+def test_objects_that_cannot_be_distinguished_are_refused(make, label_table, numbers):
     ids = [make(int(i)) for i in numbers]
     with pytest.raises(ValueError, match=r"of the type (dict|set), such as \{.*0\}"):
         quick().fit(label_table.X, label_table.y, task=ids)
@@ -207,7 +207,7 @@ def test_ids_of_an_unordered_type_give_the_model_of_numbers(linear_table):
         assert_array_equal(quick().fit(t.X, t.y, task=ids).coef_, reference)
 
 
-def test_none_is_no_column_of_ids(label_table, regressor):
+def test_none_is_refused_as_a_column_of_ids(label_table, regressor):
     t = label_table
     with pytest.raises(ValueError, match="task_new is None; pass the ids"):
         regressor.adapt_predict(t.X, t.y, t.X, task=t.ids, task_new=None)
@@ -250,7 +250,7 @@ def test_a_key_is_shown_as_it_was_given(linear_tasks):
 
 
 @pytest.mark.filterwarnings("error")
-def test_many_tasks_of_one_row_in_a_list_are_meant(linear_table):
+def test_many_tasks_of_one_row_in_a_list_do_not_warn(linear_table):
     t = linear_table
     tasks = [(t.X[i : i + 1], t.y[i : i + 1]) for i in range(120)]
     assert quick().meta_fit(tasks).n_tasks_ == 120

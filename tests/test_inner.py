@@ -281,7 +281,7 @@ def test_the_affine_map_is_the_mean_of_adapted_tasks(
 
 
 @pytest.mark.parametrize("sharing", [None, "parameter"])
-def test_the_affine_map_steps_back_where_a_gradient_could_be_clipped(sharing):
+def test_the_affine_map_is_not_used_if_a_gradient_could_be_clipped(sharing):
     network, batch = make_problem("squared_error", counts=(5, 3, 4), n_features=2)
     state, groups = make_state(network, sharing)
     settings = replace(SETTINGS, groups=groups, **GUARDED)

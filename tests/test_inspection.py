@@ -162,7 +162,7 @@ def kind_as_number(table):
 
 
 @pytest.mark.parametrize("library", ["pandas", "polars"])
-def test_columns_of_text_stay_at_their_commonest_value(library, kinds_and_prices):
+def test_columns_of_text_stay_at_their_most_common_value(library, kinds_and_prices):
     frames = pytest.importorskip(library)
     columns, y, task = kinds_and_prices
     X = frames.DataFrame(columns)

@@ -81,7 +81,7 @@ def few_shot_score(model, tasks, k):
 # -- what they are for ----------------------------------------------------------------
 
 
-def test_waves_are_told_from_a_few_rows(wave_model):
+def test_waves_are_predicted_from_a_few_rows(wave_model):
     linear = clone(wave_model).set_params(features=None)
     linear.meta_fit(waves(200, 25, 0))
     test = waves(50, 60, 1)
@@ -90,7 +90,9 @@ def test_waves_are_told_from_a_few_rows(wave_model):
     assert few_shot_score(wave_model, test, 10) > 0.9
 
 
-def test_labels_of_bent_shapes_are_told_better_than_by_a_linear_model(label_model):
+def test_labels_of_curved_shapes_are_predicted_better_than_by_a_linear_model(
+    label_model,
+):
     linear = clone(label_model).set_params(features=None)
     linear.meta_fit(bent_labels(120, 30, 0))
     test = bent_labels(60, 100, 1)
@@ -99,7 +101,7 @@ def test_labels_of_bent_shapes_are_told_better_than_by_a_linear_model(label_mode
     assert gain > 0.05
 
 
-def test_three_classes_are_told_too():
+def test_three_classes_are_predicted_too():
     model = learned(EmpiricalBayesClassifier, (32,), n_components=4, prior="diagonal")
     model.meta_fit(bent_labels(100, 30, 0, n_classes=3))
     linear = clone(model).set_params(features=None)
@@ -112,7 +114,7 @@ def test_three_classes_are_told_too():
 @pytest.mark.parametrize(
     "cls", [EmpiricalBayesRegressor, EmpiricalBayesClassifier], ids=lambda c: c.__name__
 )
-def test_where_features_do_not_pay_the_model_is_the_linear_one(cls):
+def test_if_features_do_not_pay_the_model_is_the_linear_one(cls):
     kind = "regression" if cls is EmpiricalBayesRegressor else "classification"
     *tasks, (X, y) = make_linear_tasks(60, 15, 3, noise=0.5, kind=kind, random_state=0)
     linear = cls(random_state=0).meta_fit(tasks).adapt(X[:5], y[:5])
@@ -127,7 +129,7 @@ def test_where_features_do_not_pay_the_model_is_the_linear_one(cls):
         model.coefs_  # noqa: B018
 
 
-def test_a_base_model_may_stand_below(wave_model):
+def test_features_work_with_a_base_model(wave_model):
     # a step that all waves share, and that their network would have to learn
     def stepped(tasks):
         return [(X, y + 20 * (X[:, 0] > 1)) for X, y in tasks]
@@ -139,7 +141,7 @@ def test_a_base_model_may_stand_below(wave_model):
     assert few_shot_score(model, stepped(waves(50, 60, 1)), 10) > 0.95
 
 
-def test_without_an_intercept_mirrored_rows_are_told_alike():
+def test_without_an_intercept_mirrored_rows_have_mirrored_probabilities():
     rng = np.random.default_rng(0)
     tasks = []
     for _ in range(100):
@@ -254,7 +256,7 @@ def test_sparse_rows_give_what_dense_ones_do():
     assert_allclose(found, one.adapt(X[:5], y[:5]).predict(X), rtol=1e-5)
 
 
-def test_of_many_tasks_one_run_does(monkeypatch):
+def test_with_many_tasks_there_is_one_run(monkeypatch):
     monkeypatch.setattr("skmeta._core.prior.learn.TASKS_FOR_ONE_RUN", 150)
     model = learned(EmpiricalBayesRegressor, (32, 32))
     model.meta_fit(waves(250, 25, 0))

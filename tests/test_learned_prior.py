@@ -62,7 +62,7 @@ def spread_of(model):
 
 
 @pytest.mark.parametrize(("n_single", "n_long"), [(20_000, 30), (3000, 10)])
-def test_many_tasks_of_one_row_do_not_dilute_what_a_few_tell(n_single, n_long):
+def test_many_tasks_of_one_row_do_not_dilute_what_a_few_long_ones_say(n_single, n_long):
     table = random_intercepts(np.r_[np.ones(n_single, int), np.full(n_long, 20)], 2.0)
     X, y, ids = table
     value, spread, noise = exact_maximum(*table)
@@ -192,7 +192,7 @@ def test_a_column_far_from_zero_is_right_without_an_intercept(ratio, standardize
 
 @pytest.mark.parametrize("prior", ["auto", "intercept", "isotropic", "full"])
 @pytest.mark.parametrize("spread", [0.0, 5.0])
-def test_tasks_of_one_row_tell_no_spread_and_none_is_made_up(prior, spread):
+def test_tasks_of_one_row_do_not_show_a_spread_and_none_is_invented(prior, spread):
     X, y, ids = random_intercepts(np.ones(60, int), spread)
     with pytest.warns(UserWarning, match="No task has more than one row"):
         model = Regressor(prior, random_state=0).fit(X, y, task=ids)
@@ -201,7 +201,7 @@ def test_tasks_of_one_row_tell_no_spread_and_none_is_made_up(prior, spread):
 
 
 @pytest.mark.parametrize("prior", ["isotropic", "diagonal", "full"])
-def test_before_and_after_do_not_tell_slopes_of_their_own(prior):
+def test_two_rows_per_task_do_not_show_a_spread_of_slopes(prior):
     rng = np.random.default_rng(0)
     X = np.tile([[0.0], [1.0]], (100, 1))
     y = X[:, 0] + rng.normal(size=100).repeat(2) + 0.3 * rng.normal(size=200)
@@ -219,7 +219,7 @@ def test_a_spread_a_million_times_the_noise_is_found(ratio):
     assert_allclose(model.prior_coef_, 2.0, atol=0.2)
 
 
-def test_levels_without_noise_end_on_a_bound_and_are_warned_of():
+def test_levels_without_noise_end_on_a_bound_with_a_warning():
     X, y, ids = random_intercepts(np.full(30, 6), 1.0, noise=0.0)
     with pytest.warns(UserWarning, match="largest that rounding allows"):
         model = Regressor("intercept", random_state=0).fit(X, y, task=ids)
@@ -256,7 +256,7 @@ def test_order_of_rows_and_units_do_not_move_a_model():
 
 
 @pytest.mark.parametrize("cls", [Regressor, Classifier])
-def test_weights_far_below_one_are_warned_of_once(cls):
+def test_weights_far_below_one_warn_once(cls):
     X, y, ids = random_intercepts(np.full(60, 8), 1.0)
     if cls is Classifier:
         y = (y > np.median(y)).astype(int)
@@ -273,7 +273,7 @@ def test_weights_that_sum_to_one_do_not_draw_slopes_to_zero():
 
 
 @pytest.mark.parametrize("weight", [1e50, 1.7e308])
-def test_weights_whose_sums_drown_all_else_are_refused(weight):
+def test_weights_with_sums_that_are_too_large_are_refused(weight):
     X, y, ids = random_intercepts(np.full(20, 5), 1.0)
     with pytest.raises(ValueError, match="by their mean"):
         Regressor().fit(X, y, np.full(100, weight), task=ids)
@@ -294,7 +294,7 @@ def test_numbers_whose_squares_cannot_be_summed_are_refused():
         Regressor().fit(X, y * 1e200, task=ids)
 
 
-def test_numbers_whose_squares_vanish_are_numbers():
+def test_numbers_whose_squares_underflow_still_count():
     X, y, ids = random_intercepts(np.full(20, 5), 1.0)
     plain = Regressor("intercept").fit(X, y, task=ids)
     tiny = Regressor("intercept").fit(X * 1e-200, y * 1e-200, task=ids)
@@ -338,7 +338,7 @@ def test_a_column_constant_in_training_is_as_uncertain_as_targets_are_spread(val
     assert 0.3 * y.std() < deviation < 3 * y.std()
 
 
-def test_a_direction_that_rows_looked_at_is_held_by_no_prior():
+def test_a_direction_that_rows_cover_is_not_pulled_by_the_prior():
     X, y, ids = random_intercepts(np.full(40, 10), 1.0)
     model = Regressor("intercept", random_state=0).fit(X, y, task=ids)
     covariance = spread_of(model) ** 2 * (ids[:, None] == ids)
@@ -350,7 +350,7 @@ def test_a_direction_that_rows_looked_at_is_held_by_no_prior():
     assert_allclose(model.prior_intercept_, level, rtol=1e-8)
 
 
-def test_slopes_that_are_drawn_to_zero_for_want_of_rows_are_told():
+def test_slopes_pulled_to_zero_because_of_few_rows_warn():
     rng = np.random.default_rng(0)
     X, y, ids = rng.normal(size=(14, 4)), rng.normal(size=14), np.arange(14) // 3
     with pytest.warns(UserWarning, match="14 rows for 5 coefficients"):

@@ -24,13 +24,13 @@ def rows(n_outputs, n=3000):
 
 @pytest.mark.parametrize("n_outputs", [1, 3])
 @pytest.mark.parametrize("times", [1.0, 4.0, 0.6])
-def test_the_scale_undoes_what_log_odds_are_too_large_or_too_small_by(n_outputs, times):
+def test_the_scale_corrects_log_odds_that_are_too_large_or_too_small(n_outputs, times):
     X, eta, Y = rows(n_outputs)
     scale = margin_scale(times * eta, Y, np.ones(len(X)), X)
     assert_allclose(scale * times, 1.0, atol=0.12)
 
 
-def test_noise_has_no_scale_and_what_x_says_as_well_keeps_its_own():
+def test_noise_gets_scale_zero_and_a_repeat_of_x_keeps_scale_one():
     X, _, _ = rows(1)
     rng = np.random.default_rng(1)
     Y = (rng.random((len(X), 1)) < expit(X @ [[1.0], [-1.0]])) * 1.0

@@ -69,7 +69,7 @@ LACKING = [["a", "b", "b", "a", "a"], ["c", "a", "c", "a", "c"], ["b"] * 4]
 
 @pytest.mark.parametrize("labels", LACKING, ids=["c", "b", "two"])
 @pytest.mark.parametrize("as_object", [False, True])
-def test_metrics_that_take_labels_are_told_the_classes_of_the_model(labels, as_object):
+def test_metrics_that_take_labels_get_the_classes_of_the_model(labels, as_object):
     r = rows(THREE, labels)
     given = get_scorer if as_object else str
     hit = r.p[np.arange(len(r.y)), np.searchsorted(THREE, r.y)]
@@ -100,7 +100,7 @@ def d2_of_squares(r):
     ("name", "reference"),
     [("d2_log_loss_score", d2_of_logs), ("d2_brier_score", d2_of_squares)],
 )
-def test_d2_is_told_the_classes_and_is_undefined_for_one(name, reference):
+def test_d2_gets_the_classes_and_is_undefined_for_one(name, reference):
     if name not in get_scorer_names():
         pytest.skip("this scikit-learn does not have it")
     for labels in LACKING[:2]:
@@ -140,7 +140,7 @@ def auc_of_pair(r, one, other):
 @pytest.mark.parametrize(
     "name", ["roc_auc_ovr", "roc_auc_ovo", "roc_auc_ovr_weighted", "average_precision"]
 )
-def test_with_all_classes_at_hand_a_metric_is_scikit_learns(name):
+def test_with_all_classes_present_a_metric_is_scikit_learns(name):
     labels = np.arange(3)
     r = rows(labels, np.tile(labels, 5))
     if name == "average_precision":
@@ -160,7 +160,7 @@ def test_roc_auc_of_rows_of_one_class_is_undefined_and_no_crash(classes):
 
 @pytest.mark.parametrize("labels", [["yes"] * 3, ["no"] * 3, ["no", "yes", "yes"]])
 @pytest.mark.parametrize("classes", [TWO, np.array([1, 2]), np.array([-5, 7])], ids=str)
-def test_of_two_classes_the_second_is_positive_whatever_rows_show(classes, labels):
+def test_the_second_of_two_classes_is_positive_whatever_rows_show(classes, labels):
     y = classes[np.searchsorted(TWO, labels)]
     r = rows(classes, y)
     positive = y == classes[1]

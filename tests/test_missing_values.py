@@ -298,7 +298,7 @@ DATES = {
 @pytest.mark.filterwarnings("ignore:X has feature names")
 @pytest.mark.parametrize("kind", DATES)
 @pytest.mark.parametrize("name", REGRESSORS)
-def test_dates_are_no_numbers(name, kind, linear_tasks, unchanged):
+def test_dates_are_refused_as_numbers(name, kind, linear_tasks, unchanged):
     """NumPy would make counts of nanoseconds of them, and -9.2e18 of a missing one."""
     X, y = linear_tasks[0]
     bad, ids = DATES[kind](X), ["S0"] * 12
@@ -327,7 +327,7 @@ def test_dates_are_no_numbers(name, kind, linear_tasks, unchanged):
     ],
     ids=range(5),
 )
-def test_dates_are_no_targets_of_a_regressor(targets, linear_tasks, unchanged):
+def test_dates_are_refused_as_targets_of_a_regressor(targets, linear_tasks, unchanged):
     X, _ = linear_tasks[0]
     model = fitted("eb")
     for verb in verbs(model, X, targets, X, ["S0"] * 12):
@@ -362,7 +362,7 @@ def test_a_missing_weight_is_refused_by_every_verb(
 
 
 @pytest.mark.parametrize("name", [*REGRESSORS, *CLASSIFIERS])
-def test_nothing_in_place_of_rows_or_targets_is_named(name, label_tasks, unchanged):
+def test_errors_name_missing_rows_or_targets(name, label_tasks, unchanged):
     X, y = label_tasks[0]
     model = clone((REGRESSORS | CLASSIFIERS)[name]).meta_fit(label_tasks[1:5])
     slips = [

@@ -271,7 +271,7 @@ def test_stratified_support_rows_have_the_classes_in_proportion(
     assert_array_equal(scores, expected)
 
 
-def test_where_each_task_has_its_own_classes_support_rows_are_stratified(
+def test_support_rows_are_stratified_if_tasks_have_their_own_classes(
     own_class_tasks,
 ):
     model = ReptileClassifier(task_classes="own", max_iter=20, random_state=0)
@@ -289,7 +289,7 @@ def test_where_each_task_has_its_own_classes_support_rows_are_stratified(
     assert few_shot_scores(pipe, X, y, ids, n_support=8).mean() > 0.7
 
 
-def test_weights_act_in_adapting_and_in_scoring(regressor, linear_table):
+def test_weights_are_used_in_adapting_and_in_scoring(regressor, linear_table):
     t = linear_table
     weight = np.random.default_rng(0).random(240)
     scores = few_shot_scores(
@@ -401,7 +401,7 @@ def test_a_model_without_a_meta_learner_is_refused(linear_table):
         few_shot_scores(Ridge().fit(t.X, t.y), t.X, t.y, t.ids)
 
 
-def test_own_classes_are_stratified_whatever_stands_around_the_model():
+def test_own_classes_are_stratified_in_any_composition():
     rng = np.random.default_rng(0)
     X, y = rng.normal(size=(120, 2)), np.tile([0, 1, 2], 40)
     ids = np.repeat(np.arange(10), 12)

@@ -96,7 +96,7 @@ def test_a_few_shot_estimator_survives(round_trip, regressor, linear_tasks):
 
 
 @ROUND_TRIPS
-def test_warm_start_goes_on_after_a_round_trip(round_trip, linear_tasks):
+def test_warm_start_continues_after_a_round_trip(round_trip, linear_tasks):
     X, _ = linear_tasks[0]
     model = ReptileRegressor((4,), max_iter=3, warm_start=True, random_state=0)
     copied = round_trip(model.meta_fit(linear_tasks))
@@ -153,7 +153,7 @@ def test_the_stamp_is_not_an_attribute_of_the_loaded_model(regressor):
 # -- skops ----------------------------------------------------------------------------
 
 
-def test_skops_needs_to_trust_no_names_but_ours(model, label_tasks):
+def test_skops_needs_to_trust_only_our_names(model, label_tasks):
     io = pytest.importorskip("skops.io")
     X, y = label_tasks[0]
     adapted = adapt(model, X[:5], y[:5])

@@ -45,7 +45,7 @@ def tasks_of(cls, n_tasks=12, n_rows=9, n_features=40, seed=0):
 
 @pytest.mark.parametrize("cls", [ReptileRegressor, ReptileClassifier])
 @pytest.mark.parametrize("params", SETTINGS, ids=str)
-def test_no_row_and_no_parameter_of_a_task_stays_in_a_buffer(cls, params):
+def test_buffers_keep_no_row_and_no_parameter_of_a_task(cls, params):
     plan._local.__dict__.clear()
     tasks = tasks_of(cls)
     model = cls(max_iter=3, random_state=0, **params).meta_fit(tasks)
@@ -108,7 +108,7 @@ def test_little_memory_is_kept_after_large_tasks(hidden):
     assert held < 1.5 * plan.KEPT_BYTES
 
 
-def test_a_thread_has_buffers_of_its_own_which_go_with_it():
+def test_a_thread_has_its_own_buffers_which_end_with_it():
     network, seen = Network(ParamLayout((3, 1)), "tanh", "squared_error"), []
 
     def use():
@@ -145,7 +145,7 @@ def test_threads_adapt_side_by_side_as_one_after_the_other(regressor):
 
 
 @pytest.mark.parametrize("support_size", [(1, 20), None], ids=str)
-def test_one_long_task_does_not_cost_the_memory_of_all_at_its_length(support_size):
+def test_one_long_task_does_not_take_memory_as_if_all_were_long(support_size):
     rng = np.random.default_rng(0)
     n_long, n_short = 4000, 4000
     task = np.r_[np.zeros(n_long, int), np.arange(1, n_short + 1)]

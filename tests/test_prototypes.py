@@ -102,7 +102,7 @@ def test_tasks_left_with_one_class_are_left_out():
     [([0, 1, 2], [0, 0, 0]), ([0, 0, 0], [0, 0, 0]), ([0, 0, 1, 1], [0, 0, 1, 1])],
     ids=["rows of their own", "one class", "one class per task"],
 )
-def test_there_is_no_table_where_nothing_can_be_told_apart(codes, task):
+def test_there_is_no_table_if_no_task_has_two_classes(codes, task):
     assert class_table(np.array(codes), np.array(task)) is None
 
 
@@ -120,7 +120,7 @@ def test_every_draw_of_distinct_numbers_is_as_likely_as_any_other():
     assert_allclose(counts, 1000, atol=140)
 
 
-def test_as_many_numbers_as_there_are_come_first_where_more_are_asked_for():
+def test_if_too_many_numbers_are_requested_all_existing_ones_come_first():
     drawn = distinct(np.random.default_rng(0), np.array([2, 3, 6]), 5)
     assert set(drawn[0, :2]) == {0, 1}
     assert set(drawn[1, :3]) == {0, 1, 2}
@@ -162,7 +162,7 @@ def test_way_and_shot_are_drawn_from_their_ranges():
     assert seen == set(product((2, 3, 4), (1, 2, 3)))
 
 
-def test_way_is_at_most_what_a_task_has_and_a_number_is_taken_as_it_is():
+def test_way_is_at_most_the_classes_of_a_task_and_may_be_a_fixed_number():
     settings = SETTINGS._replace(n_way=20, support_size=2)
     episodes = draw_episodes(np.random.default_rng(0), ragged_table(), settings)
     assert episodes.present.shape[1] <= 3
@@ -243,7 +243,7 @@ def test_the_gradient_through_the_network_agrees_with_finite_differences(
     assert_allclose(gradient, expected, rtol=1e-5, atol=1e-8)
 
 
-def test_padding_has_no_part_in_loss_or_gradient():
+def test_padding_does_not_change_loss_or_gradient():
     episodes = make_episodes()
     Z = make_outputs(episodes)
     padding = ~(episodes.support | episodes.query)
@@ -310,7 +310,7 @@ def clouds(spread=0.5):
     return centres[codes] + spread * rng.standard_normal((len(codes), 3))
 
 
-def test_learning_lowers_the_loss_of_the_rows_to_be_told():
+def test_learning_lowers_the_loss_of_the_query_rows():
     _, losses = learned(clouds().astype(np.float32), max_iter=200)
     assert losses[-50:].mean() < 0.6 * losses[:50].mean()
 
@@ -372,7 +372,7 @@ def some_covariance(d=4):
     [np.zeros((1, 4)), np.eye(4)[:2], np.zeros((9, 4))],
     ids=["one class", "two classes", "all alike"],
 )
-def test_where_classes_cannot_tell_what_they_differ_in_the_space_is_whitened(means):
+def test_too_few_classes_to_show_how_they_differ_leave_the_space_whitened(means):
     covariance = some_covariance()
     X = np.random.default_rng(1).standard_normal((6, 4))
     expected = mahalanobis(X, np.linalg.inv(covariance))
@@ -401,7 +401,7 @@ def test_directions_weigh_by_how_far_classes_differ_there(n_classes, n_shots):
     assert_allclose(found, v / (v + 1 / n_shots), rtol=0.1)
 
 
-def test_means_of_classes_count_from_that_of_their_task():
+def test_means_of_classes_are_taken_relative_to_the_mean_of_their_task():
     rng = np.random.default_rng(0)
     task = np.repeat(np.arange(40), 5)
     means = rng.standard_normal((200, 3))
@@ -424,7 +424,7 @@ def test_the_units_of_the_columns_do_not_change_a_whitened_space():
     assert_allclose(distances(b, X * units), distances(a, X), rtol=1e-6)
 
 
-def test_the_space_is_that_of_x_where_nothing_is_known_of_rows_within_classes():
+def test_without_variation_within_classes_the_space_is_that_of_x():
     net, theta = one_task(None, np.random.default_rng(0).standard_normal((9, 3)))
     (layer,) = net.layout.layers(theta)
     assert_array_equal(layer.weight, np.eye(3))

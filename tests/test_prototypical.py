@@ -106,7 +106,7 @@ def own_model(shared_own_model):
 # -- in use ---------------------------------------------------------------------------
 
 
-def test_classes_never_seen_are_told_apart_by_a_few_rows_of_each():
+def test_new_classes_are_recognised_from_a_few_rows_of_each():
     X, y = make_clouds(26, 20)
     train, test = make_episodes(
         X, y, (1, 30), n_way=5, n_shots=3, n_queries=10, test_size=8, random_state=0
@@ -119,7 +119,7 @@ def test_classes_never_seen_are_told_apart_by_a_few_rows_of_each():
     assert learned > raw + 0.1
 
 
-def test_a_network_tells_classes_apart_whose_means_are_the_same():
+def test_a_network_separates_classes_with_equal_means():
     rng = np.random.default_rng(0)
     X, y = make_rings(80, 12, rng)
     test = make_episodes(
@@ -133,7 +133,7 @@ def test_a_network_tells_classes_apart_whose_means_are_the_same():
     assert accuracy(network.adapt, test, 25) > 0.8
 
 
-def test_columns_that_say_nothing_of_the_class_are_played_down():
+def test_columns_that_say_nothing_about_the_class_count_little():
     rng = np.random.default_rng(0)
     codes = np.repeat(np.arange(40), 10)
     told = rng.standard_normal((40, 2))[codes] + 0.2 * rng.standard_normal((400, 2))
@@ -257,7 +257,7 @@ def test_a_label_in_two_tasks_means_two_classes():
 
 
 @pytest.mark.parametrize("method", ["predict", "predict_proba", "decision_function"])
-def test_models_of_several_tasks_have_nothing_to_predict_until_adapted(
+def test_models_of_several_tasks_cannot_predict_until_adapted(
     method, own_model, own_class_tasks
 ):
     X, y = own_class_tasks["s20"]
@@ -350,7 +350,7 @@ def test_scores_are_distances_times_the_temperature(model, clouds):
     )
 
 
-def test_of_two_classes_the_score_is_the_log_odds_of_the_second(model, clouds):
+def test_with_two_classes_the_score_is_the_log_odds_of_the_second(model, clouds):
     two = np.isin(clouds.y_new, ["i", "k"])
     adapted = model.adapt(clouds.X_new[two], clouds.y_new[two])
     scores, p = adapted.decision_function(clouds.X), adapted.predict_proba(clouds.X)
@@ -381,7 +381,7 @@ def test_portions_in_any_order_are_as_good_as_all_rows_at_once(model, clouds):
         assert_allclose(portions.prototypes_, whole.prototypes_, rtol=1e-9, atol=1e-12)
 
 
-def test_new_classes_may_come_at_any_time_and_stand_in_order(own_model):
+def test_new_classes_may_come_at_any_time_and_are_sorted(own_model):
     X = np.array([[0.0, 0], [3, 3], [-3, 3], [3, -3]])
     adapted = own_model.adapt(X[:1], ["m"])
     adapted.partial_adapt(X[1:3], ["z", "a"]).partial_adapt(X[3:], ["much longer"])
@@ -389,7 +389,7 @@ def test_new_classes_may_come_at_any_time_and_stand_in_order(own_model):
     assert_array_equal(adapted.predict(X), ["m", "z", "a", "much longer"])
 
 
-def test_partial_adapt_begins_a_task_where_there_is_none(own_model, own_class_tasks):
+def test_partial_adapt_of_an_unadapted_model_begins_a_task(own_model, own_class_tasks):
     X, y = own_class_tasks["s20"]
     adapted = own_model.adapt(X, y)
     own_model.partial_adapt(X, y)
@@ -454,7 +454,7 @@ def test_after_two_classes_scores_are_those_of_linear_discriminant_analysis(clou
     )
 
 
-def test_a_class_that_differs_elsewhere_than_two_that_were_seen_can_be_told():
+def test_a_new_class_that_differs_in_another_direction_is_recognised():
     rng = np.random.default_rng(0)
     codes = np.repeat(np.arange(4), 20)
     centres = 4 * np.array([[1.0, 0, 0], [-1, 0, 0], [0, 1, 0], [0, -1, 0]])
@@ -475,7 +475,7 @@ def test_the_covariance_is_that_within_the_classes_of_each_task():
     assert_allclose(W @ W.T, np.linalg.inv(mix.T @ mix), rtol=0.05)
 
 
-def test_without_hidden_layers_the_settings_of_the_network_have_no_part(clouds):
+def test_without_hidden_layers_settings_of_the_network_make_no_difference(clouds):
     model = PrototypicalClassifier(random_state=0).fit(clouds.X, clouds.y)
     other = PrototypicalClassifier(
         n_components=3, activation="tanh", layer_norm=False, random_state=0
@@ -536,7 +536,7 @@ def test_a_constant_column_changes_no_prediction(clouds):
         assert_array_equal(model.predict(X), plain.predict(clouds.X))
 
 
-def test_a_column_that_was_constant_counts_by_its_size_where_it_varies(clouds):
+def test_a_column_that_was_constant_in_training_is_scaled_by_its_size(clouds):
     two = np.isin(clouds.y, ["a", "b"])
     model = fast().fit(
         np.column_stack([clouds.X, np.full(64, 7.0)])[two], clouds.y[two]
@@ -588,7 +588,7 @@ def test_single_precision_gives_the_same_classes(hidden, clouds):
 
 
 @SHAPES
-def test_a_row_is_told_the_same_alone_and_among_others(hidden, clouds):
+def test_a_prediction_does_not_depend_on_the_other_rows(hidden, clouds):
     model = fast(hidden).fit(clouds.X.astype(np.float32), clouds.y)
     p = model.predict_proba(clouds.X)
     alone = [model.predict_proba(clouds.X[[i]])[0] for i in range(len(p))]
@@ -597,7 +597,7 @@ def test_a_row_is_told_the_same_alone_and_among_others(hidden, clouds):
 
 @SHAPES
 @pytest.mark.parametrize("kind", ["csr_matrix", "csc_matrix", "csr_array"])
-def test_sparse_rows_are_told_like_dense_ones(hidden, kind):
+def test_sparse_rows_are_predicted_like_dense_ones(hidden, kind):
     rng = np.random.default_rng(0)
     codes = np.tile(np.arange(8), 10)
     X = rng.poisson(rng.gamma(0.5, 2.0, (8, 12))[codes]).astype(float)
@@ -621,7 +621,7 @@ def test_without_a_network_it_does_not_matter_that_sparse_rows_are_not_centred()
 
 @SHAPES
 @pytest.mark.parametrize("convert", [np.asarray, sparse.csr_matrix])
-def test_rows_are_taken_in_chunks_without_a_trace(hidden, convert, clouds, monkeypatch):
+def test_prediction_in_chunks_changes_nothing(hidden, convert, clouds, monkeypatch):
     X = convert(clouds.X)
     whole = fast(hidden).fit(X, clouds.y)
     p = whole.adapt(X, clouds.y).predict_proba(X)
@@ -730,7 +730,7 @@ def test_a_network_needs_a_task_with_two_classes_of_two_rows(y, task):
     fast().fit(X, y, task=task)  # which whitening does not
 
 
-def test_an_unfit_target_is_refused(clouds):
+def test_a_target_of_the_wrong_kind_is_refused(clouds):
     with pytest.raises(ValueError, match="Unknown label type"):
         fast().fit(clouds.X, clouds.X[:, 0])
 
@@ -831,7 +831,7 @@ def test_a_search_chooses_by_the_few_shot_score(routing):
     assert adapted.score(X[:48][~given], y[:48][~given]) > 0.6
 
 
-def test_a_saved_model_predicts_the_same_and_goes_on_adapting(model, clouds):
+def test_a_saved_model_predicts_the_same_and_can_be_adapted_further(model, clouds):
     adapted = model.adapt(clouds.X_new[:16], clouds.y_new[:16])
     for original in (model, adapted):
         loaded = pickle.loads(pickle.dumps(original))
@@ -845,14 +845,14 @@ def test_a_saved_model_predicts_the_same_and_goes_on_adapting(model, clouds):
         )
 
 
-def test_a_clone_knows_nothing(model, clouds):
+def test_a_clone_has_forgotten_everything(model, clouds):
     fresh = clone(model)
     assert fresh.get_params() == model.get_params()
     with pytest.raises(NotFittedError):
         fresh.predict(clouds.X)
 
 
-def test_many_classes_of_one_set_cost_no_indicator_of_them_all():
+def test_many_classes_of_one_set_need_no_indicator_matrix():
     rng = np.random.default_rng(0)
     codes = np.tile(np.arange(5000), 4)
     X = rng.standard_normal((5000, 3))[codes] + 0.1 * rng.standard_normal((20_000, 3))

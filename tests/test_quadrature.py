@@ -57,7 +57,7 @@ def test_the_integral_is_that_of_scipy_at_any_spread(n, spread):
     assert_allclose(found, expected, atol=2e-5 if spread > 10 else 1e-7)
 
 
-def test_a_label_against_all_expectation_has_an_integral_too():
+def test_the_integral_is_right_for_a_very_unlikely_label():
     far = np.array([[1e3], [-1e3], [1e6], [0.0]])
     for spread in (1e-8, 1.0, 500.0, 1e6):
         lines = Lines(far, np.full((4, 1), spread), np.zeros((4, 1)), np.ones((4, 1)))
@@ -279,7 +279,7 @@ def test_weights_of_any_size_give_probabilities_without_a_warning_of_numpy(
 
 
 @pytest.mark.parametrize("verb", ["fit", "adapt"])
-def test_weights_and_columns_whose_squares_are_no_numbers_are_refused(verb):
+def test_weights_and_columns_whose_squares_overflow_are_refused(verb):
     X, y, g = groups_of(np.full(12, 5), np.random.default_rng(0))
     model = EmpiricalBayesClassifier("intercept", random_state=0)
     if verb == "adapt":

@@ -117,13 +117,13 @@ def test_fewer_queries_are_the_first_of_more():
     assert_array_equal(choose(*given, 3), choose(*given, 7)[:3])
 
 
-def test_of_two_equal_directions_one_is_asked_about():
+def test_only_one_of_two_equal_directions_is_asked_about():
     J = np.array([[2.0, 0.0], [2.0, 0.0], [0.0, 1.9]])
     assert_array_equal(of_rows(J, 2), [0, 2])
 
 
 @pytest.mark.parametrize("o", [1, 3])
-def test_of_equal_rows_the_first_is_asked_about_wherever_blocks_end(o, monkeypatch):
+def test_the_first_of_equal_rows_is_asked_about_wherever_blocks_end(o, monkeypatch):
     X, root, factor = draw(9, o)
     X, root = np.repeat(X, 4, axis=0), np.repeat(root, 4, axis=0)
     expected = choose(X, root, factor, 5)
@@ -133,7 +133,7 @@ def test_of_equal_rows_the_first_is_asked_about_wherever_blocks_end(o, monkeypat
         assert_array_equal(choose(X, root, factor, 5), expected)
 
 
-def test_where_all_is_known_any_row_will_do():
+def test_if_everything_is_known_any_row_is_suggested():
     assert_array_equal(of_rows(np.zeros((3, 2)), 2), [0, 1])
 
 
@@ -146,7 +146,7 @@ def test_the_given_arrays_are_left_as_they_were():
         assert_array_equal(part, old)
 
 
-def test_a_pool_is_not_unfolded_into_outputs_times_unknowns():
+def test_a_pool_does_not_take_memory_of_outputs_times_unknowns():
     X, root, factor = draw(3000, 4, 30)
     tracemalloc.start()
     choose(X, root, factor, 2)
@@ -172,7 +172,7 @@ def test_a_category_that_no_task_had_is_not_asked_about_first(prior, labels):
 @pytest.mark.filterwarnings("error")
 @pytest.mark.parametrize("kind", [np.asarray, sparse.csr_array])
 @pytest.mark.parametrize("labels", [False, True])
-def test_a_row_of_a_pool_that_no_number_can_be_squared_of_is_refused(labels, kind):
+def test_a_pool_row_whose_square_overflows_is_refused(labels, kind):
     rng = np.random.default_rng(0)
     task, X = np.repeat(np.arange(10), 6), rng.normal(size=(60, 2))
     y = X.sum(axis=1) + rng.normal(size=10)[task] + rng.normal(size=60)

@@ -817,7 +817,7 @@ def test_scores_of_an_earlier_early_stopping_are_forgotten(linear_tasks):
 
 
 @SHAPES
-def test_warm_start_goes_on_from_what_was_learned(hidden, linear_tasks):
+def test_warm_start_continues_from_what_was_learned(hidden, linear_tasks):
     cold = fast(ReptileRegressor, hidden, max_iter=5).meta_fit(linear_tasks)
     warm = fast(ReptileRegressor, hidden, max_iter=5, warm_start=True)
     losses = []

@@ -67,9 +67,7 @@ def errors_after(model, tasks, *numbers, known=10):
     ],
     ids=str,
 )
-def test_behind_a_scaler_it_does_not_matter_whether_one_standardises_again(
-    params, n_features, unit
-):
+def test_behind_a_scaler_standardize_makes_no_difference(params, n_features, unit):
     tasks = tasks_of(ReptileRegressor, n_features=n_features)
     tasks = [(X, unit * y) for X, y in tasks]
     once, twice = (
@@ -97,7 +95,7 @@ def test_behind_a_scaler_it_does_not_matter_whether_one_standardises_again(
 @pytest.mark.parametrize(
     ("unit", "origin"), [(3e4, 0.0), (1.0, 2015.0), (1e-4, 0.0)], ids=str
 )
-def test_raw_units_give_what_standardised_ones_give_and_are_told(
+def test_raw_units_give_the_model_of_standardised_ones_with_a_warning(
     cls, params, unit, origin
 ):
     tasks = [
@@ -116,7 +114,7 @@ def test_raw_units_give_what_standardised_ones_give_and_are_told(
 
 
 @pytest.mark.parametrize("rate", [0.7, 1.0])
-def test_meta_training_that_diverges_within_the_finite_numbers_is_told(rate):
+def test_meta_training_that_diverges_but_stays_finite_warns(rate):
     tasks = tasks_of(ReptileRegressor, n_features=30)
     params = {"solver": "sgd", "learning_rate": rate, "max_iter": 30, "batch_size": 3}
     model = ReptileRegressor(**PAPER_MODE | params, random_state=0)
@@ -127,7 +125,7 @@ def test_meta_training_that_diverges_within_the_finite_numbers_is_told(rate):
 
 
 @pytest.mark.parametrize("solver", ["sgd", "adam"])
-def test_adapting_that_raises_the_loss_of_the_rows_given_is_told(solver):
+def test_adapting_that_raises_the_loss_of_the_rows_given_warns(solver):
     tasks = tasks_of(ReptileRegressor)
     params = {"solver": solver, "learning_rate": 0.02, "max_iter": 100}
     model = ReptileRegressor(**PAPER_MODE | params, random_state=0)
@@ -146,7 +144,7 @@ def test_adapting_that_raises_the_loss_of_the_rows_given_is_told(solver):
 
 @pytest.mark.filterwarnings("error")
 @pytest.mark.parametrize("cls", [ReptileRegressor, ReptileClassifier])
-def test_settings_of_the_paper_that_work_are_not_complained_about(cls):
+def test_settings_of_the_paper_that_work_do_not_warn(cls):
     params = {"learning_rate": 0.01, "max_iter": 100}
     model = cls((8,), **PAPER_MODE | params, random_state=0).meta_fit(tasks_of(cls))
     X, y = tasks_of(cls, seed=1)[0]
@@ -185,7 +183,7 @@ def test_the_rate_depends_on_the_solver_if_none_is_given(linear_tasks):
 
 @pytest.mark.parametrize(("cls", "params"), KINDS)
 @pytest.mark.parametrize("portions", [[1] * 30, [5] * 6, [1, 12, 2, 15]], ids=str)
-def test_rows_in_portions_end_near_what_all_rows_together_give(cls, params, portions):
+def test_adapting_in_portions_ends_near_adapting_to_all_rows(cls, params, portions):
     tasks = tasks_of(cls, n_samples=60)
     train = [(X[:15], y[:15]) for X, y in tasks[:45]]
     model = cls(max_iter=200, random_state=0, **params).meta_fit(train)
@@ -224,7 +222,7 @@ def test_a_new_task_begins_without_rows(regressor, linear_tasks):
 
 @pytest.mark.parametrize(("cls", "params"), KINDS)
 @pytest.mark.parametrize("factor", [1e3, 1e6])
-def test_one_row_far_out_does_not_keep_the_others_from_teaching(cls, params, factor):
+def test_one_outlying_row_does_not_spoil_what_the_others_teach(cls, params, factor):
     tasks = tasks_of(cls, noise=0.1)
     model = cls(max_iter=200, random_state=0, **params).meta_fit(tasks[:40])
     scores = []
@@ -243,7 +241,7 @@ def test_one_row_far_out_does_not_keep_the_others_from_teaching(cls, params, fac
 
 @pytest.mark.parametrize(("cls", "params"), KINDS)
 @pytest.mark.parametrize("standardize", [True, False])
-def test_weights_that_sum_to_little_are_told_and_do_no_harm(cls, params, standardize):
+def test_weights_with_a_small_sum_warn_and_do_no_harm(cls, params, standardize):
     tasks = tasks_of(cls)
     model = cls(max_iter=60, standardize=standardize, random_state=0, **params)
     model.meta_fit(tasks[:45])
@@ -257,7 +255,7 @@ def test_weights_that_sum_to_little_are_told_and_do_no_harm(cls, params, standar
 
 
 @pytest.mark.parametrize("cls", [ReptileRegressor, ReptileClassifier])
-def test_of_light_weights_in_training_there_is_one_warning(cls):
+def test_small_weights_in_training_warn_once(cls):
     tasks = [(X, y, np.full(len(y), 1 / 1500)) for X, y in tasks_of(cls)]
     model = cls(max_iter=20, random_state=0)
     with pytest.warns(UserWarning, match="divide them by their mean") as caught:
@@ -270,7 +268,7 @@ def test_of_light_weights_in_training_there_is_one_warning(cls):
 
 
 @pytest.mark.filterwarnings("error")
-def test_one_row_of_little_weight_may_be_meant(regressor, linear_tasks):
+def test_one_row_of_small_weight_does_not_warn(regressor, linear_tasks):
     X, y = linear_tasks[0]
     regressor.adapt(X[:1], y[:1], [0.01])
     regressor.adapt(X[:3], y[:3], [1.0, 0.01, 0.0])
@@ -283,7 +281,7 @@ def test_one_row_of_little_weight_may_be_meant(regressor, linear_tasks):
 @pytest.mark.parametrize(
     ("unit", "origin"), [(1.0, 1e8), (1.0, -1e6), (1e40, 0.0), (1e-40, 0.0)]
 )
-def test_single_precision_tells_targets_far_from_zero_apart(unit, origin):
+def test_single_precision_distinguishes_targets_far_from_zero(unit, origin):
     tasks = [
         (X.astype(np.float32), unit * y + origin) for X, y in tasks_of(ReptileRegressor)
     ]
@@ -304,7 +302,7 @@ def test_single_precision_tells_targets_far_from_zero_apart(unit, origin):
 
 @pytest.mark.parametrize(("first", "then"), [("own", "shared"), ("shared", "own")])
 @pytest.mark.parametrize("verb", ["fit", "meta_fit"])
-def test_another_kind_of_classes_cannot_be_gone_on_with(first, then, verb, unchanged):
+def test_warm_start_refuses_another_kind_of_classes(first, then, verb, unchanged):
     tasks = tasks_of(ReptileClassifier, n_tasks=8)
     model = ReptileClassifier(task_classes=first, warm_start=True, max_iter=3)
     model.meta_fit(tasks).set_params(task_classes=then)

@@ -297,7 +297,7 @@ def test_score_of_a_pipeline_is_the_few_shot_score(routing, linear_table):
     )
 
 
-def test_a_user_may_take_the_request_back(routing, linear_table):
+def test_a_user_may_withdraw_the_request(routing, linear_table):
     t = linear_table
     pipe = make_pipe()
     pipe[-1].set_fit_request(task=None)
@@ -495,7 +495,7 @@ class WithTheStart(RegressorMixin, BaseEstimator):
 START = {}
 
 
-def test_a_start_that_another_estimator_or_metric_asks_is_not_what_is_scored(
+def test_no_warning_if_another_estimator_or_metric_uses_the_start(
     regressor, linear_table, monkeypatch
 ):
     monkeypatch.setitem(START, "model", regressor)
@@ -512,7 +512,7 @@ def test_a_start_that_another_estimator_or_metric_asks_is_not_what_is_scored(
         cross_val_score(FrozenEstimator(regressor), t.X, t.y, cv=2, scoring=nearness)
 
 
-def test_predictions_that_a_stack_learns_from_are_no_scores(routing, linear_table):
+def test_predictions_inside_a_stacking_model_do_not_warn(routing, linear_table):
     """They are for new tasks, and so are the rows that the stack will predict."""
     t = linear_table
     stack = StackingRegressor(
@@ -542,7 +542,7 @@ def test_a_few_shot_estimator_is_cross_validated_in_silence(regressor, linear_ta
 
 
 @pytest.mark.parametrize("scoring", [None, "r2", mean_error])
-def test_a_zero_shot_score_that_is_asked_for_is_silent(
+def test_a_requested_zero_shot_score_is_silent(
     scoring, routing, regressor, linear_table
 ):
     t = linear_table
@@ -670,7 +670,7 @@ def test_importing_skmeta_leaves_routing_off():
 
 
 @pytest.mark.parametrize("call", ["search", "score", "predict"])
-def test_groups_that_reach_the_splitter_alone_are_told(call, linear_table):
+def test_groups_that_reach_only_the_splitter_warn(call, linear_table):
     t, cv = linear_table, GroupKFold(2)
     with pytest.warns(UserWarning, match="fitted to all rows as one task"):
         if call == "search":

@@ -109,7 +109,7 @@ def test_one_row_is_a_constant():
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-def test_a_small_spread_about_a_large_mean_is_no_constant(dtype):
+def test_a_small_spread_about_a_large_mean_is_not_constant(dtype):
     # such as a year or an account number among many rows
     rng = np.random.default_rng(0)
     X = (2000 + 3 * rng.standard_normal((20_000, 1))).astype(dtype)
@@ -282,7 +282,7 @@ def test_every_meta_learner_names_the_column_and_the_row(cls):
         cls(**settings).fit(X, y, task=task)
 
 
-def test_rows_of_weight_zero_are_not_warned_of():
+def test_rows_of_weight_zero_do_not_warn():
     X = usual(100)
     X[37, 1] = 1e4
     weight = np.where(np.arange(100) == 37, 0.0, 1.0)

@@ -132,7 +132,7 @@ def test_no_search_starts_from_a_spread_of_zero(structure):
     assert np.abs(slope).max() > 0
 
 
-def test_a_low_rank_start_goes_where_the_evidence_asks_for_more_spread():
+def test_a_low_rank_start_goes_where_more_spread_raises_the_evidence():
     direction = np.array([3.0, 0.0, 4.0, 0.0]) / 5
     D = 7.0 * np.outer(direction, direction) - np.eye(4)
     structure = LowRank(4, 1)

@@ -58,7 +58,7 @@ def test_a_table_knows_the_sizes_of_its_tasks():
 
 
 @pytest.mark.parametrize("kind", [np.asarray, sparse.csr_matrix, sparse.csr_array])
-def test_a_subset_holds_the_rows_of_its_tasks_in_the_order_asked_for(kind):
+def test_a_subset_holds_the_rows_of_its_tasks_in_the_given_order(kind):
     table = make_table([2, 5, 1, 3], n_classes=np.array([1, 2, 3, 4]))
     table = TaskTable(
         kind(table.X), table.Y, table.weight, table.starts, table.n_classes
@@ -87,7 +87,7 @@ def test_a_subset_of_all_tasks_is_the_table():
 
 @quick
 @given(ragged_sizes, seeds)
-def test_a_stack_holds_the_rows_asked_for_and_weights_that_sum_to_one(sizes, seed):
+def test_a_stack_holds_the_given_rows_and_weights_that_sum_to_one(sizes, seed):
     table, rng = make_table(sizes), np.random.default_rng(seed)
     tasks = rng.integers(len(sizes), size=4)
     taken = np.array([rng.integers(1, sizes[t] + 1) for t in tasks])

@@ -177,7 +177,7 @@ def test_reptile_descends_on_one_portion_after_the_other(linear_tasks, often):
     assert_allclose(model.predict(X), serial.predict(X))
 
 
-def test_predictions_never_meet_a_model_that_a_failed_call_has_emptied(
+def test_predictions_never_use_a_model_that_a_failed_call_has_emptied(
     label_tasks, often
 ):
     model = EmpiricalBayesRegressor("isotropic").meta_fit(label_tasks)

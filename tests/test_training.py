@@ -92,14 +92,14 @@ def test_the_number_of_runs_is_known_before(holding_out, n_runs):
 
 
 @pytest.mark.parametrize("holding_out", [STOPS, CHOOSES, BOTH])
-def test_of_too_few_tasks_none_is_held_out(holding_out):
+def test_no_task_is_held_out_if_there_are_too_few(holding_out):
     table = make_table((1, 1, 1, 4, 4, 4, 4))  # a task of one row does not count
     trained = train(holding_out, table)
     assert holding_out.n_runs(table) == 1
     assert_array_equal(trained.state.start, train(NOT, table).state.start)
 
 
-def test_early_stopping_ends_with_the_best_state_that_was_looked_at():
+def test_early_stopping_ends_with_the_best_state_that_was_checked():
     seen = []
     trained = train(
         replace(STOPS, patience=3),

@@ -69,12 +69,12 @@ def test_steps_are_best_where_tasks_differ():
     assert steps[20] == TRIED_STEPS[-1]
 
 
-def test_more_rows_afford_more_steps():
+def test_more_rows_allow_more_steps():
     steps = choose(make_table(signal=0.5, noise=1.0, sizes=(40,) * 60))
     assert steps[20] > steps[1]
 
 
-def test_of_equally_good_numbers_of_steps_the_smallest_is_chosen():
+def test_the_smallest_of_equally_good_numbers_of_steps_is_chosen():
     table = make_table(signal=1, noise=0)
     table.Y[...] = 0.0  # the start is exact: no step changes anything
     assert set(choose(table).values()) == {0}
@@ -118,7 +118,7 @@ def test_episodes_never_score_the_rows_they_adapt_to():
                 assert not set(taken) & set(scored)
 
 
-def test_support_sizes_that_leave_no_task_a_row_to_score_are_left_out():
+def test_support_sizes_that_leave_no_row_to_score_are_left_out():
     table = make_table(signal=1, noise=1, sizes=(5, 6))
     assert list(draw_held_out_rows(np.random.default_rng(0), table)) == [1, 2, 5]
     single = make_table(signal=1, noise=1, sizes=(1, 1))
