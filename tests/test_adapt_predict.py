@@ -100,7 +100,7 @@ def test_regressors_predict_many_tasks_like_single_tasks(model, weighted, rows):
         weight = np.random.default_rng(1).integers(1, 4, size=len(rows["y"])) / 2
     expected = one_by_one(model, rows, rows["y"], weight=weight)
     result = together(model, rows, rows["y"], sample_weight=weight)
-    # a hundred steps end where rounding decides whether the loss still falls
+    # after a hundred steps rounding decides whether the loss still falls
     close = 1e-5 if getattr(model, "adapt_steps", 10) == "auto" else 1e-9
     assert_allclose(result, expected, rtol=close, atol=1e-12)
 
@@ -175,7 +175,7 @@ def test_sparse_rows_give_the_predictions_of_dense_ones(rows):
 
 DAY = pd.Timestamp("2024-01-01")
 DAYS = [DAY + pd.Timedelta(days=i) for i in range(4)]
-# ids of rows, and the ids of the same tasks in another type, of which none is equal
+# the ids of rows, and ids of the same tasks in another type, which are never equal
 TWO_KINDS = {
     "numbers and text": ([1, 2, 3, 4], ["1", "2", "3", "4"]),
     "text and numbers": (np.array(["1", "2", "3", "4"]), np.arange(1, 5)),

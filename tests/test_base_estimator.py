@@ -305,7 +305,7 @@ def test_adapting_fits_the_residuals_of_the_base_model(curved_table):
     X, y, ids = curved_table
     base = RandomForestRegressor(n_estimators=10, min_samples_leaf=5, random_state=0)
     model = fast(ReptileRegressor, base, max_iter=100).fit(X, y, task=ids)
-    # rows of its own: on those that the forest was fitted on it has less left over
+    # new rows, since the forest's residuals are smaller on the rows it was fitted on
     X = np.random.default_rng(1).uniform(-2, 2, size=(100, 1))
     y = 3 * np.sin(3 * X[:, 0]) + 2.0
     error = {
@@ -344,7 +344,7 @@ def test_a_classifier_without_probabilities_gives_its_margins(
         near = np.abs(margin) < logit(1 - FLOOR)
         assert near.mean() > 0.5
         assert_allclose(model.decision_function(X)[near], scale * margin[near])
-    else:  # equal up to a constant per row, where no class is next to impossible
+    else:  # they are equal up to a constant per row, if no class is nearly impossible
         P = softmax(margin, axis=1)
         near = (P > FLOOR).all(axis=1) & (P < 1 - FLOOR).all(axis=1)
         assert near.mean() > 0.5
@@ -374,7 +374,8 @@ def test_a_class_that_training_tasks_lack_gets_a_small_probability(kept, base):
     y = np.where(codes == 0, rng.integers(3, size=30), rng.integers(kept, size=30))
     classes = np.arange(3)
     offset = out_of_task(base, X, y, np.ones(30), codes, classes)
-    first = offset[codes == 0]  # by a clone fitted on the second task
+    # predicted by a clone that was fitted on the second task
+    first = offset[codes == 0]
     assert_allclose(first[:, kept:], np.log(FLOOR))
     assert (first[:, :kept] > np.log(FLOOR)).any(axis=0).all()
     model = fast(ReptileClassifier, base).fit(X, y, task=codes)
@@ -425,7 +426,7 @@ def test_a_base_model_that_takes_no_weights_warns_once(base, linear_table):
     assert caught[0].filename == __file__
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        model.fit(X, y, np.full(len(y), 2.0), task=ids)  # all alike
+        model.fit(X, y, np.full(len(y), 2.0), task=ids)  # all weights are equal
         model.fit(X, y, task=ids)
 
 
@@ -464,7 +465,7 @@ def test_tags_say_if_a_base_model_takes_only_dense_rows():
 def test_rows_of_weight_0_never_reach_the_base_model(cls, linear_table):
     X, y, ids = linear_table.X, target(cls, linear_table.y), linear_table.ids
     keep = np.random.default_rng(0).random(len(y)) > 0.3
-    keep &= ids != "S03"  # a whole task
+    keep &= ids != "S03"  # this removes a whole task
     wild = np.where(keep[:, None], X, 1e6)
     weighted = fast(cls, BASES[cls]).fit(wild, y, keep.astype(float), task=ids)
     removed = fast(cls, BASES[cls]).fit(X[keep], y[keep], task=ids[keep])
@@ -492,7 +493,8 @@ def test_with_routing_the_base_model_needs_no_requests(label_table, routing):
     X, y, ids = label_table.X, label_table.y, label_table.ids
     weight = np.linspace(0.5, 2, len(y))
     base = CalibratedClassifierCV(LogisticRegression(), cv=2)
-    with pytest.raises(ValueError, match="sample_weight"):  # by itself it would ask
+    # used by itself, it needs a request
+    with pytest.raises(ValueError, match="sample_weight"):
         clone(base).fit(X, y, sample_weight=weight)
     model = fast(ReptileClassifier, base).fit(X, y, weight, task=ids)
     assert model.predict(X).shape == y.shape
@@ -625,7 +627,8 @@ def test_folds_inside_a_base_model_keep_tasks_together(
     weight = np.linspace(0.5, 2, len(y)) if weighted else None
     with sklearn.config_context(enable_metadata_routing=on):
         fast(ReptileRegressor, base).fit(X, y, weight, task=ids)
-    assert set(Groups.seen) == {16, 20}  # tasks in a fold, and in all
+    # the numbers of tasks in a fold and of all tasks
+    assert set(Groups.seen) == {16, 20}
 
 
 @pytest.mark.parametrize("cls", [ReptileRegressor, EmpiricalBayesRegressor])
@@ -780,7 +783,7 @@ def test_comparing_calls_the_base_model_once_in_a_fold(linear_table):
         model, *(linear_table.X, linear_table.y), task=linear_table.ids, cv=2,
         baselines=["support mean"], n_support=(0, 2, 5),
     )  # fmt: skip
-    # in each of two fits five folds of half the rows, and the tasks held out
+    # in each of two fits: five folds of half the rows, and the held-out tasks
     assert CountingRidge.rows == 2 * n_rows
     assert CountingRidge.calls == 2 * (5 + 1)
 
@@ -846,7 +849,7 @@ class Failing(RegressorMixin, BaseEstimator):
         return np.zeros(len(X))
 
 
-@pytest.mark.parametrize("n_fits", [0, 5])  # in the first fold; on all rows
+@pytest.mark.parametrize("n_fits", [0, 5])  # it fails in the first fold, or on all rows
 def test_a_base_model_that_fails_leaves_the_fitted_state(
     n_fits, linear_table, unchanged
 ):

@@ -127,7 +127,7 @@ def test_the_more_tasks_are_seen_the_more_measured_errors_count():
         parts = draw(n_tasks, 8, NOISES["normal"], rng)
         weights.append(measured(parts, search(parts).run("isotropic").folds)[1])
     assert (np.diff(weights, axis=0) > 0).all()
-    # before any row is given a task is little more than one error
+    # before any row is given, a task shows little more than one error
     assert (np.array(weights)[:, 0] < np.array(weights)[:, 1:].min(axis=1)).all()
 
 
@@ -142,7 +142,7 @@ def test_the_same_seed_gives_the_same_levels():
 def test_a_number_of_rows_that_no_task_has_takes_the_errors_after_any_number():
     parts = draw(60, 7, NOISES["normal"], np.random.default_rng(0))
     levels, _ = measured(parts, search(parts).run("isotropic").folds)
-    # no task has seven rows to give, and one to tell besides
+    # no task has seven rows to give and one more to predict
     assert_array_equal(levels[4], levels[5])
     assert np.abs(levels[1] - levels[4]).max() > 0
 
@@ -210,7 +210,7 @@ def test_variance_before_adapting_is_found_in_spread_and_noise():
     held_out = [HeldOut(prior, prior.mean, np.ones(2), parts)]
     of_spread, of_noise = start_variance(held_out)
     assert abs(of_spread - 1) < 0.3 and abs(of_noise - 1) < 0.3
-    far = prior.mean + [0.0, 5.0]  # a start that is off by as much everywhere
+    far = prior.mean + [0.0, 5.0]  # a start with the same error everywhere
     of_spread, of_noise = start_variance([HeldOut(prior, far, np.ones(2), parts)])
     assert of_noise * prior.noise > 20
 

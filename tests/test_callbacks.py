@@ -141,7 +141,7 @@ def test_a_monitor_gives_the_few_shot_and_the_zero_shot_score_of_each_iteration(
 @needs_callbacks
 def test_a_progress_bar_runs_alone_and_nested(linear_tasks, capsys, monkeypatch):
     pytest.importorskip("rich")
-    monkeypatch.setenv("COLUMNS", "300")  # wide enough for nested names
+    monkeypatch.setenv("COLUMNS", "300")  # this is wide enough for nested names
     from sklearn.callback import ProgressBar
 
     with sklearn.config_context(enable_metadata_routing=True):

@@ -129,7 +129,7 @@ def test_a_better_start_is_no_reason_to_adapt():
     found = BaselineComparison(scores, ["ours"], [0, 2, 5], np.arange(30), "r2")
     assert found.advice == {"ours": "pooled"}
     assert "hardly better than before any row was given" in found.verdict
-    # two rows are worth it, and none would be worth less
+    # two rows bring a gain, and none would be worse
     scores["ours"] = scores["ours"] + [0.0, 1.0, 1.0]
     found = BaselineComparison(scores, ["ours"], [0, 2, 5], np.arange(30), "r2")
     assert found.advice == {"ours": "meta-learn"}
@@ -180,7 +180,7 @@ OFFSETS = {
         TransformedTargetRegressor(SIMPLE, **LOG),
         make_pipeline(StandardScaler(), TransformedTargetRegressor(SIMPLE, **LOG)),
         TransformedTargetRegressor(make_pipeline(StandardScaler(), SIMPLE), **LOG),
-        TransformedTargetRegressor(  # the logarithm, and then a scale of its own
+        TransformedTargetRegressor(  # first the logarithm, then its own scale
             TransformedTargetRegressor(SIMPLE, transformer=StandardScaler()), **LOG
         ),
         GridSearchCV(
@@ -328,10 +328,10 @@ def made_up(gain, noise, n_tasks=30, scoring="neg_mean_absolute_error", seed=0):
         (0.10, 0.50, 10, "unclear"),
         (0.00, 0.50, 10, "unclear"),
         (0.00, 0.001, 30, "pooled"),
-        (0.005, 0.001, 30, "pooled"),  # clear, and below one per cent
+        (0.005, 0.001, 30, "pooled"),  # the gain is clear, but below one per cent
         (-0.10, 0.01, 30, "pooled"),
         (0.10, 0.01, 5, "unclear"),
-        (0.00, 0.00, 30, "pooled"),  # all equal
+        (0.00, 0.00, 30, "pooled"),  # all scores are equal
     ],
 )
 def test_the_verdict_is_unclear_if_the_data_do_not_decide(gain, noise, n_tasks, advice):
@@ -407,7 +407,8 @@ def test_the_offset_that_is_advised_is_confirmed():
         base_estimator=found.pooled_model, base_target="y"
     )
     again = compare(data, {"advised": advised}, **options)
-    assert again.advice == {"advised": "offset"}  # it pays, and is an offset
+    # adapting pays, and the model is an offset
+    assert again.advice == {"advised": "offset"}
     _, lower, upper = again.gain("advised", "pooled + offset")
     assert (lower[1:] > -0.04).all()
     assert (upper[1:] > -0.01).all()
@@ -544,7 +545,7 @@ def test_all_baselines_run_on_classification_and_know_the_classes():
     assert found.baselines == [*QUICK, "fine-tuned network"]
     for scores in found.scores.values():
         assert np.isfinite(scores).all()
-    # of tasks that differ this much, no baseline gets worse by being given rows
+    # tasks differ so much that rows make no baseline worse
     assert found.mean("pooled + offset")[-1] > found.mean("pooled + offset")[0] - 0.05
 
 

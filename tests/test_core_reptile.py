@@ -125,7 +125,7 @@ def test_all_rows_of_all_tasks_train_by_one_map_as_by_the_loop(options, monkeypa
     settings = replace(PAPER, meta_batch_size=5, max_iter=12, **options)
     by_map = run(network, table, settings)
     monkeypatch.setattr(core, "MIN_ITERATIONS_FOR_MAP", 100)
-    monkeypatch.setattr(inner, "affine_map", None)  # is not called
+    monkeypatch.setattr(inner, "affine_map", None)  # it must not be called
     for state, expected in zip(by_map, run(network, table, settings), strict=True):
         assert_allclose(state.start, expected.start, rtol=1e-9, atol=1e-12)
         assert_allclose(state.loss, expected.loss, rtol=1e-9)
@@ -403,7 +403,7 @@ def test_rates_follow_the_query_gradient_times_the_way_from_the_start():
         for _ in range(settings.inner_steps):
             theta = theta - rate * loss_and_gradient(network, theta, support)[1]
         _, G = loss_and_gradient(network, theta, query)
-        # a run as short as this learns its rates three times as fast as one of 500
+        # so short a run learns its rates three times as fast as one of 500 iterations
         fraction = 3 * (1 - i / 4)
         slope = (G * (theta - state.start)).sum(axis=0)
         expected = update_rates(state.rates, groups, slope, fraction)
@@ -467,7 +467,7 @@ def test_the_same_seed_gives_the_same_run_and_another_seed_another():
 
 
 def test_a_support_size_of_none_trains_on_all_rows():
-    # a task of 5 rows, one of which is far away: leaving it out would show
+    # one of the 5 rows is far away, so leaving it out would change the result
     network = make_network()
     table = make_table(sizes=(5,))
     table.Y[2] = 1e3

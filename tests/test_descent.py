@@ -157,7 +157,7 @@ def tensorflow_adam(gradient, theta, v, t, lr, n_steps):
 def test_adam_is_tensorflows_and_carries_its_moment_from_task_to_task():
     tasks = Quadratics(n_tasks=4)
     state, v, t = SecondMoment(np.zeros(4)), np.zeros(4), 0
-    for i in range(4):  # one task at a time, as the original code
+    for i in range(4):  # one task at a time, as in the original code
         H, c = tasks.H[i], tasks.c[i]
 
         def one(theta, step, H=H, c=c):
@@ -205,7 +205,7 @@ def test_adam_has_no_momentum():
     (one, *_), (two, *_) = loops.adam(
         objective, 0.1, np.zeros((1, 1)), 2, SecondMoment(np.zeros(1))
     )
-    assert one < 0  # against the first gradient
+    assert one < 0  # the step goes against the first gradient
     assert two > one  # the small second one already turns the step around
 
 
@@ -400,7 +400,7 @@ def test_bounded_descent_of_a_linear_model_is_a_contraction(loss, seed, alpha):
     rate = learning_rate * factor
     safe = rate * loops.stable_fraction(network, batch, rate, learning_rate * pull)
 
-    for scale in (0.0, 0.1, 1.0):  # the losses are most curved about zero
+    for scale in (0.0, 0.1, 1.0):  # the losses have their largest curvature near zero
         theta = scale * rng.normal(size=(3, n_params))
         H = hessian(network, theta, batch)
         for t in range(3):
@@ -413,7 +413,7 @@ def test_bounded_descent_of_a_linear_model_is_a_contraction(loss, seed, alpha):
 
 @pytest.mark.parametrize("loss", LOSSES)
 def test_the_bound_is_reached_by_one_feature_without_an_intercept(loss):
-    # the trace is the eigenvalue there, and these are the points of most curvature
+    # the trace is the eigenvalue here, and these points have the largest curvature
     network, batch = make_problem(loss, n_rows=(4,), n_features=1)
     rate = np.full(network.layout.n_params, 1e3)
     for layer in network.layout.layers(rate[None]):
@@ -422,7 +422,8 @@ def test_the_bound_is_reached_by_one_feature_without_an_intercept(loss):
     X = batch.X[0, :, 0]
     curvature = loops.CURVATURE[loss] * (batch.weight[0] @ X**2)
     assert_allclose(safe.max() * curvature, 1, rtol=1e-12)
-    if loss != "softmax_log_loss":  # whose bound takes two classes at one half each
+    # its bound assumes two classes with probability one half each
+    if loss != "softmax_log_loss":
         theta = np.zeros((1, network.layout.n_params))
         if loss == "huber":
             batch.Y[...] *= 0.01

@@ -14,7 +14,7 @@ import skmeta.model_selection
 validate = pytest.importorskip("numpydoc.validate")
 hooks = pytest.importorskip("numpydoc.hooks.validate_docstrings")
 
-CONFIG = Path(__file__).parents[1]  # where pyproject.toml stands
+CONFIG = Path(__file__).parents[1]  # the folder of pyproject.toml
 MODULES = [
     skmeta,
     skmeta.adaptation,

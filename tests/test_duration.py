@@ -27,7 +27,7 @@ def test_a_long_fit_says_so_before_its_search_and_can_be_interrupted(
 ):
     before = dict(vars(model))
     module = "skmeta._core.prior.duration._multiplications_per_second"
-    monkeypatch.setattr(module, lambda: 5e9)  # of an ordinary machine
+    monkeypatch.setattr(module, lambda: 5e9)  # the speed of an ordinary machine
 
     def interrupt(*args, **kwargs):
         raise KeyboardInterrupt

@@ -47,7 +47,7 @@ Regressor, Classifier = EmpiricalBayesRegressor, EmpiricalBayesClassifier
 BOTH = pytest.mark.parametrize("cls", [Regressor, Classifier])
 PRIORS = ["auto", "intercept", "isotropic", "diagonal", "low_rank", "full"]
 EACH_PRIOR = pytest.mark.parametrize("prior", PRIORS)
-# likelihoods: of one output, of one per class
+# Likelihoods of one output, and of one output per class.
 KINDS = {"numbers": (Regressor, 0), "two": (Classifier, 2), "three": (Classifier, 3)}
 EACH_KIND = pytest.mark.parametrize(("cls", "n_classes"), KINDS.values(), ids=KINDS)
 
@@ -133,7 +133,8 @@ def test_one_task_is_a_logistic_regression_with_the_best_penalty():
     model = Classifier().fit(X, y)
     assert_allclose(model.coef_ * X.std(axis=0), logistic(best).coef_, rtol=0.05)
     difference = model.predict_proba(X) - logistic(best).predict_proba(Z)
-    assert np.abs(difference).max() < 0.05  # ours are averaged over the posterior
+    # our probabilities are averages over the posterior
+    assert np.abs(difference).max() < 0.05
 
 
 # -- adaptation -----------------------------------------------------------------------
@@ -215,7 +216,7 @@ def test_adapting_is_the_best_linear_unbiased_prediction_in_the_users_units(shar
     V = Z @ S @ Z.T + model.noise_variance_ * np.eye(4)
     expected = mean + S @ Z.T @ np.linalg.solve(V, y - Z @ mean)
     adapted = model.adapt(X, y)
-    # besides S the error of the mean counts: with 60 tasks a sixtieth
+    # the error of the mean counts too; with 60 tasks it is a sixtieth
     assert_allclose(adapted.coef_, expected[:-1], atol=0.05)
     assert_allclose(adapted.intercept_, expected[-1], atol=0.05)
 
@@ -285,7 +286,7 @@ def test_the_learned_prior_is_given_in_the_users_units(prior):
     ]
     best = log_likelihood(tasks, *learned)
     assert_allclose(model.log_marginal_likelihood_, best, rtol=1e-7)
-    for number in range(4):  # all of them at a maximum
+    for number in range(4):  # each number is at a maximum
         for factor in (0.97, 1.03):
             moved = [*learned]
             moved[number] = factor * moved[number]
@@ -294,7 +295,8 @@ def test_the_learned_prior_is_given_in_the_users_units(prior):
 
 def test_the_truth_behind_the_tasks_is_found_again():
     tasks = make_linear_tasks(400, 15, 2, noise=0.5, spread=(1.0, 0.3), random_state=0)
-    common = np.random.RandomState(0).standard_normal(2)  # as the generator draws it
+    # the generator draws it in the same way
+    common = np.random.RandomState(0).standard_normal(2)
     model = Regressor("diagonal", random_state=0).meta_fit(tasks)
     assert_allclose(model.prior_coef_, common, atol=0.15)
     assert_allclose(
@@ -349,7 +351,7 @@ def test_deviations_are_those_of_noise_and_of_unknown_coefficients(shared):
     mean, deviation = adapted.predict(3 * X, return_std=True)
     assert_allclose(deviation, expected, rtol=0.03)
     assert_array_equal(mean, adapted.predict(3 * X))
-    # far away only the coefficients count
+    # far away, only the uncertainty of the coefficients counts
     far = adapted.predict(np.array([[1e6, 0.0]]), return_std=True)[1]
     assert_allclose(far, 1e6 * np.sqrt(V[0, 0]), rtol=0.03)
 
@@ -434,12 +436,12 @@ def test_scores_labels_and_probabilities_agree(label_table):
 def test_scores_are_finite_and_in_order_however_certain_the_classifier(shared):
     model, tasks = shared[Classifier]
     adapted = model.adapt(*tasks[0])
-    # a weighted row leaves hardly any doubt
+    # a row of huge weight leaves hardly any doubt
     adapted.partial_adapt([[3.0, 0.0]], [1], [1e6])
     ray = np.linspace(-300, 300, 61)[:, None] * adapted.coef_
     scores = adapted.decision_function(ray)
     assert np.isfinite(scores).all()
-    assert (np.diff(scores) > -1e-5).all()  # level far out, not falling
+    assert (np.diff(scores) > -1e-5).all()  # scores are flat far out, but never fall
 
 
 def test_coefficients_of_a_classifier_give_its_logits(shared):
@@ -447,7 +449,7 @@ def test_coefficients_of_a_classifier_give_its_logits(shared):
     X, y = tasks[0]
     adapted = model.adapt(X, y)
     logits = X @ adapted.coef_[0] + adapted.intercept_[0]
-    # averaging draws a probability towards one half and never across
+    # averaging moves a probability towards one half, but never past it
     p = adapted.predict_proba(X)[:, 1]
     assert_array_equal(logits > 0, p > 0.5)
     assert (np.abs(p - 0.5) <= np.abs(expit(logits) - 0.5) + 1e-12).all()
@@ -701,7 +703,7 @@ def test_queries_are_those_after_which_the_deviations_are_smallest(shared):
                 left[row] = (tried.predict(X, return_std=True)[1] ** 2).sum()
             assert left[query] <= left.min() * (1 + 1e-9)
             asked.append(query)
-            seen.partial_adapt(X[[query]], [99.0])  # whatever is answered
+            seen.partial_adapt(X[[query]], [99.0])  # the answer makes no difference
 
 
 @EACH_KIND
@@ -893,7 +895,7 @@ def test_rows_of_zero_weight_are_as_if_they_were_not_there(
 ):
     X, y, ids = linear_table.X, target(linear_table.y, n_classes), linear_table.ids
     weight = (np.arange(240) % 4 > 0).astype(float)
-    weight[ids == "S03"] = 0.0  # of a task none is left
+    weight[ids == "S03"] = 0.0  # no row of this task is left
     rows = weight > 0
     wild = np.where(rows[:, None], X, 1e6)
     model = cls("diagonal", random_state=0).fit(wild, y, weight, task=ids)
@@ -926,7 +928,7 @@ def test_more_columns_than_rows_are_welcome(cls, n_classes, prior):
     X, y, ids = stacked(make_linear_tasks(12, 4, 8, random_state=0))
     y = target(y, n_classes)
     with warnings.catch_warnings():
-        # of 48 rows the evidence of many loadings is flat: the search may not end
+        # with 48 rows the evidence of many loadings is flat, and the search may not end
         warnings.simplefilter("ignore", ConvergenceWarning)
         warnings.filterwarnings("ignore", "A spread between tasks ended")
         model = cls(prior, random_state=0).fit(X, y, task=ids)
@@ -965,7 +967,7 @@ def test_a_column_twice_is_a_column_of_half_the_variance(
     found = outputs(models[1], twice)
     assert np.isfinite(found).all()
     if prior in ("intercept", "isotropic"):
-        # but for the weak prior on the mean of logistic coefficients
+        # equal except for the weak prior on the mean of logistic coefficients
         assert_allclose(found, outputs(models[0], one), atol=0.02)
 
 
@@ -1010,7 +1012,7 @@ def test_an_intercept_is_all_that_differs_where_the_prior_says_so(linear_table):
     t = linear_table
     model = Regressor("intercept", random_state=0).fit(t.X, t.y, task=t.ids)
     adapted = model.adapt(t.X[:5], t.y[:5])
-    # but for the error of the mean
+    # equal except for the error of the mean
     moved = np.abs(adapted.coef_ - model.prior_coef_)
     assert moved.max() < 0.3
     covariance = model.prior_covariance_
@@ -1281,7 +1283,7 @@ def test_the_unit_of_a_constant_column_does_not_matter(fit_intercept, unit):
     X = np.column_stack([rng.normal(size=200), rng.random(200) < 0.3, np.ones(200)])
     y = X @ [1, 1, 2] + rng.normal(size=25)[task] * (1 + X[:, 0])
     y += 0.5 * rng.normal(size=200)
-    rows = X[:5] + [0, 0, 1]  # another number than in training
+    rows = X[:5] + [0, 0, 1]  # this number differs from the one in training
     found = []
     for scale in (1.0, unit):
         scale = np.array([1.0, 1.0, scale])

@@ -98,7 +98,7 @@ def test_the_loss_of_a_batch_is_that_of_its_tasks_one_by_one():
         one = [
             Batch(*(f if f is None else f[[task]] for f in b)) for b in (support, query)
         ]
-        rows = [b.weight[0] > 0 for b in one]  # without any padding
+        rows = [b.weight[0] > 0 for b in one]  # without padding
         one = [
             b._replace(X=b.X[:, r], Y=b.Y[:, r], weight=b.weight[:, r])
             for b, r in zip(one, rows, strict=True)

@@ -106,13 +106,13 @@ def test_report_zero_is_the_linear_prior_without_any_features(waves, search):
     assert np.abs(linear.factor[:8]).max() < 1e-15
     found = episodic.score(learner, states[0], held_out, episodes)
     assert_array_equal(found, [search.log_density[0][:20], search.error[0][:20]])
-    theta = np.zeros_like(states[0].theta)  # other features would make no difference
+    theta = np.zeros_like(states[0].theta)  # other features must make no difference
     other = episodic.score(learner, states[0]._replace(theta=theta), held_out, episodes)
     assert_allclose(found, other, rtol=1e-12)
 
 
 def test_a_gain_is_sure_beyond_two_standard_errors():
-    noise = np.tile([-1.0, 1.0], 50)  # of standard error 0.1
+    noise = np.tile([-1.0, 1.0], 50)  # its standard error is 0.1
     assert surely_better(noise + 0.21)
     assert not surely_better(noise + 0.19)
     assert not surely_better(np.zeros(10))

@@ -28,7 +28,7 @@ from skmeta import (
 )
 from skmeta.model_selection import few_shot_scores, make_few_shot_scorer
 
-# What a test does not expect is an error.
+# Every warning that a test does not expect is an error.
 pytestmark = [
     pytest.mark.filterwarnings("error"),
     pytest.mark.filterwarnings("ignore:The number of unique classes"),
@@ -74,7 +74,7 @@ def test_a_weight_of_zero_is_a_row_removed_whatever_the_seed(
     t, model = tables(name), models[name]
     rng = np.random.default_rng(seed)
     weight = rng.integers(0, 3, size=240) * rng.random(240)
-    weight[:36] = np.repeat([0, 1, 0], 12)  # two tasks are gone altogether
+    weight[:36] = np.repeat([0, 1, 0], 12)  # this removes two whole tasks
     kept = weight > 0
     options = {"n_support": 2, "n_repeats": 2, "random_state": seed}
     scores = few_shot_scores(model, t.X, t.y, t.ids, sample_weight=weight, **options)
@@ -92,7 +92,7 @@ def test_a_weight_of_zero_is_a_row_removed_whatever_the_seed(
     scorer = make_few_shot_scorer(**options)
     removed = scorer(model, t.X[kept], t.y[kept], weight[kept], task=t.ids[kept])
     assert scorer(model, t.X, t.y, weight, task=t.ids) == removed
-    if name != "pipeline":  # whose score is scikit-learn's
+    if name != "pipeline":  # the score of a pipeline is scikit-learn's
         heavy = np.tile(np.arange(12) < 8, 20)
         assert model.score(t.X, t.y, heavy * 1.0, task=t.ids) == pytest.approx(
             model.score(t.X[heavy], t.y[heavy], task=t.ids[heavy]), rel=1e-12
@@ -197,7 +197,7 @@ def test_the_scorer_of_a_search_requests_weights_like_scikit_learns_own(
     refused = make_few_shot_scorer("neg_mean_absolute_error")
     refused.set_score_request(sample_weight=False)
     found = search(refused).fit(t.X, y, sample_weight=weight, task=t.ids)
-    assert found.best_score_ < -5  # junk counts as much as the rest
+    assert found.best_score_ < -5  # the outliers count as much as the other rows
 
 
 def test_weights_may_have_another_name_in_scoring(routing, linear_table):
@@ -310,7 +310,7 @@ def test_a_search_says_once_that_tasks_are_left_out(search, scoring, routing, ra
         error_score="raise",
         **options,
     )
-    for _ in range(2):  # each fit says it
+    for _ in range(2):  # each fit warns once
         with pytest.warns(UserWarning, match=r"of (9|11|10) tasks") as seen:
             made.fit(X, y, task=ids)
         assert len(seen) == 1
@@ -438,7 +438,7 @@ def test_own_classes_of_any_number_are_scored(sizes, own):
     X, y, ids = clouds(sizes, per_class=2)
     model = own.fit(X, y, task=ids)
     metrics = [None, "neg_log_loss"]
-    if max(sizes) < 100:  # whose pairs take long
+    if max(sizes) < 100:  # many pairs of classes take long
         metrics += ["roc_auc_ovr", "roc_auc_ovo_weighted"]
     for scoring in metrics:
         scores = few_shot_scores(model, X, y, ids, scoring=scoring, n_repeats=1)
@@ -464,7 +464,7 @@ def test_a_task_with_more_classes_than_outputs_of_the_model_is_left_out(own):
     X, y, ids = clouds([2, 3, 2, 3], per_class=4)
     X_new, y_new, new = clouds([2, 5, 3], per_class=4, seed=1)
     model = own.fit(X, y, task=ids)
-    if isinstance(own, PrototypicalClassifier):  # takes any number
+    if isinstance(own, PrototypicalClassifier):  # it takes any number of classes
         assert np.isfinite(few_shot_scores(model, X_new, y_new, new)).all()
         return
     with pytest.warns(UserWarning, match="1 of 3 tasks have more classes than the 3"):

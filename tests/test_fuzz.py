@@ -14,8 +14,9 @@ def fuzz():
     specification = importlib.util.spec_from_file_location("fuzz", SCRIPT)
     module = importlib.util.module_from_spec(specification)
     with pytest.MonkeyPatch.context() as patch:
-        patch.syspath_prepend(SCRIPT.parent)  # for the modules that it imports
-        # Its dataclasses look there for their annotations.
+        # so that it finds the modules that it imports
+        patch.syspath_prepend(SCRIPT.parent)
+        # Its dataclasses look up their annotations there.
         patch.setitem(sys.modules, "fuzz", module)
         specification.loader.exec_module(module)
         yield module

@@ -48,7 +48,7 @@ def ones(*shape, **cells):
     return array
 
 
-# what is wrong with a task -> the task, what the error says of it
+# what is wrong with a task -> the task and the error message
 BAD_TASKS = {
     "NaN in X": ((ones(6, 3, row_4=np.nan), ones(6)), "NaN.*row 16, of task 'S2'"),
     "inf in X": ((ones(6, 3, row_4=np.inf), ones(6)), "infinity.*row 16, of task 'S2'"),
@@ -152,7 +152,7 @@ def test_misaligned_rows_and_targets_of_a_task_are_refused():
 
 # -- flat data ------------------------------------------------------------------------
 
-# keyword arguments of fit, and what the error says
+# keyword arguments of fit and the error message
 BAD_TABLES = {
     "NaN in X": ({"X": ones(20, 3, row_7=np.nan)}, "NaN.*row 7, of task 'S1'"),
     "inf in X": ({"X": ones(20, 3, row_7=np.inf)}, "infinity.*row 7, of task 'S1'"),

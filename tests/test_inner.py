@@ -124,7 +124,7 @@ def test_a_planned_gradient_is_the_plain_one(
     )
     theta = np.random.default_rng(3).normal(size=(len(counts), network.layout.n_params))
     plan = workspace(network, np.float64).plan(*batch.weight.shape)
-    for part in (batch, batch._replace(offset=None), batch):  # plans are met again
+    for part in (batch, batch._replace(offset=None), batch):  # plans are used again
         plan.theta[...] = theta
         plan.load(part.X, part.Y, part.weight, part.offset)
         G = plan.gradient()
@@ -216,7 +216,8 @@ def test_the_dual_form_of_the_first_layer_is_descent(
     network, batch = make_problem(
         loss, (6, 5), activation, counts=(5, 3, 4), n_features=30, offset=True
     )
-    batch = batch._replace(Y=batch.Y * (10 if loss == "squared_error" else 1))  # clips
+    # large targets make gradients clip
+    batch = batch._replace(Y=batch.Y * (10 if loss == "squared_error" else 1))
     state, groups = make_state(network, sharing)
     settings = replace(SETTINGS, groups=groups, **options)
     rows = None if size is None else minibatch_rows(batch, size, 7)

@@ -15,7 +15,7 @@ from skmeta._core.prior.likelihoods import Likelihood, of_labels
 from skmeta._core.prior.moderation import MODERATIONS
 from skmeta._core.prior.stacks import Stack
 
-D = 2  # columns, the last one the intercept's
+D = 2  # number of columns; the last one is the intercept's
 OUTPUTS = pytest.mark.parametrize("o", [1, 3], ids=["two classes", "three classes"])
 SIZES = [1, 2, 5, 5, 12, 40]
 
@@ -109,7 +109,7 @@ def test_the_evidence_is_that_of_brute_force(o):
     parts, (mean, L) = rows_of(o), mean_and_factor(o)
     alone = [brute_force(part, mean, L @ L.T)[2] for part in parts]
     tasks = gather(parts, True)
-    # where a task of one row is no integral
+    # treat no task of one row as an integral
     tasks = replace(tasks, lines=[False] * len(tasks.stacks))
     assert_allclose(tasks.evidence(L, mean).value, sum(alone) + weak(mean), rtol=1e-5)
 
@@ -281,7 +281,8 @@ def test_at_the_mode_nothing_pulls_even_where_the_likelihood_has_no_maximum(
     mode = find_mode(of_labels(o), stacked(part), mean, L)
     assert np.isfinite(mode.value).all()
     slope = mode.score[0] @ L - mode.u[0]
-    gain = slope @ np.linalg.solve(mode.B[0], slope)  # of the step not taken, twice
+    # twice the gain of the step that was not taken
+    gain = slope @ np.linalg.solve(mode.B[0], slope)
     assert gain < 1e-9 * (1 + abs(mode.value[0]))
     assert_allclose(
         mode.value[0], likelihood(mode.theta[0], *part) - 0.5 * mode.u[0] @ mode.u[0]
@@ -298,7 +299,7 @@ def test_pooled_is_the_mode_under_the_weak_prior_and_constant_the_frequencies():
     assert_allclose(tasks.pooled(), expected, atol=1e-5)
     constant = tasks.constant()
     assert_allclose(constant[0], 0.0, atol=1e-6)
-    # but for the weak prior
+    # equal except for the weak prior
     assert_allclose(expit(constant[1]), np.average(Y[:, 0], weights=weight), atol=0.01)
 
 
@@ -331,7 +332,7 @@ def test_the_score_of_a_held_out_task_is_the_log_probability_of_its_other_rows(o
         eta = X @ theta[0].reshape(o, D).T + offset
         J = np.einsum("nd,odr->nor", X, factor[0].reshape(o, D, -1))
         for option, moderation in enumerate(MODERATIONS):
-            share = moderation if n > 1 else 1.0  # of the prior, all of it
+            share = moderation if n > 1 else 1.0  # the prior is always used in full
             p = of_labels(o).predictive(eta, np.sqrt(share) * J)[0]
             p = (p if Y[0, 0] else 1 - p) if o == 1 else p @ Y[0]
             assert_allclose(score[option, task], np.log(p), rtol=1e-5)

@@ -130,7 +130,7 @@ def test_if_features_do_not_pay_the_model_is_the_linear_one(cls):
 
 
 def test_features_work_with_a_base_model(wave_model):
-    # a step that all waves share, and that their network would have to learn
+    # all waves share a step, which the network would otherwise have to learn
     def stepped(tasks):
         return [(X, y + 20 * (X[:, 0] > 1)) for X, y in tasks]
 
@@ -225,7 +225,7 @@ def test_questions_lower_the_uncertainty_over_the_pool(models, kind):
     rows = model.suggest_queries(X, 4)
     assert len(set(rows)) == 4
     if kind == "regressor":
-        y = np.zeros(len(X))  # what is answered makes no difference to deviations
+        y = np.zeros(len(X))  # the answers make no difference to deviations
         chosen = model.adapt(X[rows], y[rows]).predict(X, return_std=True)[1]
         first = model.adapt(X[:4], y[:4]).predict(X, return_std=True)[1]
         assert (chosen**2).sum() < (first**2).sum()

@@ -36,7 +36,7 @@ def exact_maximum(X, y, ids):
     sums = np.stack([np.bincount(ids, c) for c in columns.T], axis=1)
 
     def profile(log_ratio):
-        ratio = np.exp(log_ratio)  # of the variances of spread and noise
+        ratio = np.exp(log_ratio)  # the ratio of the variances of spread and noise
         share = ratio / (1 + ratio * n_of)
         M = columns.T @ columns - (sums * share[:, None]).T @ sums
         mean = np.linalg.lstsq(M[:-1, :-1], M[:-1, -1], rcond=None)[0]
@@ -82,7 +82,7 @@ def test_a_richer_structure_is_never_below_the_simpler_one_in_it():
     ]
     assert found[0] >= exact_maximum(X, y, ids)[0] - 0.01
     assert (np.diff(found) > -1e-3).all()
-    # of "full" and "low_rank" correlations are drawn to zero, or share what is there
+    # "full" shrinks correlations, and "low_rank" shares its directions
     for prior in ("low_rank", "full"):
         model = Regressor(prior, random_state=0).fit(X, y, task=ids)
         assert model.log_marginal_likelihood_ >= found[2] - 1e-2
@@ -166,7 +166,7 @@ def test_without_standardize_one_spread_is_that_of_slopes_in_the_users_units():
     unit = np.array([1.0, 100.0])
     ids = np.repeat(np.arange(200), 12)
     X = rng.normal(size=(2400, 2)) * unit + 50.0
-    slopes = 0.3 * rng.normal(size=(200, 2))  # alike in the user's units
+    slopes = 0.3 * rng.normal(size=(200, 2))  # equal spreads in the user's units
     y = (X * slopes[ids]).sum(axis=1) + rng.normal(size=2400)
     model = Regressor("isotropic", standardize=False, random_state=0)
     model.fit(X, y, task=ids)
@@ -212,7 +212,7 @@ def test_two_rows_per_task_do_not_show_a_spread_of_slopes(prior):
 @pytest.mark.parametrize("ratio", [1e3, 1e6])
 def test_a_spread_a_million_times_the_noise_is_found(ratio):
     X, y, ids = random_intercepts(np.full(100, 10), ratio)
-    levels = np.bincount(ids, y) / np.bincount(ids)  # as good as known
+    levels = np.bincount(ids, y) / np.bincount(ids)  # the levels are practically known
     model = Regressor("intercept", random_state=0).fit(X, y, task=ids)
     assert_allclose(spread_of(model), levels.std(), rtol=1e-2)
     assert_allclose(np.sqrt(model.noise_variance_), 1.0, rtol=0.1)
@@ -234,7 +234,8 @@ def test_order_of_rows_and_units_do_not_move_a_model():
         rng = np.random.default_rng(seed)
         sizes = rng.integers(1, 10, size=rng.integers(3, 20))
         X, y, ids = random_intercepts(sizes, rng.choice([0.0, 1.0, 5.0]), seed, d=3)
-        X[:, 2] = [2 * X[:, 0] + 1, 3.0, X[:, 1]][seed % 3]  # collinear or constant
+        # a collinear or constant column
+        X[:, 2] = [2 * X[:, 0] + 1, 3.0, X[:, 1]][seed % 3]
         turned = np.lexsort((-np.arange(len(y)), ids))
         unit = 10 ** rng.uniform(-6, 6, size=3)
         variants = [(X, y, ids), (X[turned], y[turned], ids[turned])]

@@ -20,7 +20,7 @@ from skmeta._core.prior.likelihoods import (
 from skmeta._core.prior.quadrature import Lines, integrate
 from skmeta._core.prior.stacks import Stack
 
-# What a likelihood is made with; one that is not listed here is made with nothing.
+# The arguments of each likelihood; one that is not listed here has no arguments.
 SETTINGS = {"categorical": {"n_outputs": 3}, "gaussian": {"noise": 0.7}}
 EXAMPLES = {name: kind(**SETTINGS.get(name, {})) for name, kind in LIKELIHOODS.items()}
 EVERY = pytest.mark.parametrize("likelihood", EXAMPLES.values(), ids=EXAMPLES)
@@ -29,7 +29,7 @@ OF_ONE_OUTPUT = pytest.mark.parametrize(
     [one for one in EXAMPLES.values() if isinstance(one, OneOutput)],
     ids=[name for name, one in EXAMPLES.items() if isinstance(one, OneOutput)],
 )
-D = 2  # columns, the last one the intercept's
+D = 2  # number of columns; the last one is the intercept's
 
 
 def rows(likelihood, n=40, seed=0, size=1.0):
@@ -101,7 +101,7 @@ def test_draws_have_the_mean_and_the_variance_of_a_target(likelihood, source):
         assert Y.shape == (n, len(eta))
         mu = likelihood.mean(eta)
         W = curvature_matrix(likelihood, mu)
-        # of an exponential family with a dispersion: the slope's variance is W
+        # in an exponential family with a dispersion the variance of the slope is W
         slope = likelihood.slope(mu, Y)
         deviation = np.sqrt(np.diag(W))
         assert_allclose(slope.mean(axis=0) / deviation, 0.0, atol=0.02)
@@ -292,7 +292,7 @@ def test_all_rows_pooled_predict_them_better_than_a_constant(likelihood):
     Y, weight = tasks.stacks[0].Y, tasks.stacks[0].weight
     constant = tasks.constant()
     means = likelihood.mean(tasks.stacks[0].eta(constant[None]))
-    # but for the weak prior
+    # equal except for the weak prior
     share = np.average(means[0], axis=0, weights=weight[0])
     expected = np.average(Y[0], axis=0, weights=weight[0])
     assert_allclose(share, expected, rtol=0.05, atol=0.05)
@@ -328,7 +328,7 @@ def test_under_normal_noise_the_evidence_is_the_exact_one():
     L = 0.6 * rng.normal(size=(D, D))
     without = [(X, Y[:, 0] - offset[:, 0], w) for X, Y, w, offset in parts]
     exact = gather_gaussian(without, True).evidence(L)
-    # the same noise, and the best mean for it
+    # with the same noise and the best mean for it
     scale = np.sqrt(exact.noise)
     parts = [(X, Y / scale, w, offset / scale) for X, Y, w, offset in parts]
     tasks = LaplaceTasks.gather(parts, likelihood, True)

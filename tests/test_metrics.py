@@ -124,7 +124,7 @@ def test_roc_auc_of_each_class_is_averaged_over_the_classes_that_rows_show(weigh
     assert_allclose(
         value("roc_auc_ovr_weighted", r, **options), np.average(auc, weights=shares)
     )
-    if not weighted:  # of pairs there is one
+    if not weighted:  # only the unweighted form has pairs
         pair = np.mean([auc_of_pair(r, "a", "b"), auc_of_pair(r, "b", "a")])
         for name in ("roc_auc_ovo", "roc_auc_ovo_weighted"):
             assert_allclose(value(name, r), pair)
@@ -217,11 +217,12 @@ def test_few_shot_scores_by_any_metric_of_probabilities_are_finite(n_classes):
         *(f"roc_auc_{name}" for name in ("ovr", "ovo", "ovr_weighted", "ovo_weighted")),
     }
     if n_classes == 2:
-        names -= {"top_k_accuracy"}  # scikit-learn warns that it is 1
+        names -= {"top_k_accuracy"}  # scikit-learn warns that this metric is always 1
     for name in names & set(get_scorer_names()):
         options = {"n_support": 3, "n_repeats": 1}
         score = make_few_shot_scorer(get_scorer(name), **options)
-        with warnings.catch_warnings():  # of rows of one class, which are counted
+        # it warns about rows of one class, which are counted
+        with warnings.catch_warnings():
             warnings.simplefilter("ignore", UndefinedMetricWarning)
             scores = few_shot_scores(model, X, y, ids, scoring=name, **options)
             assert score(model, X, y, task=ids) == np.nanmean(scores)

@@ -63,7 +63,7 @@ def with_missing(values, missing):
     return values
 
 
-# in the words of the verbs, and in those of scores, which draw rows of each task
+# the messages of the verbs, and of scores, which draw rows of each task
 MISSING_TARGET = r"y contains NaN|y has \d+ missing values"
 MISSING = {
     "None": None,
@@ -113,7 +113,7 @@ def test_a_missing_target_is_refused_by_every_verb(
             verb()
     tasks = {"S0": linear_tasks[0], "S1": (X, y_bad)}
     message = r"(?s)y contains NaN.*row 14, of task 'S1'"
-    if kind != "one column":  # of a table no row of which has a label
+    if kind != "one column":  # a table in which no row has a label
         with unchanged(model), pytest.raises(ValueError, match=message):
             skmeta.meta_fit(model, tasks)
 

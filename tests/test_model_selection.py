@@ -17,7 +17,7 @@ from skmeta import ReptileClassifier, ReptileRegressor, adapt, meta_fit
 from skmeta.datasets import make_linear_tasks
 from skmeta.model_selection import few_shot_scores, make_few_shot_scorer
 
-# What a test does not expect is an error: among them the zero-shot warning.
+# Every warning that a test does not expect is an error, also the zero-shot warning.
 pytestmark = pytest.mark.filterwarnings("error")
 
 
@@ -64,7 +64,7 @@ def test_scores_of_a_classifier_are_those_of_a_plain_loop(
     scoring, classifier, label_table
 ):
     t = label_table
-    if scoring == "neg_log_loss":  # of query rows of one class it needs the labels
+    if scoring == "neg_log_loss":  # with query rows of one class it needs the labels
         scoring = make_scorer(brier, response_method="predict_proba")
     scores = few_shot_scores(classifier, t.X, t.y, t.ids, scoring=scoring)
     scorer = scoring if callable(scoring) else get_scorer("accuracy")

@@ -48,9 +48,9 @@ def test_before_adapting_probabilities_are_the_shares_of_the_classes(n_classes, 
 
 def test_the_share_is_a_mean_weighted_by_how_well_held_out_tasks_are_predicted():
     a_priori = moderation(np.zeros((len(MODERATIONS), 5)))
-    assert 0.9 < a_priori < 1.0  # the posterior at its word, but for a little
+    assert 0.9 < a_priori < 1.0  # nearly the whole variance of the posterior
     score = np.zeros((len(MODERATIONS), 100))
-    for option, share in enumerate(MODERATIONS[:-1]):  # a share of 0 has no chance
+    for option, share in enumerate(MODERATIONS[:-1]):  # a share of 0 is never the best
         sure = score.copy()
         sure[option] += 1.0
         assert_allclose(moderation(sure), share)

@@ -184,7 +184,7 @@ def test_twice_the_weight_is_the_row_twice():
 
 def references():
     def squared_error(Z, Y, weight):
-        # the metric is a mean over outputs, the loss a sum
+        # the metric is a mean over outputs, but the loss is a sum
         return mean_squared_error(Y, Z, sample_weight=weight) * Y.shape[1] / 2
 
     def huber(Z, Y, weight):

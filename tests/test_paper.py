@@ -151,7 +151,7 @@ def test_point_3_one_task_at_a_time_equals_the_original_with_its_carried_moment(
     model = paper_mode(max_iter=max_iter).meta_fit(tasks)
 
     candidates, reset = [], []
-    for order in product(tasks, repeat=max_iter):  # tasks come in some random order
+    for order in product(tasks, repeat=max_iter):  # tasks come in a random order
         adam = Adam(0.02)
         candidates.append(
             original_reptile(
@@ -232,15 +232,15 @@ def test_point_5_a_step_follows_the_present_gradient_alone():
         paper_mode(inner_steps=k, max_iter=1, learning_rate=1.5).fit(*task).intercept_
         for k in (1, 2)
     ]
-    assert path[0] > 1  # overshot ...
-    assert path[1] < path[0]  # ... and at once turned around
+    assert path[0] > 1  # the first step overshoots ...
+    assert path[1] < path[0]  # ... and the second one turns around at once
 
 
 # 6 -- TensorFlow's Adam: epsilon outside the bias correction
 
 
 def test_point_6_epsilon_stands_outside_the_bias_correction():
-    g = 1e-7  # of the size at which the two forms of Adam differ
+    g = 1e-7  # at this size the two forms of Adam differ
     task = np.zeros((2, 1)), np.full(2, g)
     model = paper_mode(inner_steps=1, max_iter=1).fit(*task)
     expected = 0.02 * np.sqrt(0.001) * g / (np.sqrt(0.001 * g**2) + 1e-8)
@@ -517,7 +517,7 @@ def test_point_17_two_steps_subtract_the_mean_inner_gradient_product():
         )
         for seed in range(10)
     }
-    assert len(moves) == 2  # both orders came up
+    assert len(moves) == 2  # both orders occurred
 
     A = np.column_stack([X, np.ones(2)])
     g, H = -A * y[:, None], A[:, :, None] * A[:, None, :]  # of each row, at phi = 0

@@ -96,7 +96,7 @@ def test_little_memory_is_kept_after_large_tasks(hidden):
     tracemalloc.start()
     try:
         before = tracemalloc.get_traced_memory()[0]
-        for n_rows in range(8000, 8010):  # 2.6 MB of rows, each of another shape
+        for n_rows in range(8000, 8010):  # 2.6 MB of rows, each time in another shape
             X = rng.normal(size=(n_rows, 40))
             model.adapt(X, X[:, 0])
         del X
@@ -166,4 +166,5 @@ def test_one_long_task_does_not_take_memory_as_if_all_were_long(support_size):
         call()
         peak = tracemalloc.get_traced_memory()[1]
         tracemalloc.stop()
-        assert peak < 8 * X.nbytes  # all tasks at its length: 2,000 times
+        # if all tasks were as long, it would be 2,000 times as much
+        assert peak < 8 * X.nbytes

@@ -51,7 +51,7 @@ def gathered(X, Y):
 
 @pytest.mark.parametrize("structure", [Diagonal(np.array([0, 1])), Full(2)])
 def test_a_search_does_not_stay_where_a_spread_has_become_zero(reaction, structure):
-    # there the evidence is level in the deviation, even where it rises in the variance
+    # at zero the evidence is flat in the deviation, even if it rises in the variance
     tasks = gathered(*reaction)
     best = first_fit(tasks, structure, **EXACT)
     for zeros in (slice(0, 1), slice(0, 2)):
@@ -81,7 +81,8 @@ def maximum_likelihood(X, Y, lower):
 
     n = len(lower[0])
     x = np.concatenate([Y.mean() * np.array([0, 1]), np.ones(n), [np.log(Y.var())]])
-    for _ in range(3):  # anew from where it stopped: its curvature is stale
+    # start again where it stopped, since its curvature is out of date
+    for _ in range(3):
         x = minimize(negative, x, method="BFGS", options={"gtol": 1e-7}).x
     return *unpack(x), -negative(x)
 
@@ -91,7 +92,8 @@ def maximum_likelihood(X, Y, lower):
     [
         (Diagonal(np.arange(2)), np.diag_indices(2)),
         (Full(2), np.tril_indices(2)),
-        (LowRank(2, 1), np.tril_indices(2)),  # of two numbers any covariance, too
+        # for two numbers this is also any covariance
+        (LowRank(2, 1), np.tril_indices(2)),
     ],
     ids=["diagonal", "full", "low_rank"],
 )
@@ -318,7 +320,8 @@ def test_the_prior_predicts_first_where_tasks_share_a_slope():
     rng = np.random.default_rng(0)
     parts = []
     for task in range(30):
-        # the first ones are long and turned: pooled rows are mostly theirs
+        # the first tasks are long and their slope is reversed, so most pooled rows are
+        # theirs
         n, slope = (500, -2.0) if task < 3 else (6, rng.normal(2.0, 0.3))
         x = rng.normal(size=n)
         parts.append(rows(x, slope * x + 0.1 * rng.normal(size=n)))

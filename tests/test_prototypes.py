@@ -139,7 +139,7 @@ def test_an_episode_is_of_different_classes_of_one_task_and_their_own_rows(seed)
         episodes.rows, used, episodes.support, episodes.query, strict=True
     ):
         classes = [codes[r[t]] for r, t in zip(rows, there, strict=True) if t.any()]
-        assert all(len(set(c)) == 1 for c in classes)  # rows of a class
+        assert all(len(set(c)) == 1 for c in classes)  # all rows are of one class
         numbers = [c[0] for c in classes]
         assert len(set(numbers)) == len(numbers) >= 2
         assert len({task[r] for r in rows[there]}) == 1

@@ -252,7 +252,7 @@ def test_a_label_in_two_tasks_means_two_classes():
     model = PrototypicalClassifier(standardize=False, random_state=0)
     W = model.fit(X, y, task=task).coefs_[0]
     assert_allclose(W @ W.T, np.eye(2), atol=0.1)
-    W = model.fit(X, y).coefs_[0]  # of two classes, of twenty clouds each
+    W = model.fit(X, y).coefs_[0]  # there are two classes of twenty clouds each
     assert_allclose(np.diag(W @ W.T), 1 / 81, rtol=0.5)
 
 
@@ -441,7 +441,7 @@ def test_after_two_classes_scores_are_those_of_linear_discriminant_analysis(clou
         solver="lsqr", covariance_estimator=Known(covariance), priors=np.full(4, 0.25)
     ).fit(scaler.transform(clouds.X_new), clouds.y_new)
     adapted = model.adapt(clouds.X_new, clouds.y_new)
-    # |z - c|^2 / 2 there, temperature |z - c|^2 here
+    # scikit-learn uses |z - c|^2 / 2, and we use temperature |z - c|^2
     expected = (
         2 * model.temperature_ * lda.decision_function(scaler.transform(clouds.X))
     )
@@ -510,7 +510,7 @@ def test_directions_in_which_only_tasks_differ_do_not_count():
     model = PrototypicalClassifier(standardize=False, random_state=0)
     W = model.fit(X, y, task=task).coefs_[0]
     told, untold = np.diag(W @ W.T)
-    assert told > 0.9 and untold < 0.4  # but of one task, also 0.9
+    assert told > 0.9 and untold < 0.4  # as a single task, the second would also be 0.9
 
 
 def test_directions_in_which_classes_hardly_differ_count_the_more_rows_are_given():
@@ -552,7 +552,7 @@ def test_a_column_that_was_constant_in_training_is_scaled_by_its_size(clouds):
 
 @SHAPES
 def test_units_of_the_columns_do_not_matter(hidden, clouds):
-    units = 2.0 ** np.array([-20, 0, 3, 40])  # which keep all digits
+    units = 2.0 ** np.array([-20, 0, 3, 40])  # powers of two keep all digits
     a = fast(hidden).fit(clouds.X, clouds.y)
     b = fast(hidden).fit(clouds.X * units, clouds.y)
     assert_allclose(
@@ -727,7 +727,7 @@ def test_a_network_needs_a_task_with_two_classes_of_two_rows(y, task):
     X = np.random.default_rng(0).standard_normal((12, 3))
     with pytest.raises(ValueError, match=r"two classes of two rows .*n_samples=12"):
         fast((6,)).fit(X, y, task=task)
-    fast().fit(X, y, task=task)  # which whitening does not
+    fast().fit(X, y, task=task)  # whitening needs no such task
 
 
 def test_a_target_of_the_wrong_kind_is_refused(clouds):

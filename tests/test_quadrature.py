@@ -33,7 +33,7 @@ def log_integral(b, a, y, weight):
         eta = b + a * z
         return weight @ log_expit(np.where(y > 0.5, eta, -eta)) - 0.5 * z**2
 
-    # its parts are steep where a row's logit is zero
+    # the integrand is steep where the logit of a row is zero
     points = np.sort(np.clip(np.r_[-b / a, -b / a + 8 / a, -b / a - 8 / a, 0], -9, 9))
     top = max(f(z) for z in np.linspace(-9, 9, 2001))
     edges = np.unique(np.r_[-9, points, 9])
@@ -64,7 +64,7 @@ def test_the_integral_is_right_for_a_very_unlikely_label():
         found = integrate(Bernoulli(), lines)
         assert np.isfinite(found.value).all()
         assert_allclose(found.share.sum(axis=1), 1.0)
-    # beside such a spread a logistic step is one of a normal
+    # next to such a spread a logistic step is like a normal one
     assert_allclose(found.value, norm.logcdf(-far[:, 0] / spread), atol=1e-4)
 
 
@@ -311,5 +311,5 @@ def test_a_long_task_is_integrated_a_block_of_rows_at_a_time(monkeypatch):
         expected = getattr(whole, name)
         size = np.abs(expected).max()
         assert_allclose(getattr(found, name), expected, rtol=1e-9, atol=1e-9 * size)
-    # all nodes of all rows would be held several times over
+    # all nodes of all rows at once would take several times as much
     assert peak < 2 * quadrature.N_NODES * X[:, 0].nbytes

@@ -106,7 +106,7 @@ def test_spreads_far_from_the_noise_do_not_blur_the_choice(scale):
 def test_no_row_is_asked_about_twice_even_if_it_is_the_best_again(o):
     X, root, factor = draw(n=5, o=o)
     root = np.tile(np.eye(o), (5, 1, 1))
-    root[2] *= 100  # so uncertain that a second answer would help most
+    root[2] *= 100  # this row is so uncertain that a second answer would help most
     rows = choose(X, root, factor, 5)
     assert rows[0] == 2
     assert sorted(rows) == list(range(5))

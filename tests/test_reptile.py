@@ -115,7 +115,7 @@ def test_ids_of_mixed_types_stand_in_order_of_appearance(linear_tasks, linear_ta
 @SHAPES
 def test_rows_of_different_tasks_may_be_mixed(cls, hidden, linear_table):
     X, y, ids = linear_table.X, target(cls, linear_table.y), linear_table.ids
-    rows = np.arange(len(y)).reshape(20, 12).T.ravel()  # in turns, in order in a task
+    rows = np.arange(len(y)).reshape(20, 12).T.ravel()  # one row of each task in turn
     assert_array_equal(
         outputs(fast(cls, hidden).fit(X, y, task=ids), X),
         outputs(fast(cls, hidden).fit(X[rows], y[rows], task=ids[rows]), X),
@@ -433,7 +433,7 @@ def test_sparse_columns_are_scaled_but_not_centred_and_predict_as_well(linear_ta
 def test_in_fit_a_weight_of_zero_removes_the_row(cls, hidden, linear_table):
     X, y, ids = linear_table.X, target(cls, linear_table.y), linear_table.ids
     weight = np.random.default_rng(0).integers(0, 2, size=len(y))
-    weight[ids == "S03"] = 0  # a whole task
+    weight[ids == "S03"] = 0  # this removes a whole task
     kept = weight > 0
     model = fast(cls, hidden).fit(X, y, weight, task=ids)
     assert model.n_tasks_ == 19
@@ -785,7 +785,7 @@ def test_early_stopping_ends_when_held_out_tasks_get_no_better(cls, noise):
     assert len(model.loss_curve_) == model.n_iter_
     assert len(model.validation_scores_) == model.n_iter_ // 10
     best = int(np.argmax(model.validation_scores_))
-    assert best == len(model.validation_scores_) - 4  # then three no better
+    assert best == len(model.validation_scores_) - 4  # the last three are no better
 
 
 def test_early_stopping_keeps_the_best_state(noise, monkeypatch):

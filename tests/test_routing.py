@@ -40,7 +40,7 @@ from skmeta.model_selection import (
 
 STEPS = {"reptileregressor__inner_steps": [1, 10]}
 
-# What a test does not expect is an error: among them the zero-shot warning.
+# Every warning that a test does not expect is an error, also the zero-shot warning.
 pytestmark = pytest.mark.filterwarnings("error")
 
 
@@ -613,7 +613,7 @@ def test_ids_forgotten_in_cross_validation_raise_in_the_scorer(routing, linear_t
             t.y,
             cv=3,
             scoring=few_shot_scorer(),
-            params={},  # scikit-learn 1.6 stumbles over None
+            params={},  # scikit-learn 1.6 fails if it gets None
             error_score="raise",
         )
 

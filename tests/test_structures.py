@@ -52,7 +52,7 @@ def spd(n, seed=0):
 
 @EACH
 def test_a_gradient_in_the_factor_is_carried_back_to_the_numbers(structure):
-    D = spd(4) - 3 * np.eye(4)  # of tr(L'DL) / 2 the gradient in L is D L
+    D = spd(4) - 3 * np.eye(4)  # the gradient of tr(L'DL) / 2 in L is D L
 
     def value(numbers):
         L = structure.factor(numbers)

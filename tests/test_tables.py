@@ -322,7 +322,7 @@ def test_one_long_task_does_not_make_the_others_as_long(model, bound):
     X = rng.normal(size=(6000, 60))
     task = np.append(np.zeros(3000, int), np.arange(1, 3001))
     y = X[:, 0] + rng.normal(size=6000)
-    fitted(model, X[:60], y[:60], task[-60:] // 6)  # what is imported once is no matter
+    fitted(model, X[:60], y[:60], task[-60:] // 6)  # so that imports are not measured
     tracemalloc.start()
     try:
         model, y = fitted(model, X, y, task)
@@ -332,5 +332,5 @@ def test_one_long_task_does_not_make_the_others_as_long(model, bound):
         many = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
-    # at the length of the longest they would take thousands of times as much
+    # padded to the longest task they would take thousands of times as much
     assert max(fit, many) < bound * X.nbytes

@@ -316,8 +316,8 @@ def test_relabelling_moves_classes_alike_in_support_query_and_mask():
             for code, at in zip(
                 batch.X[t, :, 0], batch.Y[t].argmax(axis=1), strict=True
             ):
-                assert place.setdefault(code, at) == at  # one class, one place
-        assert len(set(place.values())) == len(place)  # one place, one class
+                assert place.setdefault(code, at) == at  # each class has one place
+        assert len(set(place.values())) == len(place)  # and each place has one class
         for batch in (new_support, new_query):
             absent = batch.offset[t, 0] == ABSENT
             assert absent.sum() == 4 - n

@@ -105,7 +105,7 @@ def test_episodes_never_score_the_rows_they_adapt_to():
     table.X[:, 0] = np.arange(len(table.X))
     episodes = draw_held_out_rows(np.random.default_rng(0), table, n_repeats=4)
     assert list(episodes) == [1, 2, 5, 10, 20]
-    n_tasks = {1: 4, 2: 4, 5: 3, 10: 2, 20: 2}  # those with a row left to score
+    n_tasks = {1: 4, 2: 4, 5: 3, 10: 2, 20: 2}  # tasks with a row left to score
     for n_support, draws in episodes.items():
         assert len(draws) == 4
         for support, query in draws:
