@@ -7,7 +7,7 @@ import pytest
 from numpy.testing import assert_allclose
 from scipy.special import expit, logsumexp, softmax
 
-from skmeta._core.prior.gaussian import gather as gather_gaussian
+from skmeta._core.prior.gaussian import GaussianTasks
 from skmeta._core.prior.laplace import LaplaceTasks, condition
 from skmeta._core.prior.likelihoods import (
     LIKELIHOODS,
@@ -327,7 +327,7 @@ def test_under_normal_noise_the_evidence_is_the_exact_one():
     rng = np.random.default_rng(0)
     L = 0.6 * rng.normal(size=(D, D))
     without = [(X, Y[:, 0] - offset[:, 0], w) for X, Y, w, offset in parts]
-    exact = gather_gaussian(without, True).evidence(L)
+    exact = GaussianTasks.gather(without, True).evidence(L)
     # with the same noise and the best mean for it
     scale = np.sqrt(exact.noise)
     parts = [(X, Y / scale, w, offset / scale) for X, Y, w, offset in parts]
