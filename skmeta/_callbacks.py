@@ -7,16 +7,16 @@ try:
 except ImportError:  # scikit-learn < 1.9 has no callbacks
 
     class CallbackSupportMixin:
-        """Stands in where scikit-learn has no callbacks."""
+        """An empty class for versions of scikit-learn without callbacks."""
 
 
 @contextmanager
 def meta_iterations(estimator, n_iterations, **data):
     """Report a run of meta-iterations to the callbacks of an estimator.
 
-    Yields ``report(fitted)``, to be called after each iteration with a function that
-    returns the attributes of a model stopped there. It tells whether a callback asks
-    to stop.
+    Yields ``report(fitted)``. Call it after each iteration with a function that returns
+    the attributes of a model that stops there. It returns whether a callback asks to
+    stop.
     """
     if not getattr(estimator, "_skl_callbacks", None):  # also scikit-learn < 1.9
         yield lambda fitted: False

@@ -1,4 +1,4 @@
-"""Metrics of scikit-learn on a few rows, which need not show all classes."""
+"""Metrics of scikit-learn on a few rows, in which some classes may be missing."""
 
 from copy import copy
 from functools import partial
@@ -11,9 +11,9 @@ from sklearn.metrics._scorer import _BaseScorer
 
 from skmeta._warn import warn
 
-# They compare rows of one class with rows of another, or with a model that knows only
-# how common the classes are: of rows of one class scikit-learn gives NaN, an error, or
-# minus infinity, depending on the metric and the version.
+# These metrics compare rows of one class with rows of another, or with a model that
+# knows only how common the classes are. For rows of one class scikit-learn returns NaN,
+# raises an error, or returns minus infinity, depending on the metric and the version.
 NEED_TWO_CLASSES = (
     "roc_auc_score",
     "d2_log_loss_score",
@@ -21,7 +21,7 @@ NEED_TWO_CLASSES = (
     "positive_likelihood_ratio",
     "negative_likelihood_ratio",
 )
-# Of one row they are NaN, or 1 whatever was predicted.
+# For one row these metrics are NaN, or 1 for any prediction.
 NEED_TWO_ROWS = (
     "r2_score",
     "explained_variance_score",
@@ -32,15 +32,15 @@ NEED_TWO_ROWS = (
 
 
 def scorer_for(estimator, scoring, *, weighted=False):
-    """The scorer that `scoring` names or is, made fit for a task's few rows."""
+    """The scorer that `scoring` names or is, adjusted to the few rows of a task."""
     given = own_score if scoring is None else check_scoring(estimator, scoring)
     scorer = given
     if isinstance(given, _BaseScorer):
         scorer = partial(score_few_rows, given)
     if weighted and not takes_weights(given):
         warn(
-            f"scoring={scoring!r} takes no sample_weight: the weights act in adapting, "
-            "and the rows to score count alike. Rows of weight 0 are left out."
+            f"scoring={scoring!r} takes no sample_weight, so the weights count only in "
+            "adapting, and all scored rows count alike. Rows of weight 0 are left out."
         )
         scorer = partial(_without_weights, scorer)
     return scorer
@@ -58,7 +58,7 @@ def takes_weights(scorer):
     metric = scorer._score_func if isinstance(scorer, _BaseScorer) else scorer
     try:
         parameters = signature(metric).parameters.values()
-    except ValueError:  # of a compiled function that does not say
+    except ValueError:  # a compiled function may have no signature
         return True
     return any(p.name == "sample_weight" or p.kind == p.VAR_KEYWORD for p in parameters)
 
@@ -68,10 +68,10 @@ def _without_weights(scorer, model, X, y, sample_weight=None):
 
 
 def score_few_rows(scorer, model, X, y, **weights):
-    """What a scorer of scikit-learn gives, or NaN where its metric is undefined.
+    """The score of a scikit-learn scorer, or NaN if its metric is undefined.
 
-    A metric of probabilities or margins takes the classes from y unless it is told
-    them, and a few rows need not show them all.
+    A metric of probabilities or margins takes the classes from y unless it is given
+    them, and a few rows may not show all classes.
     """
     metric = getattr(scorer._score_func, "__name__", "")
     if metric in NEED_TWO_ROWS and len(y) < 2:
@@ -81,7 +81,7 @@ def score_few_rows(scorer, model, X, y, **weights):
     if scorer._response_method == "predict":
         _check_average(scorer, model)
     elif hasattr(model, "classes_"):
-        if len(model.classes_) == 1:  # there is nothing to tell apart
+        if len(model.classes_) == 1:  # a single class leaves nothing to predict
             return np.nan
         unknown = np.setdiff1d(y, model.classes_)
         if len(unknown):
@@ -89,14 +89,14 @@ def score_few_rows(scorer, model, X, y, **weights):
                 f"Rows to score have labels that the model does not know: "
                 f"{unknown.tolist()}; its classes are {model.classes_.tolist()}. So "
                 f"{metric} is undefined. Meta-train with tasks that have all labels, "
-                "or give rows of each class where each task has its own: stratify=None."
+                "or, if each task has its own, give rows of each class: stratify=None."
             )
         scorer = _told_the_classes(scorer, model.classes_)
     return scorer(model, X, y, **weights)
 
 
 def _check_average(scorer, model):
-    """Refuse a metric of two classes for more, though few rows may show but two."""
+    """Refuse a metric of two classes for more, even if the rows show only two."""
     average = signature(scorer._score_func).parameters.get("average")
     if average is None or len(getattr(model, "classes_", ())) <= 2:
         return
@@ -104,7 +104,7 @@ def _check_average(scorer, model):
         metric = scorer._score_func.__name__
         raise ValueError(
             f"{metric} with average='binary' is a metric of two classes; the model has "
-            f"{len(model.classes_)}: {model.classes_.tolist()}. Say how to average "
+            f"{len(model.classes_)}: {model.classes_.tolist()}. Choose how to average "
             "over them, such as scoring='f1_macro' for 'f1'."
         )
 
@@ -114,7 +114,7 @@ def _told_the_classes(scorer, classes):
     told = copy(scorer)
     special = _SPECIAL.get(scorer._score_func)
     if special is _average_precision and len(classes) == 2:
-        return scorer  # which takes the positive label from the metric's signature
+        return scorer  # it takes the positive label from the metric's signature
     if special is not None:
         told._score_func = partial(special, scorer._score_func, classes)
         return told
@@ -132,11 +132,11 @@ def _told_the_classes(scorer, classes):
     return told
 
 
-# -- metrics that need more than to be told -------------------------------------------
+# -- metrics that need more than the classes ------------------------------------------
 
 
 def _roc_auc(metric, classes, y, scores, **options):
-    """Each class against the rest is averaged over the classes that y shows."""
+    """The average over the classes that y shows, each against the rest."""
     average = options.get("average", "macro")
     if (
         np.ndim(scores) == 1
@@ -171,7 +171,7 @@ def _one_against_rest(metric, classes, y, scores, average, options):
 
 
 def _hinge(metric, classes, y, margin, **options):
-    """Two classes are told by name: scikit-learn takes rows of one for the first."""
+    """Match two classes by name: scikit-learn takes a single one for the first."""
     if len(classes) > 2:
         return metric(y, margin, **{"labels": classes} | options)
     sign = np.where(y == classes[1], 1, -1)
@@ -180,7 +180,7 @@ def _hinge(metric, classes, y, margin, **options):
 
 
 def _brier(metric, classes, y, p, **options):
-    """Several classes, also where scikit-learn (before 1.7) knows but two."""
+    """Several classes, although scikit-learn before 1.7 supports only two."""
     if np.ndim(p) == 1:
         return metric(y, p, **{"pos_label": classes[1]} | options)
     if "labels" in signature(metric).parameters:

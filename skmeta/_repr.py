@@ -4,6 +4,7 @@ from html import escape
 
 import numpy as np
 
+# The table of the prior has at most this many features.
 MAX_ROWS = 8
 _FOR_A_NEW_TASK = (
     "<p><code>predict</code> is for a new task. For a known one, <code>adapt</code> to "
@@ -15,7 +16,7 @@ class LearnedRepr:
     """Adds `_learned_html` to scikit-learn's HTML representation, once fitted."""
 
     def _learned_html(self):
-        """A line on tasks and rows seen; subclasses add what they have learned."""
+        """A line about tasks and rows seen; subclasses add what they have learned."""
         tasks = "1 task" if self.n_tasks_ == 1 else f"{self.n_tasks_:,} tasks"
         rows = f"{self.n_adapt_rows_:,} row" + "s" * (self.n_adapt_rows_ != 1)
         state = f"adapted to {rows}" if self.n_adapt_rows_ else "not adapted to a task"
@@ -38,7 +39,7 @@ class LearnedRepr:
 
 
 def prior_table(model, names=None):
-    """The learned prior as an HTML table: features that matter most, first."""
+    """The learned prior as an HTML table, with the most important features first."""
     coefficients, deviations, scale, outputs = model._prior_summary()
     n_features = coefficients.shape[1]
     if names is None:

@@ -9,12 +9,13 @@ from sklearn.utils.parallel import _get_threadpool_controller
 
 
 class _Overlap:
-    """How many blocks want one BLAS thread now, and what the last of them puts back.
+    """How many blocks need one BLAS thread now, and what the last of them restores.
 
-    The number of threads is mostly one of the whole process. Saving it at the start of
-    each block and putting it back at the end fails where blocks of several threads
-    overlap: the second saves what the first has set, and puts that back last. So the
-    first to enter saves, and only the last to leave puts back.
+    The number of threads mostly belongs to the whole process. It does not help to save
+    it at the start of each block and to restore it at the end: if blocks of several
+    threads overlap, the second block saves what the first has set, and restores that
+    last. So the first block to enter saves the number, and only the last to leave
+    restores it.
     """
 
     lock = threading.Lock()
@@ -24,10 +25,10 @@ class _Overlap:
 
 @contextmanager
 def one_blas_thread():
-    """One BLAS thread within the block, whatever other threads do meanwhile."""
+    """Use one BLAS thread within the block, whatever other threads do meanwhile."""
     libraries = _get_threadpool_controller().lib_controllers
     libraries = [library for library in libraries if library.user_api == "blas"]
-    # OpenBLAS on OpenMP has a number for each thread, and then nothing overlaps
+    # OpenBLAS on OpenMP has its own number for each thread, so nothing overlaps.
     own = [lib for lib in libraries if getattr(lib, "threading_layer", "") == "openmp"]
     shared = [library for library in libraries if library not in own]
     saved = _set_to_one(own)
@@ -46,12 +47,12 @@ def one_blas_thread():
 
 
 def _set_to_one(libraries):
-    """Set the number of threads to 1; returns what that has changed, to put back."""
+    """Set the number of threads to 1; return what this changed, to restore it later."""
     before = [(library, library.get_num_threads()) for library in libraries]
     for library in libraries:
         library.set_num_threads(1)
         _release(library)
-    # another thread may have the say, in a threadpool_limits of the user's
+    # Another thread may be in charge, through a threadpool_limits of the user.
     return [(lib, n) for lib, n in before if n != 1 and lib.get_num_threads() == 1]
 
 
@@ -63,7 +64,7 @@ def _put_back(saved):
 
 
 def _release(library):
-    """Leave no thread in charge: from threadpoolctl 3.8 on only that one can set."""
+    """Leave no thread in charge: in threadpoolctl 3.8 only that one sets numbers."""
     if hasattr(library, "clear_controlling_thread"):
         library.clear_controlling_thread()
 
@@ -79,7 +80,8 @@ def on_one_blas_thread(function):
     return limited
 
 
-# Beside the models and not in them: a lock can be neither pickled nor shared by copies.
+# Locks are not attributes of models, since a lock can be neither pickled nor shared by
+# copies.
 _locks = WeakKeyDictionary()
 _lock_of_locks = threading.Lock()
 
