@@ -110,7 +110,7 @@ def test_the_evidence_is_that_of_brute_force(o):
     alone = [brute_force(part, mean, L @ L.T)[2] for part in parts]
     tasks = gather(parts, True)
     # treat no task of one row as an integral
-    tasks = replace(tasks, lines=[False] * len(tasks.stacks))
+    tasks = replace(tasks, on_line=[False] * len(tasks.stacks))
     assert_allclose(tasks.evidence(L, mean).value, sum(alone) + weak(mean), rtol=1e-5)
 
 

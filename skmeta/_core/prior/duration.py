@@ -4,27 +4,34 @@ from time import perf_counter
 
 import numpy as np
 
-EVALUATIONS = {"intercept": 40, "rich": 100}  # of the evidence, with folds, as a rule
-ON_ALL = 30  # further ones, if the structure is chosen with some of the tasks only
-CALIBRATION = 10  # products of P x P matrices per task, to see how held-out tasks fare
-WORTH_TIMING = 1e10  # multiplications, which take a machine some seconds
-SIZE = 400  # of the matrices that it is timed with, ...
-EFFICIENCY = 0.25  # ... of whose speed the smaller steps of a search reach this share
+# A search usually evaluates the evidence so many times, with the folds included.
+EVALUATIONS = {"intercept": 40, "rich": 100}
+# It evaluates the evidence of all tasks so many times more, if the structure is chosen
+# on some of the tasks only.
+ON_ALL = 30
+# Held-out tasks then cost about this many products of P x P matrices for each task.
+CALIBRATION = 10
+# Fewer multiplications than this take a few seconds at most, and are not timed.
+WORTH_TIMING = 1e10
+# The machine is timed on products of square matrices of this many rows.
+TIMED_ROWS = 400
+# A search works on smaller matrices, and reaches this share of their speed.
+EFFICIENCY = 0.25
 
 
 def seconds_of_search(tasks, n_tasks, rich, n_outputs):
-    """About how long a fit takes, in seconds; 0 if that is not worth a thought.
+    """About how long a fit takes, in seconds; 0 if it is too short to matter.
 
     Parameters
     ----------
     tasks : GaussianTasks or LaplaceTasks
-        With which the structure is chosen.
+        The tasks that the structure is chosen on.
     n_tasks : int
-        That it is then fitted to.
+        How many tasks it is fitted to in the end.
     rich : bool
         Whether structures are tried in which slopes vary.
     n_outputs : int
-        Intercepts, which vary in any case.
+        The number of intercepts, which vary in any case.
     """
     further = ON_ALL * (n_tasks / tasks.n_tasks - 1)
     P = tasks.n_coefficients
@@ -33,16 +40,16 @@ def seconds_of_search(tasks, n_tasks, rich, n_outputs):
         work += EVALUATIONS["rich"] * tasks.work(P)
     work += further * tasks.work(P if rich else n_outputs)
     work += CALIBRATION * tasks.n_tasks * P**3
-    if n_tasks == 1:  # no structure is chosen, and no task held out
+    if n_tasks == 1:  # no structure is chosen, and no task is held out
         work = ON_ALL * tasks.work(P)
     return 0.0 if work < WORTH_TIMING else work / _multiplications_per_second()
 
 
 def _multiplications_per_second():
-    matrix = np.ones((SIZE, SIZE))
+    matrix = np.ones((TIMED_ROWS, TIMED_ROWS))
     times = []
     for _ in range(4):
         start = perf_counter()
         matrix @ matrix
         times.append(perf_counter() - start)
-    return EFFICIENCY * SIZE**3 / min(times)
+    return EFFICIENCY * TIMED_ROWS**3 / min(times)

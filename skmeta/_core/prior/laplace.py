@@ -7,11 +7,11 @@ and the evidence of the task is nearly
     log p(y | theta) - u'u / 2 - log det(I + L' H L) / 2,    H = X' W X,
 
 all at the mode, with W the curvature of the log-likelihood in the linear predictors
-eta = X theta + offset. What is sought is the maximum of this evidence. EM about such
-modes finds spreads several times too small, because it holds the determinant's
-dependence on the mode fixed (Breslow & Lin, 1995).
+eta = X theta + offset. The prior is the one of the largest evidence. EM about such
+modes finds spreads several times too small, because it takes the determinant as fixed
+although it depends on the mode (Breslow & Lin, 1995).
 
-What kind of targets there are is said by a `Likelihood`; nothing here depends on which.
+A `Likelihood` says what kind of targets there are; nothing here depends on which.
 """
 
 from dataclasses import dataclass, replace
@@ -26,30 +26,31 @@ from skmeta._core.prior.stacks import Stack, in_stacks, one_task, row_blocks
 from skmeta._core.prior.structures import ROUNDING
 from skmeta._core.tasks import Parts, sizes_of, take_parts
 
-# In a direction where rows take away at most this share of the variance that the weak
-# prior gives the mean, the rows are said to tell nothing.
+# The rows tell nothing of a direction of the mean if they take away at most this share
+# of the variance that the weak prior gives it.
 UNSEEN = 1e-6
-# This deviation of the weak prior holds a coefficient of the mean at its centre.
+# A coefficient of the mean is held at its centre by a weak prior of this deviation.
 PINNED = 1e-5
-# A held-out task is predicted from so many of its rows, drawn at random ...
+# A held-out task is predicted from one of these numbers of its rows, drawn at random.
 GIVEN_SIZES = (1, 2, 4, 8, 16)
-# ... and scored on at most this many of the others.
+# The prediction is scored on at most this many of the other rows.
 MAX_SCORED_ROWS = 50
-# Its rows are drawn at least and at most this many times, ...
+# The rows of a held-out task are drawn at least and at most this many times. Within
+# these limits all tasks together are drawn from about SPLITS_IN_ALL times.
 MIN_SPLITS, MAX_SPLITS = 2, 10
-# ... so that all tasks together are drawn from about this many times. Draws are slow,
-# and so as few as allowed, with several outputs or more coefficients than this.
 SPLITS_IN_ALL = 400
+# A draw is slow if a row has several outputs or there are more coefficients than this.
+# Then each task is drawn from as rarely as allowed.
 MANY_COEFFICIENTS = 60
-# Newton's method ends after this many steps.
+# Newton's method for the modes ends after this many steps.
 MAX_NEWTON = 50
-# It also ends where the Newton decrement, twice what a step can still gain, is below
-# this, relative to the value.
+# It ends before where the Newton decrement, which is twice what a step can still gain,
+# is below this share of the value.
 MODE_TOL = 1e-13
 # A step of Newton's method is halved at most this many times.
 MAX_HALVINGS = 30
-# One evaluation of the evidence takes about this many steps of Newton's method from the
-# modes of the one before.
+# A search for the prior takes about this many steps of Newton's method for each
+# evaluation of the evidence, since it begins at the modes of the evaluation before.
 NEWTON_STEPS = 4
 
 
@@ -61,7 +62,7 @@ class LaplaceTasks:
     parts: list | Parts  # of (X, Y, weight, offset)
     stacks: list  # of Stack
     order: list  # of index arrays, one per stack
-    lines: list  # of bool: whether a stack's tasks are integrated along a line
+    on_line: list  # of bool: whether a stack's tasks are integrated along a line
     fit_intercept: bool  # whether the last column of X is the intercept's
     pin_slopes: bool = False  # whether the slopes of the mean are held at zero
     like_richer: bool = False  # see `like_richer_ones`
@@ -207,7 +208,7 @@ class LaplaceTasks:
         state = state or [None] * len(self.stacks)
         terms = [
             self._terms(stack, on_line, mean, L, u)
-            for stack, on_line, u in zip(self.stacks, self.lines, state, strict=True)
+            for stack, on_line, u in zip(self.stacks, self.on_line, state, strict=True)
         ]
         weak, apart = self._weak, mean - self._centre
         return LaplaceEvidence(
@@ -266,7 +267,7 @@ class LaplaceTasks:
             query = Stack.of([splits[draw][1] for draw in order])
             eta, J = query.eta(theta), query.times(factor)
             for option, moderation in enumerate(likelihood.moderations):
-                # before adapting the prior counts in full, whatever the option
+                # without any row given, the prior counts in full for every option
                 if option == 0 or stack.weight.any():
                     mean = self._mean_score(query, eta, np.sqrt(moderation) * J)
                 np.add.at(score[option], task[order], mean / self._n_splits())
@@ -365,7 +366,7 @@ def _newton(likelihood, stack, L, u):
         step = np.linalg.solve(B, slope[..., None])[..., 0]
         gain = (slope * step).sum(axis=-1)
         if (gain < MODE_TOL * (1 + np.abs(value))).all():
-            # the step is there already, and squares what is left of the error
+            # the step is known already, and squares the error that is left
             return u + step, value + 0.5 * gain
         length = _first_length(likelihood, stack, step @ L.T)
         u, value, eta = _climb(likelihood, stack, L, u, step, value, length)

@@ -20,9 +20,10 @@ from scipy.special import log_softmax, logsumexp, softmax
 
 from skmeta._core.prior import quadrature, stacks
 
-# Half of the points for the evidence of a task of several classes, as a power of two.
+# The evidence of a task of several classes is averaged over 2 * 2**7 points.
 LOG2_EVIDENCE_POINTS = 7
-# Each class's logit varies by at least this variance: a matrix of zeros has no factor.
+# The logits of a row vary by at least this variance, since a matrix of zeros has no
+# Cholesky factor.
 JITTER = 1e-8
 
 

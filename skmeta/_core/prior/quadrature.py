@@ -28,12 +28,12 @@ N_NODES = 24
 DROP = 20.0
 # Searches for the mode, and for where to cut off, end after this many steps.
 MAX_SEARCH = 200
-# From this step on the search for where to cut off halves an interval. Newton's method
-# is quicker on most likelihoods, but crawls down an exponential function.
+# The search for where to cut off halves an interval from this step on. Newton's method
+# comes first, since it is quicker unless f falls like an exponential function.
 HALVE_FROM = 20
-# At most this many linear predictors are held at a time, of several tasks ...
+# At most this many linear predictors of several tasks are held at a time.
 CHUNK_CELLS = 2**19
-# ... and at most this many rows of a long task.
+# At most this many rows of one task are met at a time.
 LINE_ROWS = 2**11
 
 
@@ -209,7 +209,7 @@ def _reach(likelihood, lines, mode, top, side):
 
 # -- points for several dimensions ----------------------------------------------------
 
-# Half of the points that a normal distribution is represented by.
+# A normal distribution is represented by 2 * 2**6 points.
 LOG2_POINTS = 6
 
 

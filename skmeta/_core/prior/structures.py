@@ -1,31 +1,83 @@
-"""Shapes that the spread between tasks may have: from free numbers to a factor of it.
+"""Structures that the spread between tasks may have: from free numbers to its factor.
 
 The spread is the covariance Sigma = L L' of the tasks' coefficients about their mean.
 Each structure writes L in terms of a vector of free numbers. The gradient of any
 evidence with respect to L has the form D L, with D symmetric and the same for all
 structures, so a structure only has to carry that back to its own numbers.
 
-A deviation is sinh of its number, in units of the noise: linear where it is below the
-noise, logarithmic above. The evidence then is about as curved everywhere; a logarithm
-alone would feel no slope near zero.
+A deviation is sinh of its number, in units of the noise: it is linear in the number
+where it is below the noise, and exponential above. So the evidence is about as curved
+everywhere. If the number were the logarithm of the deviation, the evidence would have
+no slope near a deviation of zero.
 
-`Placed` puts a structure into other coordinates and units. What a search is about are
-the user's units or standardised ones, and what its numbers are relative to is the
-deviation that the rows of one task could just tell from zero.
+`Placed` puts a structure into other coordinates and units: a search refers to the
+user's units or to standardised ones, and measures deviations by the smallest one that
+the rows of one task could tell from zero.
 """
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
 from scipy.linalg import solve_triangular
 
-NONE = -1  # group of a coefficient that is the same in all tasks
-BOUNDS = (-18.0, 18.0)  # deviations up to 3e7 times the noise: more defeats rounding
-RATIO_BOUNDS = (-1e2, 1e2)  # of C in a full factor
-ROUNDING = 1e-12  # of a standardised column: smaller ones are constant
-SMALLEST = 0.1  # deviation that a search starts from: at zero nothing pulls at it
-LARGEST = np.sinh(0.99 * BOUNDS[1])  # deviation that a search starts from
+# Group of a coefficient that is the same in all tasks.
+NONE = -1
+# Bounds of the number of a deviation, which is then at most 3e7 times the noise. Larger
+# ones are beyond the precision of the arithmetic.
+BOUNDS = (-18.0, 18.0)
+# Bounds of the entries of C in a full factor.
+RATIO_BOUNDS = (-1e2, 1e2)
+# A column whose entries are smaller than this, once standardised, is constant.
+ROUNDING = 1e-12
+# A search starts from deviations between these two. At zero the evidence has no slope.
+SMALLEST = 0.1
+LARGEST = np.sinh(0.99 * BOUNDS[1])
+
+
+class Structure(ABC):
+    """The spread of P coefficients as a function of free numbers.
+
+    Attributes
+    ----------
+    n_numbers : int
+    bounds : list of (float, float)
+        Of each number. The number of a deviation has the bounds ``BOUNDS``.
+    """
+
+    @property
+    @abstractmethod
+    def n_numbers(self):
+        """How many numbers there are."""
+
+    @property
+    def bounds(self):
+        return [BOUNDS] * self.n_numbers
+
+    @abstractmethod
+    def factor(self, numbers):
+        """The factor L (P, r) of the spread."""
+
+    @abstractmethod
+    def gradient(self, numbers, D):
+        """Gradient in the numbers, given that in L as D L, with D (P, P)."""
+
+    def penalty(self, numbers):
+        """What is added to the log evidence, and its gradient."""
+        return 0.0, np.zeros_like(numbers)
+
+    @abstractmethod
+    def start(self, covariance, D, boldness=1.0):
+        """Numbers near a covariance (P, P) that a simpler structure found.
+
+        ``D`` (P, P) says what more spread the evidence asks for there. With
+        ``boldness=0`` the numbers give that covariance itself, as far as they can.
+        """
+
+    def in_common(self, told):
+        """What a task tells of each coefficient (P,), averaged over each group."""
+        return told
 
 
 def _start_deviations(covariance, boldness):
@@ -34,18 +86,14 @@ def _start_deviations(covariance, boldness):
 
 
 @dataclass(frozen=True)
-class Diagonal:
-    """Independent spreads; coefficients of a group share one."""
+class Diagonal(Structure):
+    """Independent spreads; the coefficients of a group share one."""
 
     groups: np.ndarray  # (P,) of int, NONE where nothing varies
 
     @property
     def n_numbers(self):
         return int(self.groups.max(initial=NONE)) + 1
-
-    @property
-    def bounds(self):
-        return [BOUNDS] * self.n_numbers
 
     @cached_property
     def _varying(self):
@@ -64,22 +112,22 @@ class Diagonal:
         slope = np.diag(D)[varying] * np.sinh(numbers[groups])
         return np.cosh(numbers) * np.bincount(groups, slope, self.n_numbers)
 
-    def penalty(self, numbers):
-        return 0.0, np.zeros_like(numbers)
-
     def start(self, covariance, D, boldness=1.0):
-        """Free numbers near a covariance that a simpler structure found.
-
-        With ``boldness=0`` it is that covariance itself.
-        """
         varying, groups = self._varying
         variances = _start_deviations(covariance, boldness)[varying] ** 2
         means = np.bincount(groups, variances) / np.bincount(groups)
         return np.arcsinh(np.sqrt(means))
 
+    def in_common(self, told):
+        varying, groups = self._varying
+        of_group = np.bincount(groups, told[varying]) / np.bincount(groups)
+        common = told.copy()
+        common[varying] = of_group[groups]
+        return common
+
 
 @dataclass(frozen=True)
-class LowRank:
+class LowRank(Structure):
     """A few directions in which coefficients vary together, plus a diagonal."""
 
     n_coefficients: int
@@ -88,10 +136,6 @@ class LowRank:
     @property
     def n_numbers(self):
         return self.n_coefficients * (self.rank + 1)
-
-    @property
-    def bounds(self):
-        return [BOUNDS] * self.n_numbers
 
     def _split(self, numbers):
         loadings, own = np.split(numbers, [self.n_coefficients * self.rank])
@@ -106,15 +150,9 @@ class LowRank:
         slope = np.concatenate([(D @ loadings).ravel(), np.diag(D) * own])
         return np.cosh(numbers) * slope
 
-    def penalty(self, numbers):
-        return 0.0, np.zeros_like(numbers)
-
     def start(self, covariance, D, boldness=1.0):
-        """Along the directions in which the evidence asks for more spread.
-
-        At the best diagonal these are the leading eigenvectors of D, in units of the
-        spreads found there.
-        """
+        # the evidence asks for more spread along the leading eigenvectors of D, in
+        # units of the deviations
         deviations = _start_deviations(covariance, boldness)
         share = min(boldness, 1.0) / 2  # of the variance
         _, vectors = np.linalg.eigh(deviations[:, None] * D * deviations)
@@ -124,12 +162,12 @@ class LowRank:
 
 
 @dataclass(frozen=True)
-class Full:
+class Full(Structure):
     """Any covariance, with correlations drawn towards zero.
 
     L = diag(s) C with C unit lower triangular. ``shrinkage`` counts tasks: the penalty
     is the log-likelihood of so many further tasks without any correlation, whatever
-    the spreads: -shrinkage / 2 (log det R + tr R^-1), R the correlation matrix.
+    the deviations: -shrinkage / 2 (log det R + tr R^-1), with R the correlation matrix.
     """
 
     n_coefficients: int
@@ -165,7 +203,7 @@ class Full:
         return np.concatenate([np.cosh(own) * (G * C).sum(axis=1), below])
 
     def penalty(self, numbers):
-        """Its value and gradient; R is that of C C', whatever the deviations."""
+        """The value and its gradient; R depends on C alone, not on the deviations."""
         _, C = self._split(numbers)
         inverse = solve_triangular(C, np.eye(len(C)), lower=True)
         precision = inverse.T @ inverse
@@ -183,17 +221,13 @@ class Full:
 
 
 @dataclass(frozen=True)
-class Beside:
-    """Learned features with one spread in common, beside a spread that is known."""
+class Beside(Structure):
+    """Learned features share one spread; the spread of the others is known."""
 
     new: np.ndarray  # (P,) of bool: which coefficients are the features'
     known: np.ndarray  # (P, r) factor of the others' spread
 
     n_numbers = 1
-
-    @property
-    def bounds(self):
-        return [BOUNDS]
 
     def factor(self, numbers):
         columns = np.flatnonzero(self.new)
@@ -205,19 +239,16 @@ class Beside:
         slope = np.diag(D)[self.new].sum() * np.sinh(numbers)
         return np.cosh(numbers) * slope
 
-    def penalty(self, numbers):
-        return 0.0, np.zeros_like(numbers)
-
     def start(self, covariance, D, boldness=1.0):
         variance = _start_deviations(covariance, boldness)[self.new] ** 2
         return np.arcsinh(np.sqrt(variance.mean(keepdims=True)))
 
 
 @dataclass(frozen=True)
-class Placed:
-    """A structure of other coordinates: coefficients are ``matrix`` times its own."""
+class Placed(Structure):
+    """A structure in other coordinates: coefficients are ``matrix`` times its own."""
 
-    inner: Diagonal | LowRank | Full
+    inner: Structure
     matrix: np.ndarray  # (P, P)
 
     @property
@@ -252,16 +283,11 @@ def place(structure, tasks, units=None):
     """A structure in the given units, its numbers relative to what a task can tell.
 
     ``units`` (P, P) turns coefficients in the units that the structure refers to into
-    those of the tasks; None where they are the same.
+    those of the tasks; None means that they are the same.
     """
     P = tasks.n_coefficients
     units = np.eye(P) if units is None else units
-    told = tasks.information(units)
-    if isinstance(structure, Diagonal):  # of a group there is one deviation
-        varying = structure.groups != NONE
-        groups = structure.groups[varying]
-        of_group = np.bincount(groups, told[varying]) / np.bincount(groups)
-        told[varying] = of_group[groups]
+    told = structure.in_common(tasks.information(units))
     told = np.where(told > 0, told, told.max(initial=0.0) or 1.0)
     return Placed(structure, units / np.sqrt(told))
 
@@ -269,8 +295,8 @@ def place(structure, tasks, units=None):
 def groups(name, n_features, n_outputs, fit_intercept):
     """Groups of the diagonal structures, for coefficients (outputs, features + 1).
 
-    "intercept": one spread per output's intercept. "isotropic": besides, one common to
-    all slopes. "diagonal": besides, one for each feature's slopes.
+    "intercept" has one spread for the intercept of each output. "isotropic" has besides
+    one that is common to all slopes, "diagonal" one for the slopes of each feature.
     """
     table = np.full((n_outputs, n_features + fit_intercept), NONE)
     n_slopes = {"intercept": 0, "isotropic": 1, "diagonal": n_features}[name]

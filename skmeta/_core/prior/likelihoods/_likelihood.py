@@ -44,20 +44,22 @@ class Likelihood(ABC):
         o, the number of linear predictors of a row.
     information : float
         About the most that a row of weight 1 tells of one of its linear predictors:
-        the curvature of a typical row. Spreads are searched for in units of what a task
-        tells.
+        the curvature of a typical row. A search measures spreads by what a task tells.
     centre : float
-        The intercept that a search for the mean begins with.
-    mean_deviation, slopes_deviation : float
-        The weak prior on the mean of the coefficients, for standardised columns: the
-        deviation of the intercept about ``centre``, and of a slope about zero; and that
-        of all slopes together.
+        The centre of the weak prior on the mean of the intercept, where the search for
+        that mean begins.
+    mean_deviation : float
+        The deviation of the weak prior on the mean of the intercept, about ``centre``.
+        That on the mean of a slope, about zero and for standardised columns, has no
+        larger deviation.
+    slopes_deviation : float
+        The deviation of all these slopes together, however many they are.
     unseen_deviation : float
-        Deviation of an intercept in a direction that no row looked at.
+        What takes the place of ``mean_deviation`` in a direction that no row looked at.
     longest_step : float
-        The largest change of a linear predictor in one step of Newton's method.
-        Infinite if the curvature is bounded. With a finite one a search does not begin
-        at the mode of an earlier search where that is worse than the prior's mean.
+        The largest change of a linear predictor in one step of Newton's method. It is
+        infinite if the curvature is bounded. If it is finite, a search begins at the
+        prior's mean wherever the mode of an earlier search is worse.
     moderations : tuple of float
         Shares of the posterior's variance that predictions may average over; held-out
         tasks choose. ``(1.0,)`` takes the normal posterior at its word.
@@ -101,8 +103,8 @@ class Likelihood(ABC):
         """Log density (...) of a target.
 
         It may lack a term without eta. That term is best chosen such that the log
-        density of a well-predicted target is about zero, since searches end at a
-        precision relative to the sum.
+        density of a well-predicted target is about zero, and the sum is best written
+        without large terms that cancel: a search goes no further than rounding allows.
         """
 
     def slope(self, mu, Y):
