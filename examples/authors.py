@@ -129,7 +129,7 @@ for way, style in zip(ways, ["o-", "s--", "^:"], strict=True):
 left.axhline(0.5, color="grey", lw=1)
 left.set(
     xlabel="lines given, half of them on works of the artist",
-    ylabel="other lines told right",
+    ylabel="other lines classified right",
     title="Artists never seen",
 )
 left.legend(loc="lower right")

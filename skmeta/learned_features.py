@@ -15,7 +15,7 @@ class LearnedFeatures(BaseEstimator):
     A network that all tasks share makes further columns, and the model adapts to each
     task by its coefficients of X and of these columns. The network is meta-trained so
     that a few rows of a task predict its other rows well. The features are used only if
-    tasks that were held out gain beyond doubt; otherwise the model is the linear one.
+    held-out tasks clearly gain; otherwise the model is the linear one.
 
     Pass an instance as ``features`` to :class:`~skmeta.EmpiricalBayesRegressor` or
     :class:`~skmeta.EmpiricalBayesClassifier`, which checks the parameters when it is
@@ -65,8 +65,8 @@ class LearnedFeatures(BaseEstimator):
     Further runs, each without the tasks of one of 5 folds, show for how long to learn.
     Features are used if held-out tasks gain by more than two standard errors: in log
     density and in root mean squared error, or for labels in log-loss. From 2,000 tasks
-    on, a single run without 200 of them takes the place of the folds. At least 5 tasks
-    are needed to hold any out.
+    on, a single run without 200 of them takes the place of the folds. Holding tasks out
+    needs at least 5 tasks.
 
     A classifier takes labels as numbers while it learns features, after subtracting
     their base probabilities (Bertinetto et al., 2019). Then it learns the mean of the

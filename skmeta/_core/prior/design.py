@@ -20,9 +20,9 @@ class Design:
     fit_intercept : bool
         Whether the last column is 1.
     x_rounding : ndarray of shape (n_features,) or None
-        How far each column of X is off by rounding, relative to its size.
+        The rounding error of each column of X, relative to its size.
     network : Network or None
-        What makes the learned features; None for a linear model of X.
+        The network that makes the learned features; None for a linear model of X.
     theta : ndarray or None
         The parameters of the network, in single precision.
     """
@@ -35,7 +35,7 @@ class Design:
 
     @classmethod
     def of_scaled(cls, scaling, fit_intercept):
-        """The columns of rows in a `Scaling`, which also says how they are rounded."""
+        """The columns of rows in a `Scaling`, which gives their rounding errors, too."""
         off = 1.0 + np.abs(scaling.x_mean) / scaling.x_scale
         return cls(len(off), fit_intercept, np.finfo(np.float64).eps * off)
 
@@ -54,14 +54,14 @@ class Design:
 
     @property
     def width(self):
-        """How many numbers it takes to make the columns of one row."""
+        """How many numbers are needed to make the columns of one row."""
         if self.network is None:
             return self.n_columns
         return sum(self.network.layout.sizes)
 
     @property
     def rounding(self):
-        """How far each column (n_columns,) is off by rounding, relative to its size."""
+        """The rounding error of each column (n_columns,), relative to its size."""
         rounding = np.zeros(self.n_columns)
         rounding[: self.n_learned] = np.finfo(np.float32).eps
         if self.x_rounding is not None:
@@ -73,7 +73,8 @@ class Design:
         """Columns (n, n_columns) of standardised rows X (n, n_features)."""
         X = X.toarray() if hasattr(X, "toarray") else X
         if self.network is not None:
-            # in double precision no row depends on its neighbours
+            # In double precision the result of a row does not depend on the rows beside
+            # it.
             theta = self.theta.astype(np.float64)
             return episodic.design(self.network, theta, X, self.fit_intercept)[0]
         if not self.fit_intercept:
@@ -81,7 +82,7 @@ class Design:
         return np.column_stack([X, np.ones(len(X))])
 
     def times(self, X, coef):
-        """Rows X times coefficients (o, n_columns): (n, o). Sparse rows stay sparse."""
+        """Rows X times coefficients (o, n_columns), as (n, o); X may be sparse."""
         if self.network is not None:
             return self(X) @ coef.T
         slopes, intercept = coef[:, : self.n_features], coef[:, self.n_features :]
@@ -91,7 +92,7 @@ class Design:
         """The rows of each task of a `TaskTable`, with X in these columns."""
         if self.network is None:
             return Parts(table, self)
-        # a network is faster on all rows at once
+        # A network is faster on all rows at once.
         return Parts(replace(table, X=self(table.X)), np.asarray)
 
 
@@ -102,7 +103,7 @@ def to_users_units(scaling, fit_intercept, n_outputs):
     """Matrix (P, P) from standardised coefficients to those in the user's units.
 
     Coefficients are laid out output by output: the slopes and, last, the intercept.
-    The mean of the targets is not in it.
+    The mean of the targets is not included.
     """
     n_features = len(scaling.x_scale)
     one = np.zeros((n_features + fit_intercept,) * 2)

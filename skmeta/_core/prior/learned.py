@@ -1,4 +1,4 @@
-"""What has been learned from many tasks, and all that is asked of it afterwards."""
+"""What has been learned from many tasks, and everything that is computed from it."""
 
 from dataclasses import dataclass, replace
 from typing import NamedTuple
@@ -15,73 +15,73 @@ class TaskRows(NamedTuple):
     X: np.ndarray  # (n, n_features)
     Y: np.ndarray  # (n, o)
     weight: np.ndarray  # (n,)
-    offset: np.ndarray  # (n, o) what a base model says, on the scale of the outputs
+    offset: np.ndarray  # (n, o), a base model's predictions on the scale of the outputs
 
 
 class Present(NamedTuple):
-    """What is known of the coefficients of the task that a model is adapted to.
+    """What is known about the coefficients of the task that a model is adapted to.
 
-    ``rows`` are those that it has seen, with X in the columns of the design. They are
-    kept only where the posterior is not normal, and must be found anew.
+    ``rows`` are the rows it has seen, with X in the columns of the design. They are
+    kept only if the posterior is not normal, so that it must be computed anew.
     """
 
     mean: np.ndarray  # (P,)
-    factor: np.ndarray  # (P, r) of the covariance
+    factor: np.ndarray  # (P, r), a factor of the covariance
     rows: TaskRows | None = None
 
 
 @dataclass(frozen=True)
 class LearnedPrior:
-    """Coefficients of a new task ~ N(mean, factor factor'), and how they make targets.
+    """Coefficients of a new task ~ N(mean, factor factor'), and how they give targets.
 
-    All of it is arrays and plain values. Adapting never changes it: `condition` returns
-    what is known of one task as a `Present`, and None stands for a task of which no row
-    is known. P coefficients are laid out output by output, each the columns of the
-    design. X is standardised everywhere.
+    It holds only arrays and plain values. Adapting never changes it: `condition`
+    returns what is known about one task as a `Present`, and None stands for a task
+    without known rows. P coefficients are laid out output by output, each with the
+    columns of the design. X is standardised everywhere.
 
     Attributes
     ----------
     model : GaussianModel or LaplaceModel
-        The likelihood, with all that depends on it.
+        The likelihood, and everything that depends on it.
     design : Design
         The columns that the coefficients belong to.
     structure : str
-        Which structure the spread between tasks has.
+        The structure of the spread between tasks.
     mean : ndarray of shape (P,)
     factor : ndarray of shape (P, r)
-        Of the spread and of the error of ``mean``: a new task differs by both.
+        Factor of the covariance of a new task: the spread, and the error of ``mean``.
     first_factor : ndarray of shape (P, r)
-        The same before any row was seen. It is another one only where all rows are one
-        task: then the prior of later tasks is the posterior of this one.
+        The same before any row was seen. It differs only if all rows are one task: then
+        the prior of later tasks is the posterior of this task.
     spread : ndarray of shape (P, r)
         Factor of the covariance between tasks.
     unseen : ndarray of shape (P, q)
-        Orthonormal directions of the coefficients that no row looked at.
+        Orthonormal directions of the coefficients about which no row says anything.
     noise : float
-        Variance of the noise; 1 where the likelihood has none.
+        Variance of the noise; 1 if the likelihood has none.
     log_evidence : float
         Log density of all standardised targets.
     n_iter : int
         Iterations of the last search.
     stopped_after : int or None
-        Iterations after which a search ended before its tolerance was met.
+        Number of iterations, if a search ended before it reached its tolerance.
     on_bound : bool
-        Whether a spread ended where rounding allows no larger one.
+        Whether a spread ended at the largest value that rounding allows.
     rank : int or None
         Number of directions of the structure "low_rank".
     not_told : tuple (rows, coefficients) or None
-        Most rows of a task and how many coefficients it has of its own, where so few
-        rows do not tell the spread between tasks from the noise.
+        The most rows of a task, and its number of own coefficients, if so few rows do
+        not separate the spread between tasks from the noise.
     n_feature_iter : int or None
-        Meta-iterations that the features were learned for; 0 if they do not pay.
+        Number of meta-iterations that learned the features; 0 if they do not pay.
     feature_scores : list of float or None
-        Log density of unseen rows of held-out tasks in the course of the runs.
+        Log density of unseen rows of held-out tasks during the runs.
     zero_shot : {"prior", "pooled", "constant"}
-        What predicts before adapting.
+        Which model predicts before adapting.
     start_mean : ndarray of shape (P,)
-        The coefficients of that.
+        The coefficients of that model.
     calibration : Calibration or float
-        How large errors are: what the model measured on held-out tasks.
+        How large errors are, as measured on held-out tasks.
     """
 
     model: object
@@ -107,7 +107,7 @@ class LearnedPrior:
 
     @classmethod
     def of_search(cls, prior, model, design, structure, **others):
-        """From the `Prior` that a search has ended with."""
+        """Make it from the `Prior` at the end of a search."""
         return cls(model, design, structure, **_found(prior), **others)
 
     def after(self, prior, design):
@@ -125,15 +125,15 @@ class LearnedPrior:
     # -- one task ---------------------------------------------------------------------
 
     def condition(self, rows, present=None):
-        """What is known of a task after further `TaskRows`: a `Present`."""
+        """What is known about a task after further `TaskRows`, as a `Present`."""
         return self.model.condition(self, rows, present)
 
     def known(self, present):
-        """What is known of the coefficients: that of a task, or the prior."""
+        """What is known about the coefficients: those of a task, or the prior."""
         return Present(self.mean, self.factor) if present is None else present
 
     def predicting(self, present):
-        """What predictions are made with: that of a task, or the start."""
+        """The coefficients that predict: those of a task, or the start."""
         if present is not None:
             return present
         if self.zero_shot == "prior":
@@ -143,7 +143,7 @@ class LearnedPrior:
     # -- predictions ------------------------------------------------------------------
 
     def outputs(self, X, offset=None, mean=None):
-        """Outputs (n, o) of rows X at some coefficients: those of the start."""
+        """Outputs (n, o) of rows X at some coefficients, or at those of the start."""
         coef = (self.start_mean if mean is None else mean).reshape(self.n_outputs, -1)
         Z = self.design.times(X, coef)
         return Z if offset is None else Z + offset
@@ -162,7 +162,7 @@ class LearnedPrior:
         return self.model.draw(self, Z, moved, present, n_draws, rng)
 
     def _moved(self, X, factor):
-        """By what the outputs of rows vary: (n, o, r)."""
+        """A factor (n, o, r) of how the outputs of rows vary."""
         columns = self.design(X)
         blocks = factor.reshape(self.n_outputs, columns.shape[1], -1)
         return np.einsum("nd,odr->nor", columns, blocks, optimize=True)
@@ -170,19 +170,19 @@ class LearnedPrior:
     # -- questions --------------------------------------------------------------------
 
     def information(self, X, offset=None, present=None):
-        """Square root (n, o, o) of what an answer about each row tells its outputs."""
+        """Square root (n, o, o) of the information in an answer about each row."""
         Z = self.outputs(X, offset, self.known(present).mean)
         return self.model.root_information(Z)
 
     def choose_queries(self, columns, information, n_queries, present=None):
-        """Which rows of a pool to ask about first.
+        """Choose the rows of a pool to ask about first.
 
         Parameters
         ----------
         columns : callable
-            Columns of the design for a slice of the rows.
+            Returns the columns of the design for a slice of the rows.
         information : ndarray of shape (n, o, o)
-            That of all rows.
+            The information of all rows.
         n_queries : int
         present : Present or None
         """
@@ -192,7 +192,7 @@ class LearnedPrior:
 
 
 def _found(prior):
-    """What is kept of a `Prior`."""
+    """The parts of a `Prior` that are kept."""
     factor = prior.factor
     return {
         "mean": prior.mean,

@@ -1,4 +1,4 @@
-"""How much of what is uncertain predictions average over; held-out tasks tell."""
+"""How much of their uncertainty predictions average over, by held-out tasks."""
 
 import numpy as np
 
@@ -11,13 +11,13 @@ ROWS_OF_TASK = 4
 
 
 def moderation(score, shares=MODERATIONS):
-    """The share of the posterior's variance to average over, of scores (shares, T).
+    """The share of the posterior's variance to average over, from scores (shares, T).
 
     ``score`` is the mean log density of the rows of each held-out task. The result is
     the mean of the shares, each weighted by how probable it makes the held-out tasks.
-    Before any task is seen, the largest share is the most probable by far: it takes the
-    posterior at its word. Taking the best share instead would jump between 0 and 1
-    where tasks are few.
+    Before any task is seen, the largest share, which uses the whole posterior, is the
+    most probable by far. The best share would not do: with few tasks it would jump
+    between 0 and 1.
     """
     log_likelihood = ROWS_OF_TASK * score.sum(axis=1)
     likelihood = np.exp(log_likelihood - log_likelihood.max())

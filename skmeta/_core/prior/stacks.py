@@ -1,4 +1,4 @@
-"""Rows of many tasks in padded stacks, so that NumPy meets many tasks at once.
+"""Rows of many tasks in padded stacks, so that NumPy treats many tasks at once.
 
 A task is given as (X, Y, weight, offset) with n rows, d columns and o outputs. The
 coefficients of o outputs are laid out (o, d) and stored as one vector of P = o d
@@ -52,7 +52,7 @@ class Stack(NamedTuple):
         return self.X @ coef + self.offset
 
     def times(self, factor):
-        """Rows times the columns of a factor (T, P, r) or (1, P, r): (T, n, o, r)."""
+        """Rows times the columns of a factor (T or 1, P, r), as (T, n, o, r)."""
         o, d = self.n_outputs, self.X.shape[-1]
         blocks = factor.reshape(len(factor), o, d, -1)
         return np.einsum(
@@ -80,8 +80,8 @@ def in_stacks(parts, sizes, labels):
     """Stacks of tasks, and the numbers of the tasks in each.
 
     A stack holds tasks of similar size and of the same label, and a bounded number of
-    them: neither padding nor the second derivatives of all tasks at once may fill the
-    memory.
+    them. Otherwise padding, or the second derivatives of all tasks at once, could fill
+    the memory.
     """
     X, Y = parts[0][:2]
     n_coefficients = X.shape[1] * Y.shape[1]

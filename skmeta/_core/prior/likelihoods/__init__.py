@@ -1,6 +1,6 @@
-"""How likely targets are, given their linear predictors: one file each.
+"""How likely targets are, given their linear predictors. Each likelihood has a file.
 
-`_likelihood` describes what a likelihood has to say, and how to add another one.
+`_likelihood` describes what a likelihood must provide, and how to add another one.
 """
 
 from skmeta._core.prior.likelihoods._likelihood import Likelihood, OneOutput
@@ -26,5 +26,5 @@ __all__ = [
 
 
 def of_labels(n_outputs):
-    """The likelihood of labels with one output for two classes, else one per class."""
+    """The likelihood of labels: one output for two classes, otherwise one per class."""
     return Bernoulli() if n_outputs == 1 else Categorical(n_outputs)

@@ -10,7 +10,7 @@ from skmeta._core.prior.likelihoods._likelihood import OneOutput
 
 @dataclass(frozen=True)
 class Bernoulli(OneOutput):
-    """y is 1 with probability 1 / (1 + exp(-eta)), and else 0."""
+    """y is 1 with probability 1 / (1 + exp(-eta)), and otherwise 0."""
 
     information = 0.25
 
@@ -43,7 +43,7 @@ class Bernoulli(OneOutput):
         return eta / np.sqrt(1 + np.pi / 8 * variance)
 
     def log_predictive(self, eta, factor, Y, weight):
-        """The rule of `predictive_scores`, so that held-out tasks judge predictions."""
+        """Uses the rule of `predictive_scores`, so that it scores real predictions."""
         p = self.predictive(eta, factor)
         p = np.where(Y > 0.5, p, 1 - p)[..., 0]
         return weight * np.log(np.maximum(p, np.finfo(float).tiny))

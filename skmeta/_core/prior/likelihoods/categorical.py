@@ -9,7 +9,7 @@ from skmeta._core.prior import lines
 from skmeta._core.prior.likelihoods._likelihood import Likelihood
 from skmeta._core.prior.quadrature import normal_points
 
-# A task of several classes and at most this total weight tells little: few points,
+# A task of several classes with at most this total weight says little. A few points,
 # which are placed by the prior, then represent its posterior well.
 LITTLE_WEIGHT = 3
 
@@ -52,7 +52,7 @@ class Categorical(Likelihood):
         return projection * q[..., None, :]
 
     def draw(self, eta, rng):
-        # a class is the first whose cumulative probability exceeds a uniform number
+        # The class is the first whose cumulative probability exceeds a uniform number.
         cumulative = softmax(eta, axis=-1)[..., :-1].cumsum(axis=-1)
         drawn = (rng.uniform(size=(*eta.shape[:-1], 1)) > cumulative).sum(axis=-1)
         return np.eye(eta.shape[-1])[drawn]
@@ -60,15 +60,15 @@ class Categorical(Likelihood):
     def predictive_scores(self, eta, factor):
         """The logarithms of the averaged probabilities.
 
-        MacKay's rule for two classes is none for the softmax, of which only differences
-        of logits matter. So the average is taken over evenly spread points.
+        MacKay's rule for two classes does not hold for the softmax, in which only
+        differences of logits matter. So the average is taken over evenly spread points.
         """
         factor = factor - factor.mean(axis=-2, keepdims=True)
         Q = factor @ factor.swapaxes(-1, -2)
         values, vectors = np.linalg.eigh(Q)
         scaled = vectors * np.sqrt(np.maximum(values, 0.0))[..., None, :]
-        # any other root than the symmetric one would turn with the arbitrary signs of
-        # the eigenvectors
+        # Any root other than the symmetric one would depend on the arbitrary signs of
+        # the eigenvectors.
         root = scaled @ vectors.swapaxes(-1, -2)
         points = eta[..., None, :] + normal_points(eta.shape[-1]) @ root
         log_p = log_softmax(points, axis=-1)

@@ -11,8 +11,8 @@ from skmeta._core.prior.likelihoods._likelihood import OneOutput
 class Gaussian(OneOutput):
     """y ~ N(eta, noise / w), with w the weight of the row.
 
-    The evidence of many tasks under this likelihood has a closed form, and its best
-    noise has too: see `gaussian.GaussianTasks`, which is far quicker than the general
+    The evidence of many tasks under this likelihood has a closed form, and so has the
+    best noise: see `gaussian.GaussianTasks`, which is far quicker than the general
     `laplace.LaplaceTasks`. Both give the same evidence for the same noise.
     """
 
