@@ -35,7 +35,7 @@ class Design:
 
     @classmethod
     def of_scaled(cls, scaling, fit_intercept):
-        """The columns of rows in a `Scaling`, which gives their rounding errors, too."""
+        """The columns of rows in a `Scaling`, which gives their rounding errors."""
         off = 1.0 + np.abs(scaling.x_mean) / scaling.x_scale
         return cls(len(off), fit_intercept, np.finfo(np.float64).eps * off)
 
