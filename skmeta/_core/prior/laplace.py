@@ -26,8 +26,8 @@ from skmeta._core.prior.stacks import Stack, in_stacks, one_task, row_blocks
 from skmeta._core.prior.structures import ROUNDING
 from skmeta._core.tasks import Parts, sizes_of, take_parts
 
-# The rows tell nothing of a direction of the mean if they take away at most this share
-# of the variance that the weak prior gives it.
+# The rows say nothing about a direction of the mean if they reduce the variance of the
+# weak prior there by at most this share.
 UNSEEN = 1e-6
 # A coefficient of the mean is held at its centre by a weak prior of this deviation.
 PINNED = 1e-5
@@ -44,8 +44,8 @@ SPLITS_IN_ALL = 400
 MANY_COEFFICIENTS = 60
 # Newton's method for the modes ends after this many steps.
 MAX_NEWTON = 50
-# It ends before where the Newton decrement, which is twice what a step can still gain,
-# is below this share of the value.
+# It ends earlier if the Newton decrement, which is twice what a step can still gain, is
+# below this share of the value.
 MODE_TOL = 1e-13
 # A step of Newton's method is halved at most this many times.
 MAX_HALVINGS = 30
@@ -56,13 +56,13 @@ NEWTON_STEPS = 4
 
 @dataclass(frozen=True)
 class LaplaceTasks:
-    """Tasks in stacks of about equal size, and where each stood in the user's order."""
+    """Tasks in stacks of about equal size, and each task's place in the user's order."""
 
     likelihood: Likelihood
-    parts: list | Parts  # of (X, Y, weight, offset)
-    stacks: list  # of Stack
-    order: list  # of index arrays, one per stack
-    on_line: list  # of bool: whether a stack's tasks are integrated along a line
+    parts: list | Parts  # (X, Y, weight, offset) of each task
+    stacks: list  # a list of Stack
+    order: list  # one index array per stack
+    on_line: list  # whether the tasks of each stack are integrated along a line
     fit_intercept: bool  # whether the last column of X is the intercept's
     pin_slopes: bool = False  # whether the slopes of the mean are held at zero
     like_richer: bool = False  # see `like_richer_ones`
@@ -98,7 +98,7 @@ class LaplaceTasks:
         return self.n_columns * self.likelihood.n_outputs
 
     def work(self, n_varying):
-        """Multiplications of one evaluation of the evidence, if so many vary."""
+        """Multiplications of one evaluation of the evidence, if ``n_varying`` vary."""
         o, d = self.likelihood.n_outputs, self.n_columns
         P, r, work = o * d, n_varying, 0.0
         for stack in self.stacks:
@@ -143,7 +143,7 @@ class LaplaceTasks:
         terms = [_evidence(self.likelihood, s, mean, none) for s in self.stacks]
         precision = sum(term.precision for term in terms) + self._weak
         values, vectors = np.linalg.eigh(precision / self.n_tasks)
-        least = np.finfo(float).eps * values.max()  # what is less is rounding
+        least = np.finfo(float).eps * values.max()  # smaller values are rounding
         return mean, vectors / np.sqrt(np.maximum(values, least))
 
     @cached_property
@@ -179,9 +179,9 @@ class LaplaceTasks:
     def mean_covariance(self, found):
         """Covariance (P, P) of the error of the mean that `evidence` found.
 
-        The weak prior on the mean is wide, so that it does no harm to what the rows
-        tell. Where they tell nothing, that prior alone is left, and a smaller deviation
-        takes its place.
+        The weak prior on the mean is wide, so that it does not disturb what the rows
+        say. In directions about which they say nothing, only that prior is left, and a
+        smaller deviation replaces its own.
         """
         unseen = self._prior_alone(found)
         likelihood = self.likelihood
@@ -189,7 +189,7 @@ class LaplaceTasks:
         return np.linalg.inv(found.precision) - (1.0 - share) * unseen @ unseen.T
 
     def unseen(self, found):
-        """Orthonormal directions (P, q) of the mean of which the rows tell nothing."""
+        """Orthonormal directions (P, q) of the mean about which rows say nothing."""
         return np.linalg.qr(self._prior_alone(found))[0]
 
     def _prior_alone(self, found):
@@ -233,8 +233,8 @@ class LaplaceTasks:
     def information(self, A):
         """About the most that a task knows of each column of A: shape (n,).
 
-        The columns of A (P, n) are directions of coefficients. No task knows of a
-        direction that the rows only show by their rounding.
+        The columns of A (P, n) are directions of coefficients. A direction that shows
+        in the rows only by rounding counts as unknown to all tasks.
         """
         total, heard = 0.0, 0.0
         blocks = A.reshape(-1, self.n_columns, A.shape[1])
@@ -253,7 +253,7 @@ class LaplaceTasks:
         """How well tasks are predicted from a few of their rows: (options, T).
 
         The mean log density of the other rows, for each of the likelihood's
-        ``moderations``. The evidence is no judge of structures here: the wider the
+        ``moderations``. The evidence cannot compare structures here: the wider the
         prior, the more it errs for tasks whose rows the model can fit without error.
         """
         likelihood, rng = self.likelihood, np.random.RandomState(seed)

@@ -1,8 +1,8 @@
 r"""Evidence of tasks whose linear predictors move along one line, without Laplace.
 
-All rows of such a task are multiples of one row x, as one row is and rows that repeat;
-or one coefficient alone differs between tasks. Then the evidence is an integral over
-one number for each output.
+All rows of such a task are multiples of one row x, as for a single row or rows that
+repeat. Or only one coefficient differs between tasks. Then the evidence is an integral
+over one number for each output.
 
 With g the slope of log p(y | eta) in the linear predictors of a likelihood of one
 output, W its curvature, and means E over the posterior, the derivatives in mean and
@@ -38,7 +38,7 @@ class Terms(NamedTuple):
 
 
 def is_line(X):
-    """Whether all rows are multiples of one, as one row is and rows that repeat."""
+    """Whether all rows are multiples of one row; this includes a single row."""
     if len(X) <= 1:
         return True
     row = X[np.abs(X).max(axis=1).argmax()]
@@ -62,9 +62,9 @@ def _largest_row(stack):
 
 
 def integral(likelihood, stack, mean, L, w, z=None):
-    """`Terms` of one output, where only w'u moves a task's linear predictors.
+    """`Terms` of one output, if only w'u moves a task's linear predictors.
 
-    ``w`` is (T, r), and ``z`` (T,) where the searches for the modes of w'u begin.
+    ``w`` is (T, r), and the searches for the modes of w'u begin at ``z`` (T,).
     """
     n_tasks, n, P = stack.X.shape
     lines = quadrature.Lines(
@@ -87,7 +87,7 @@ def integral(likelihood, stack, mean, L, w, z=None):
             # E[X'g], (T, P)
             score = score + ((found.share[:, None] @ slope) @ X)[:, 0]
             root = np.sqrt(found.share)[..., None] * slope
-            if n == 1:  # the same as of more rows, and quicker
+            if n == 1:  # the same result as below, but quicker
                 rows, square = X[:, 0], (root * root).sum(axis=(1, 2))
                 products += (rows * square[:, None]).T @ rows
             else:

@@ -5,12 +5,12 @@ line, these are eta = b + a z with z ~ N(0, 1). The evidence of the task is the 
 
     p(y) = int exp(f(z)) dz / sqrt(2 pi),    f(z) = log p(y | b + a z) - z^2 / 2.
 
-That is so for a task of one row, or of rows with the same x, and wherever one
-coefficient alone differs between tasks. Laplace's method is poorest there, since a
-single row says little and its posterior is far from normal.
+This holds for a task of one row, or of rows with the same x, and for all tasks if only
+one coefficient differs between them. Laplace's method is poorest there, since a single
+row says little and its posterior is far from normal.
 
-Any `Likelihood` of one output will do whose log density is concave in eta and finite
-everywhere.
+This works for any `Likelihood` of one output whose log density is concave in eta and
+finite everywhere.
 """
 
 from functools import cache
@@ -33,7 +33,7 @@ MAX_SEARCH = 200
 HALVE_FROM = 20
 # At most this many linear predictors of several tasks are held at a time.
 CHUNK_CELLS = 2**19
-# At most this many rows of one task are met at a time.
+# At most this many rows of one task are treated at a time.
 LINE_ROWS = 2**11
 
 
@@ -74,7 +74,7 @@ def in_chunks(n_tasks, n_rows):
 
 
 def blocks(n_rows):
-    """Slices of rows, so that a long task is met a part at a time."""
+    """Slices of rows, so that a long task is treated a part at a time."""
     return slices(n_rows, LINE_ROWS)
 
 
@@ -82,8 +82,8 @@ def integrate(likelihood, lines, z=None):
     """`Moments` of each line, by Gauss-Legendre rules on both sides of its mode.
 
     f is concave with a second derivative of at most -1. It may be steep on one side and
-    flat on the other, so each side has nodes of its own. ``z`` (T,) is where to begin
-    the search for the mode.
+    flat on the other, so each side has nodes of its own. The search for the mode begins
+    at ``z`` (T,).
     """
     mode, top = _mode(likelihood, lines, np.zeros(len(lines.b)) if z is None else z)
     node, rule = _legendre()

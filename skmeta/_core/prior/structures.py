@@ -76,7 +76,7 @@ class Structure(ABC):
         """
 
     def in_common(self, told):
-        """What a task tells of each coefficient (P,), averaged over each group."""
+        """A task's information on each coefficient (P,), averaged over each group."""
         return told
 
 
@@ -280,7 +280,7 @@ class Placed(Structure):
 
 
 def place(structure, tasks, units=None):
-    """A structure in the given units, its numbers relative to what a task can tell.
+    """A structure in the given units; its numbers are relative to a task's information.
 
     ``units`` (P, P) turns coefficients in the units that the structure refers to into
     those of the tasks; None means that they are the same.

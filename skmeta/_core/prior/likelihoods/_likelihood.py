@@ -43,8 +43,9 @@ class Likelihood(ABC):
     n_outputs : int
         o, the number of linear predictors of a row.
     information : float
-        About the most that a row of weight 1 tells of one of its linear predictors:
-        the curvature of a typical row. A search measures spreads by what a task tells.
+        About the most information that a row of weight 1 holds about one of its linear
+        predictors: the curvature of a typical row. A search measures spreads relative
+        to the information of a task.
     centre : float
         The centre of the weak prior on the mean of the intercept, where the search for
         that mean begins.
@@ -62,7 +63,7 @@ class Likelihood(ABC):
         prior's mean wherever the mode of an earlier search is worse.
     moderations : tuple of float
         Shares of the posterior's variance that predictions may average over; held-out
-        tasks choose. ``(1.0,)`` takes the normal posterior at its word.
+        tasks choose. ``(1.0,)`` uses the whole variance of the normal posterior.
     """
 
     n_outputs: int
@@ -165,7 +166,7 @@ class Likelihood(ABC):
     def line_evidence(self, stack, mean, L, u=None):
         """`lines.Terms` of tasks each of whose rows are multiples of one row.
 
-        It is used instead of Laplace's method, which is poor where a task tells little.
+        It is used instead of Laplace's method, which is poor if a task says little.
         """
 
 
