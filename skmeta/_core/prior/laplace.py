@@ -56,7 +56,7 @@ NEWTON_STEPS = 4
 
 @dataclass(frozen=True)
 class LaplaceTasks:
-    """Tasks in stacks of about equal size, and each task's place in the user's order."""
+    """Tasks in stacks of similar size, and each task's place in the user's order."""
 
     likelihood: Likelihood
     parts: list | Parts  # (X, Y, weight, offset) of each task
