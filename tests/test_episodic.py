@@ -31,7 +31,7 @@ def head(d, o, seed=0):
 
 
 def begun(d=2, o=1, hidden=(5,), activation="tanh", layer_norm=False, intercept=True):
-    learner, state = episodic.begin(
+    learner, state = episodic.begin_features(
         (d, *hidden, 3),
         activation,
         layer_norm,
@@ -41,7 +41,7 @@ def begun(d=2, o=1, hidden=(5,), activation="tanh", layer_norm=False, intercept=
     )
     rng = np.random.default_rng(2)
     numbers = state.numbers + 0.3 * rng.normal(size=state.numbers.shape)
-    return learner, episodic.State(state.theta.astype(float), numbers)
+    return learner, episodic.FeatureState(state.theta.astype(float), numbers)
 
 
 def differences(function, x, h=1e-6):
@@ -71,7 +71,7 @@ def test_the_gradient_of_the_query_loss_is_that_of_finite_differences(options):
     _, of_theta, of_numbers = episodic.query_loss(learner, state, support, query)
 
     def loss(theta, numbers):
-        at = episodic.State(theta, numbers)
+        at = episodic.FeatureState(theta, numbers)
         return episodic.query_loss(learner, at, support, query)[0]
 
     assert_allclose(
@@ -142,7 +142,7 @@ def test_predictions_are_those_of_conditioning_the_coefficients():
 
 def test_a_run_begins_with_the_linear_prior_and_small_features():
     prior = head(3, 1)
-    learner, state = episodic.begin(
+    learner, state = episodic.begin_features(
         (2, 5, 3), "tanh", False, prior, True, np.random.default_rng(0)
     )
     belief = learner.belief(state)
@@ -156,16 +156,18 @@ def test_a_run_begins_with_the_linear_prior_and_small_features():
 
 
 def learned(learner, state, table, n=30, seed=0):
-    path = episodic.learn(learner, state, table, SETTINGS, np.random.default_rng(seed))
+    path = episodic.learn_features(
+        learner, state, table, SETTINGS, np.random.default_rng(seed)
+    )
     return list(islice(path, n))
 
 
 def test_learning_lowers_the_loss():
     table = table_of((20,) * 30)
-    learner, state = episodic.begin(
+    learner, state = episodic.begin_features(
         (2, 16, 8), "tanh", False, head(3, 1), True, np.random.default_rng(0)
     )
-    path = episodic.learn(
+    path = episodic.learn_features(
         learner,
         state,
         table,
@@ -188,7 +190,7 @@ def test_the_seed_decides_the_course():
 
 @pytest.mark.parametrize("layer_norm", [False, True])
 def test_without_an_intercept_features_are_odd_and_stay_so(layer_norm):
-    learner, state = episodic.begin(
+    learner, state = episodic.begin_features(
         (2, 5, 3), "tanh", layer_norm, head(2, 1), False, np.random.default_rng(0)
     )
     state = learned(learner, state, table_of((9, 4, 12, 2)))[-1][0]
@@ -209,7 +211,7 @@ def test_tasks_of_one_row_contribute_nothing():
 def test_the_score_is_the_mean_log_density_of_single_rows_and_their_error():
     learner, state = begun()
     table = table_of((9, 4, 12, 2))
-    episodes = episodic.draw_episodes(np.random.default_rng(0), table)
+    episodes = episodic.held_out_episodes(np.random.default_rng(0), table)
     found = episodic.score(learner, state, table, episodes)
     belief = learner.belief(state).of_one_output()
     density, error = [[] for _ in range(4)], [[] for _ in range(4)]

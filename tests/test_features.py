@@ -17,7 +17,7 @@ from skmeta.datasets import make_linear_tasks, make_sinusoid_tasks
 SETTINGS = episodic.FeatureOptions(
     learning_rate=1e-2, support_size=(1, 10), meta_batch_size=10, max_iter=100
 )
-BEGIN = partial(episodic.begin, (1, 16, 8), "tanh", False, fit_intercept=True)
+BEGIN = partial(episodic.begin_features, (1, 16, 8), "tanh", False, fit_intercept=True)
 
 
 def table_of(tasks):
@@ -85,7 +85,7 @@ def test_the_run_on_all_tasks_stops_where_held_out_tasks_were_predicted_best(wav
     search.best = 4
     _, state = search.of_all(search.folds[0].head)
     start = BEGIN(prior=search.folds[0].head, rng=(rng := np.random.default_rng(0)))
-    path = episodic.learn(*start, waves, SETTINGS, rng)
+    path = episodic.learn_features(*start, waves, SETTINGS, rng)
     expected = [state for state, _ in path][4 * 5 - 1]
     assert_array_equal(state.theta, expected.theta)
 
@@ -99,7 +99,7 @@ def test_the_run_of_a_single_fold_is_kept(waves):
 def test_report_zero_is_the_linear_prior_without_any_features(waves, search):
     fold, (learner, states) = search.folds[0], search.runs[0]
     held_out = waves.subset(fold.held_out)
-    episodes = episodic.draw_episodes(np.random.default_rng(0), held_out)
+    episodes = episodic.held_out_episodes(np.random.default_rng(0), held_out)
     linear = learner.belief(states[0])._replace(mean=states[0].numbers[:, None][:10])
     assert_allclose(linear.mean[-2:], fold.head.mean)
     assert_allclose(linear.factor[-2:, -2:], fold.head.factor)

@@ -89,7 +89,7 @@ def test_queries_in_blocks_are_those_of_the_plain_loop(o, r, monkeypatch):
     given = draw(60, o, 6, r, seed=o + r)
     expected = plain(dependence(*given), 25)
     assert_array_equal(choose(*given, 25), expected)
-    monkeypatch.setattr(queries, "BLOCK_CELLS", 7 * r)
+    monkeypatch.setattr(queries, "POOL_CELLS", 7 * r)
     assert_array_equal(choose(*given, 25), expected)
 
 
@@ -129,7 +129,7 @@ def test_the_first_of_equal_rows_is_asked_about_wherever_blocks_end(o, monkeypat
     expected = choose(X, root, factor, 5)
     assert (expected[:2] % 4 == 0).all()
     for cells in (20, 50, 110):
-        monkeypatch.setattr(queries, "BLOCK_CELLS", cells)
+        monkeypatch.setattr(queries, "POOL_CELLS", cells)
         assert_array_equal(choose(X, root, factor, 5), expected)
 
 

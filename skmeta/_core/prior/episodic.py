@@ -2,14 +2,15 @@ r"""Features for a linear head, learned by the loss of rows that the head has no
 
 A row x becomes psi(x) = [z(x), x, 1]: features z, the outputs of a network that all
 tasks share, beside x itself. A task's coefficients are theta ~ N(m, L L') and its noise
-N(0, s2), as in `gaussian_prior`; with several outputs, each has a mean of its own. What
-is minimised is minus the log density of a task's query rows given its support rows,
+N(0, s2), as in `gaussian`; with several outputs, each has a mean of its own. The loss
+is minus the log density of a task's query rows, given its support rows,
 
     log p(y_query | y_support) = log p(y_support, y_query) - log p(y_support),
 
-a difference of two evidences in closed form, and so is its gradient in psi, which the
-network's backward pass takes on (Bertinetto et al., 2019; Harrison et al., 2018). The
-head's mean, the scales of its spread and the noise are learned with the network.
+a difference of two evidences. They have a closed form, and so has their gradient in
+psi, from which the backward pass of the network goes on (Bertinetto et al., 2019;
+Harrison et al., 2018). The mean of the head, the scales of its spread and the noise are
+learned with the network.
 """
 
 from dataclasses import dataclass
@@ -22,11 +23,16 @@ from skmeta._core.layout import ParamLayout
 from skmeta._core.network import Network
 from skmeta._core.tasks import draw_support_size, draw_tasks, split_rows
 
-MAX_QUERY = 20  # rows of a task to be told at a time
-FEATURE_SCALE = 0.1  # of the features to begin with: the head begins nearly linear
-HEAD_PACE = 3.0  # rate of the head's numbers over that of the network
-LOG_NOTHING = -50.0  # logarithm of a scale that is as good as zero
-LOG_NOISE = (np.log(1e-7), np.log(1e3))  # of standardised targets
+# The loss of a task is that of at most this many query rows.
+MAX_PREDICTED = 20
+# The first features are multiplied by this, so that the head begins nearly linear.
+FEATURE_SCALE = 0.1
+# The numbers of the head are learned at this multiple of the network's rate.
+HEAD_PACE = 3.0
+# A scale with this logarithm is as good as zero.
+LOG_NOTHING = -50.0
+# The logarithm of the noise variance stays between these two; targets are standardised.
+LOG_NOISE = (np.log(1e-7), np.log(1e3))
 
 
 class FeatureOptions(NamedTuple):
@@ -54,7 +60,7 @@ class Belief(NamedTuple):
         return self._replace(mean=self.mean[:, 0])
 
 
-class State(NamedTuple):
+class FeatureState(NamedTuple):
     """What is learned."""
 
     theta: np.ndarray  # of the network, in single precision
@@ -63,10 +69,11 @@ class State(NamedTuple):
 
 @dataclass(frozen=True)
 class Learner:
-    """What is learned by what: the network, and the directions of the head's spread.
+    """What does not change during a run: the network, and directions of the spread.
 
-    ``directions`` is (P, r); the spread of the head is that with its columns scaled.
-    Without an intercept no unit has an offset, so that the features of zero are zero.
+    The factor of the head's spread is ``directions`` (P, r), each column times a scale
+    that is learned. Without an intercept no unit has an offset, so that the features of
+    a row of zeros are zero.
     """
 
     network: Network
@@ -93,9 +100,9 @@ class Learner:
         return state._replace(numbers=numbers)
 
     def with_unit_scales(self, state):
-        """Parameters theta whose features come in the scales that the head has learned.
+        """Parameters theta whose features are multiplied by the scales of the head.
 
-        Their coefficients then are all equally likely to be large.
+        The coefficients of all features are then equally likely to be large.
         """
         theta = state.theta.copy()
         scale = np.diag(self.belief(state).factor)[: self.n_features]
@@ -119,10 +126,10 @@ def design(net, theta, X, fit_intercept):
     return np.concatenate(columns, axis=-1), tape
 
 
-def begin(sizes, activation, layer_norm, prior, fit_intercept, rng):
-    """A `Learner` and its first `State`: a linear head ``prior``, a `Belief`.
+def begin_features(sizes, activation, layer_norm, prior, fit_intercept, rng):
+    """A `Learner` and its first `FeatureState`, from the `Belief` of a linear head.
 
-    The features come in as small random ones, and the head may use them little.
+    The first features are small and random, so that the head begins nearly linear.
     """
     net = Network(ParamLayout(tuple(sizes), layer_norm), activation)
     theta = net.layout.init(rng, np.float32)
@@ -138,11 +145,11 @@ def begin(sizes, activation, layer_norm, prior, fit_intercept, rng):
     learner = Learner(net, directions, o, fit_intercept)
     if not fit_intercept:
         theta[_offsets(net.layout)] = 0.0
-    return learner, State(theta, numbers)
+    return learner, FeatureState(theta, numbers)
 
 
 def _offsets(layout):
-    """Which parameters are added to a unit, whatever its inputs."""
+    """Mask of the parameters that are added to a unit, whatever its inputs are."""
     mask = np.zeros(layout.n_params, dtype=bool)
     for layer in layout.layers(mask):
         layer.bias[...] = True
@@ -210,7 +217,7 @@ def query_loss(learner, state, support, query):
     return loss, gradient, np.concatenate(slopes)
 
 
-def learn(learner, state, table, settings, rng):
+def learn_features(learner, state, table, settings, rng):
     """Yield the state and the loss after each meta-iteration, by Adam."""
     memory = [adam.start(state.theta), adam.start(state.numbers)]
     fixed = None if learner.fit_intercept else _offsets(learner.network.layout)
@@ -218,9 +225,9 @@ def learn(learner, state, table, settings, rng):
         tasks = draw_tasks(rng, table, settings.meta_batch_size)
         size = draw_support_size(rng, settings.support_size)
         support, query = split_rows(
-            rng, table, tasks, size, max_query=MAX_QUERY, keep_one=True
+            rng, table, tasks, size, max_query=MAX_PREDICTED, keep_one=True
         )
-        if query is None:  # tasks of one row tell nothing here
+        if query is None:  # all tasks drawn have one row, and none is left to predict
             yield state, np.nan
             continue
         loss, slope, numbers_slope = query_loss(learner, state, support, query)
@@ -232,27 +239,29 @@ def learn(learner, state, table, settings, rng):
             state.numbers, numbers_slope, memory[1], HEAD_PACE * rate
         )
         numbers[-1] = np.clip(numbers[-1], *LOG_NOISE)
-        state = State(theta, numbers)
+        state = FeatureState(theta, numbers)
         yield state, loss
 
 
 # -- on held-out tasks ----------------------------------------------------------------
 
-SUPPORT_SIZES = (1, 2, 4, 8, 16)
-N_DRAWS = 4
+# Held-out tasks are scored after so many rows of theirs, ...
+SCORED_AFTER = (1, 2, 4, 8, 16)
+# ... each time for this many draws of these rows.
+EPISODES_PER_SIZE = 4
 
 
-def draw_episodes(rng, table):
-    """Fixed draws of (tasks, support, query), for each support size."""
+def held_out_episodes(rng, table):
+    """Fixed draws of (tasks, support, query), for each number of support rows."""
     episodes = []
-    for size in SUPPORT_SIZES:
+    for size in SCORED_AFTER:
         tasks = np.flatnonzero(table.sizes > size)
         if len(tasks) == 0:
             continue
         part, everyone = table.subset(tasks), np.arange(len(tasks))
-        for _ in range(N_DRAWS):
+        for _ in range(EPISODES_PER_SIZE):
             draw = split_rows(
-                rng, part, everyone, size, max_query=MAX_QUERY, keep_one=True
+                rng, part, everyone, size, max_query=MAX_PREDICTED, keep_one=True
             )
             episodes.append((tasks, *draw))
     return episodes
@@ -261,7 +270,7 @@ def draw_episodes(rng, table):
 def score(learner, state, table, episodes):
     """Log density of an unseen row, and root mean squared error, of each task: (2, T).
 
-    Means over support sizes.
+    Both are means over the numbers of support rows.
     """
     belief = learner.belief(state)
     total, counts = np.zeros((2, table.n_tasks)), np.zeros(table.n_tasks)

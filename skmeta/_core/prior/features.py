@@ -6,14 +6,16 @@ import numpy as np
 
 from skmeta._core.prior import episodic
 
-N_REPORTS = 20  # of a run: how often its held-out tasks are scored
-MIN_GAIN = 2.0  # standard errors, for features to be worth having
+# The held-out tasks of a run are scored this many times.
+N_REPORTS = 20
+# Features are used if the mean gain is more than this many standard errors.
+MIN_GAIN = 2.0
 
 
 class FeatureFold(NamedTuple):
-    """Numbers of the tasks to learn from and of those held out, and where to begin.
+    """Numbers of the tasks that features are learned from, and of those held out.
 
-    ``head`` is a linear prior learned from those kept.
+    ``head`` is a linear prior that was learned from the tasks kept.
     """
 
     kept: np.ndarray
@@ -22,14 +24,14 @@ class FeatureFold(NamedTuple):
 
 
 def surely_better(gain):
-    """Whether the mean gain (T,) of tasks is beyond doubt."""
+    """Whether the mean of the tasks' gains (T,) is beyond doubt."""
     return gain.mean() > MIN_GAIN * gain.std() / np.sqrt(len(gain))
 
 
 class FeatureSearch:
     """Learns features in each fold, and scores its held-out tasks along the way.
 
-    Report 0 is the linear prior that all runs begin with. Arrays of scores are
+    Report 0 is about the linear prior that all runs begin with. Arrays of scores are
     (reports, T), with the tasks in the order in which the folds hold them out.
 
     Parameters
@@ -59,7 +61,7 @@ class FeatureSearch:
 
     @property
     def pays(self):
-        """Whether both density and error of unseen rows are better, beyond doubt."""
+        """Whether density and error of unseen rows are both better beyond doubt."""
         return surely_better(
             self.log_density[self.best] - self.log_density[0]
         ) and surely_better(self.error[0] - self.error[self.best])
@@ -69,9 +71,10 @@ class FeatureSearch:
         return [(learner, states[self.best]) for learner, states in self.runs]
 
     def of_all(self, head):
-        """Learner and state after as long a run on all tasks, from their head.
+        """Learner and state after a run on all tasks up to the best report.
 
-        A single fold has held out few of many tasks: its run will do.
+        ``head`` is where it begins. A single fold has held out few of many tasks, so
+        that its own run is used instead.
         """
         if len(self.folds) == 1:
             return self.of_folds()[0]
@@ -84,7 +87,7 @@ class FeatureSearch:
         rng = np.random.default_rng(self.seed)
         learner, state = self.begin(prior=head, rng=rng)
         states = [learner.without_features(state)]
-        path = episodic.learn(learner, state, table, self.settings, rng)
+        path = episodic.learn_features(learner, state, table, self.settings, rng)
         for i, (state, _) in zip(range(1, due[-1] + 1), path, strict=False):
             if i == due[len(states)]:
                 states.append(state)
@@ -95,7 +98,7 @@ class FeatureSearch:
         for fold, (learner, states) in zip(self.folds, self.runs, strict=True):
             held_out = self.table.subset(fold.held_out)
             rng = np.random.default_rng(self.seed)
-            episodes = episodic.draw_episodes(rng, held_out)
+            episodes = episodic.held_out_episodes(rng, held_out)
             scores = [
                 episodic.score(learner, state, held_out, episodes) for state in states
             ]

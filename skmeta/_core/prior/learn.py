@@ -223,7 +223,7 @@ def _search_features(target, some, learned, chosen, options, rng):
         head = model.feature_head(target.subset(kept), prior, design)
         folds.append(FeatureFold(kept, out, head))
     begin = partial(
-        episodic.begin,
+        episodic.begin_features,
         (design.n_features, *how.hidden, how.n_components),
         how.activation,
         how.layer_norm,

@@ -6,34 +6,37 @@ from typing import NamedTuple
 import numpy as np
 from sklearn.utils import gen_batches
 
-BLOCK_CELLS = 2**21  # numbers of rows held at a time
-TIE = 1e-9  # relative: gains as near as this are equal, and the first row is taken
+# About so many numbers of the pool's rows are held at a time.
+POOL_CELLS = 2**21
+# Gains whose relative difference is below this are equal, and the first row is taken.
+TIED_GAINS = 1e-9
 
 
 class Pool(NamedTuple):
     """Rows that could be asked about.
 
-    The outputs of row x are Theta x; an answer about them has unit noise once they are
-    multiplied by the row's root (o, o). Theta's rows, one after the other, are a factor
-    (o P, r) times independent standard normal unknowns.
+    The outputs of a row x are Theta x. An answer about them has unit noise once they
+    are multiplied by the row's ``root``. The rows of Theta, one after the other, are
+    ``factor`` times independent standard normal unknowns.
     """
 
-    design: object  # columns (n, P) of a slice of rows
+    design: object  # a function that gives the columns (n, P) of a slice of rows
     root: np.ndarray  # (n, o, o)
     factor: np.ndarray  # (o P, r)
 
     def blocks(self):
         n, o, _ = self.root.shape
         width = max(self.factor.shape[1], len(self.factor) // o, o * o)
-        for rows in gen_batches(n, max(1, BLOCK_CELLS // max(1, width))):
+        for rows in gen_batches(n, max(1, POOL_CELLS // max(1, width))):
             yield rows, self.design(rows), self.root[rows]
 
 
 def apart_from(pool, unseen):
-    """The pool, with what no row of training looked at taken for noise of its rows.
+    """The pool, where directions that no row of training looked at count as noise.
 
-    ``unseen`` (o P, q) are orthonormal directions of Theta. Nothing is known of them
-    but a guess, so that a row which looks there would seem the most worth asking about.
+    ``unseen`` (o P, q) are these directions of Theta, orthonormal. What is known of
+    them is only a guess, so that a row which depends on them would seem to be the most
+    useful question.
     """
     if unseen.shape[1] == 0:
         return pool
@@ -66,8 +69,8 @@ def choose_queries(pool, n_queries):
     Let J (o, r) be what the outputs of a row depend on. The variance summed over the
     pool is tr(S), :math:`S = \sum_j J_j' J_j`. Observing row i turns it into
     tr(S (I + J_i' J_i)^-1), which is less by tr((I + J_i J_i')^-1 J_i S J_i'),
-    whatever is answered: Cohn's criterion (1996). No J is kept: rows are met a block at
-    a time, and an answer changes the factor only.
+    whatever the answer is: Cohn's criterion (1996). No J is kept. Rows are met a block
+    at a time, and an answer changes only the factor.
     """
     chooser = _of_one_output if pool.root.shape[1] == 1 else _of_more_outputs
     asked = np.zeros(len(pool.root), dtype=bool)
@@ -77,7 +80,7 @@ def choose_queries(pool, n_queries):
     while True:
         gain = np.where(asked, -np.inf, gain)
         best = gain.max()
-        row = int(np.argmax(gain >= best - TIE * abs(best)))
+        row = int(np.argmax(gain >= best - TIED_GAINS * abs(best)))
         rows.append(row)
         asked[row] = True
         if len(rows) == n_queries:
@@ -88,8 +91,8 @@ def choose_queries(pool, n_queries):
 def _of_one_output(pool):
     """Yield the gains of all rows; be sent the row that is observed.
 
-    All is formed anew from the factor each time, which keeps small variances exact
-    beside large ones.
+    The gains are formed anew from the factor each time, which keeps small variances
+    exact beside large ones.
     """
     G, r = pool.factor, pool.factor.shape[1]
     while True:
@@ -109,9 +112,9 @@ def _of_one_output(pool):
 
 
 def _of_more_outputs(pool):
-    """The same, the gains being updated: forming them costs o^2 times as much.
+    """The same for o outputs: gains are updated, since forming them anew is slow.
 
-    Of each row (o, o) are A = J J' and B = J S J'. Observing J_q takes U U' from the
+    Each row has A = J J' and B = J S J', both (o, o). Observing J_q takes U U' from the
     covariance V of the coefficients, and V K V, K being the sum over the pool, becomes
     V K V - U W' - W U' + U (U'K U) U' with W = V K U.
     """
