@@ -36,7 +36,7 @@ from sklearn.linear_model import LogisticRegression
 
 from skmeta import EmpiricalBayesClassifier, EmpiricalBayesRegressor
 from skmeta._core.prior import gaussian
-from skmeta._core.prior.search import first_fit
+from skmeta._core.prior.fit import first_fit
 from skmeta._core.prior.structures import Full
 
 NOISE = 0.5

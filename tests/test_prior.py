@@ -10,16 +10,11 @@ from scipy.special import expit
 from scipy.stats import multivariate_normal
 
 from skmeta._core.prior import gaussian
+from skmeta._core.prior.fit import first_fit, fit_prior, next_fit
 from skmeta._core.prior.gaussian import condition
 from skmeta._core.prior.laplace import LaplaceTasks
 from skmeta._core.prior.likelihoods import Bernoulli, Categorical
-from skmeta._core.prior.search import (
-    StructureSearch,
-    first_fit,
-    fit_prior,
-    next_fit,
-    zero_shot,
-)
+from skmeta._core.prior.search import StructureSearch, zero_shot
 from skmeta._core.prior.structures import Diagonal, Full, LowRank, groups
 
 EXACT = {"tol": 1e-9, "max_iter": 2000}

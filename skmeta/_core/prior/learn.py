@@ -9,14 +9,10 @@ import numpy as np
 from skmeta._core.prior import episodic
 from skmeta._core.prior.calibration import FoldRows
 from skmeta._core.prior.features import FeatureFold, FeatureSearch
+from skmeta._core.prior.fit import first_fit
 from skmeta._core.prior.learned import LearnedPrior
 from skmeta._core.prior.models import ToMeasure
-from skmeta._core.prior.search import (
-    MAX_TASKS,
-    StructureSearch,
-    first_fit,
-    zero_shot,
-)
+from skmeta._core.prior.search import MAX_TASKS, StructureSearch, zero_shot
 from skmeta._core.prior.structures import NONE, Diagonal, groups, place
 
 # For a single task one number is searched for, and an exact answer costs nothing.

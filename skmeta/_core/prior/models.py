@@ -13,12 +13,13 @@ import numpy as np
 
 from skmeta._core.prior import calibration, episodic, features, gaussian, laplace
 from skmeta._core.prior.calibration import Calibration, FoldRows, KnownVariances
+from skmeta._core.prior.fit import fit_prior
 from skmeta._core.prior.gaussian import ROWS_PER_COEFFICIENT, GaussianTasks
 from skmeta._core.prior.laplace import LaplaceTasks
 from skmeta._core.prior.learned import Present, TaskRows
 from skmeta._core.prior.likelihoods import Likelihood
 from skmeta._core.prior.moderation import moderation
-from skmeta._core.prior.search import MAX_FOLD_ITER, MAX_TASKS, fit_prior
+from skmeta._core.prior.search import MAX_FOLD_ITER, MAX_TASKS
 from skmeta._core.prior.stacks import Stack
 from skmeta._core.prior.structures import NONE, Beside
 from skmeta._core.tasks import Parts, sizes_of, slices
