@@ -3,7 +3,7 @@
 from sklearn.exceptions import ConvergenceWarning
 
 from skmeta._core.prior.duration import seconds_of_search
-from skmeta._core.prior.search import MIN_TASKS, too_many_classes
+from skmeta._core.prior.search import MIN_TASKS_TO_FOLD, too_many_classes
 from skmeta._warn import warn
 
 # A search that will take more seconds than this is announced.
@@ -52,7 +52,7 @@ def warn_of_weights(table):
 def warn_of_too_few_to_learn_features(n_tasks):
     """Warn that there are no tasks to hold out, to tell whether features pay."""
     warn(
-        f"Learned features need {MIN_TASKS} tasks or more, some of them held "
+        f"Learned features need {MIN_TASKS_TO_FOLD} tasks or more, some of them held "
         f"out to tell whether they pay; got {n_tasks}. This is a linear "
         "model. Set features=None, or pass the rows' task ids.",
     )
@@ -150,11 +150,11 @@ def warn_of_little(n_tasks, freedom):
 
     ``freedom`` are the degrees of freedom that the rows leave for the noise.
     """
-    if 1 < n_tasks < MIN_TASKS:
+    if 1 < n_tasks < MIN_TASKS_TO_FOLD:
         warn(
             f"Deviations and intervals rest on {n_tasks} tasks, which hardly "
             "show how much tasks differ: they may be far off, and too small rather "
-            f"than too large. Fit the model to {MIN_TASKS} tasks or more.",
+            f"than too large. Fit the model to {MIN_TASKS_TO_FOLD} tasks or more.",
         )
     elif freedom < MIN_FREEDOM:
         warn(

@@ -23,7 +23,7 @@ from skmeta._core.prior.learn import Options, learn
 from skmeta._core.prior.learned import TaskRows
 from skmeta._core.prior.likelihoods import of_labels
 from skmeta._core.prior.models import GaussianModel, LaplaceModel
-from skmeta._core.prior.search import MIN_TASKS
+from skmeta._core.prior.search import MIN_TASKS_TO_FOLD
 from skmeta._core.scaling import farthest
 from skmeta._guards import explaining_singular
 from skmeta._prior_warnings import (
@@ -147,7 +147,7 @@ class BaseEmpiricalBayes(LinearCoefficients, BaseMetaLearner):
     def _feature_options(self, n_tasks):
         """How features are to be learned, or None."""
         options = feature_options(self.features)
-        if options is not None and n_tasks < MIN_TASKS:
+        if options is not None and n_tasks < MIN_TASKS_TO_FOLD:
             warn_of_too_few_to_learn_features(n_tasks)
             return None
         return options

@@ -11,18 +11,30 @@ from skmeta._core.prior.episodic import Belief
 from skmeta._core.prior.gaussian import condition
 from skmeta._core.tasks import Parts
 
+# The quantiles of errors are kept at this many levels.
 N_LEVELS = 201
-SUPPORT_EDGES = (0, 1, 2, 4, 7, 12, 21)  # numbers of rows given, taken together
-MAX_QUERY = 50
-MAX_ROWS = 400  # of a task that are looked at
-N_DRAWS = 2000  # of rows to give, of all tasks together and each range of numbers ...
-FEW_COEFFICIENTS = 20  # ... with no more than so many, since each draw costs a solve
-MAX_REPEATS = 40  # of them of one task
-PRIOR_ERRORS = 20  # independent ones that the model's own word is worth ...
-OTHER_ERRORS = 100  # ... and those after other numbers of rows are
-DRAW_CELLS = 2**21  # numbers held at a time
-MAX_SCALE = 100.0  # of what maximum likelihood takes away from a variance
-SHAPES = np.linspace(0.0, 1.0, 11)  # shares of a variance that goes with the prior's
+# Errors are pooled after 0, 1, 2 to 3, 4 to 6, 7 to 11 and 12 to 20 rows.
+SUPPORT_EDGES = (0, 1, 2, 4, 7, 12, 21)
+# Errors are measured at no more rows of a task than this, after each draw.
+MAX_ASKED = 50
+# No more rows of a task than this are looked at.
+MAX_TASK_ROWS = 400
+# Rows are given so many times for each range of numbers of rows, all tasks together.
+N_GIVEN_DRAWS = 2000
+# With more coefficients than this there are fewer draws, since each costs a solve.
+FEW_COEFFICIENTS = 20
+# The rows of one task are drawn at most this many times.
+MAX_REPEATS = 40
+# What the model itself says of errors counts as so many independent errors.
+PRIOR_ERRORS = 20
+# Errors after other numbers of rows count as so many independent errors.
+OTHER_ERRORS = 100
+# About so many numbers are held at a time.
+DRAW_CELLS = 2**21
+# A variance is raised by at most this factor for what maximum likelihood takes away.
+MAX_SCALE = 100.0
+# These shares of a variance, as the prior has it, are tried before adapting.
+SHAPES = np.linspace(0.0, 1.0, 11)
 
 
 class FoldRows(NamedTuple):
@@ -41,18 +53,18 @@ class FoldRows(NamedTuple):
 class HeldOut(NamedTuple):
     """Tasks that a prior has not seen, and what is believed of them before any row."""
 
-    prior: object  # mean, factor, noise
+    prior: Belief
     start: np.ndarray  # (P,) coefficients that predict before adapting
     scales: np.ndarray  # of the variances of spread and noise: see `known_variances`
     tasks: list  # of rows (X, Y, weight, ...)
 
 
 def some_rows(rows, rng):
-    """Rows (X, Y, weight) of a task, not more than `MAX_ROWS` of them."""
+    """Rows (X, Y, weight) of a task, at most `MAX_TASK_ROWS` of them."""
     n = len(rows[1])
-    if n <= MAX_ROWS:
+    if n <= MAX_TASK_ROWS:
         return rows[:3]
-    some = np.sort(rng.permutation(n)[:MAX_ROWS])
+    some = np.sort(rng.permutation(n)[:MAX_TASK_ROWS])
     return tuple(part[some] for part in rows[:3])
 
 
@@ -60,11 +72,11 @@ def some_rows(rows, rng):
 
 
 def start_variance(held_out):
-    """How errors about the predictions before adapting vary: (of spread, of noise).
+    """Factors of the variances before adapting: (of spread, of noise).
 
-    The variance at a row is ``of_spread * x' S x + of_noise * s2``, S being the prior's
-    covariance and s2 its noise. The two numbers are those of the highest normal density
-    of the errors, each task counting by its rows up to `MAX_QUERY`.
+    The variance of an error at a row x is ``of_spread * x' S x + of_noise * s2``, where
+    S is the prior's covariance and s2 its noise. The two numbers give the errors their
+    highest normal density. A task counts by its rows, up to `MAX_ASKED`.
     """
     squares, spread, noise = (
         np.concatenate(of_all)
@@ -77,7 +89,7 @@ def start_variance(held_out):
         return 1.0, 1.0
     size, noise = max(spread.mean(), 1e-12 * noise.mean()), noise.mean()
     best = None
-    for share in SHAPES[1:]:  # far away from all rows no error is bounded
+    for share in SHAPES[1:]:  # with a share of 0, errors far away would be bounded
         shape = share * spread / size + (1.0 - share)
         shape = np.maximum(shape, 1e-12)
         scale = np.mean(squares / shape)
@@ -89,7 +101,7 @@ def start_variance(held_out):
 
 def _start_errors(fold, rows):
     """Squared errors of a task's rows, and the prior's variances there."""
-    X, Y = (part[:MAX_QUERY] for part in rows[:2])
+    X, Y = (part[:MAX_ASKED] for part in rows[:2])
     squares = (Y[:, 0] - X @ fold.start) ** 2
     spread = ((X @ fold.prior.factor) ** 2).sum(axis=1)
     return squares, spread, np.full(len(X), fold.prior.noise)
@@ -105,20 +117,20 @@ def interval_levels(held_out, variance, rng):
     ----------
     held_out : list of HeldOut
     variance : tuple or None
-        That of `start_variance`, if a model does not begin with its prior.
+        What `start_variance` says, if a model does not begin with its prior.
 
     Returns
     -------
     levels : ndarray of shape (sizes, N_LEVELS)
-        For no row given, and for each range of `SUPPORT_EDGES`. A model may be surer
-        than it should be when it knows little, and less sure when it knows much. The
-        fewer errors after some number of rows, the more count those after any number.
+        One row of levels for no row given, and one for each range of `SUPPORT_EDGES`:
+        a model may be too sure when it knows little, and not sure enough when it knows
+        much. The fewer errors there are in a range, the more those of all ranges count.
     worth : ndarray of shape (sizes,)
-        How many independent errors they come from.
+        How many independent errors the levels come from.
     """
     n_tasks = sum(len(fold.tasks) for fold in held_out)
     size = max((len(fold.start) for fold in held_out), default=1) / FEW_COEFFICIENTS
-    n_draws = N_DRAWS / max(n_tasks, 1) / max(size, 1.0) ** 2
+    n_draws = N_GIVEN_DRAWS / max(n_tasks, 1) / max(size, 1.0) ** 2
     n_repeats = int(np.clip(n_draws, 1, MAX_REPEATS))
     errors = [_at_start(held_out, variance)]
     for low, high in pairwise(SUPPORT_EDGES[1:]):
@@ -142,10 +154,10 @@ def _quantiles(errors):
 
 
 def _independent(errors, coverage=0.8):
-    """How many independent errors those of some tasks are worth.
+    """How many independent errors the errors of some tasks are worth.
 
-    So many have the same variance of the share that an interval holds: errors of one
-    task are alike.
+    So many independent errors would have the same variance of the share that an
+    interval holds. The errors of one task are alike, and so worth less.
     """
     if len(errors) < 2:
         return float(len(errors))
@@ -171,17 +183,17 @@ def _at_start(held_out, variance):
 
 
 def _draw(fold, low, high, n_repeats, rng):
-    """Errors of rows of each task, some others of it being given, some times over."""
+    """Errors at rows of each task after some of its other rows, for several draws."""
     tasks = [rows for rows in fold.tasks if len(rows[0]) > low]
     if not tasks:
         return []
     n_coefficients = len(fold.prior.mean)
-    at_once = n_repeats * (high + MAX_QUERY + n_coefficients) * n_coefficients
+    at_once = n_repeats * (high + MAX_ASKED + n_coefficients) * n_coefficients
     errors = []
     for some in gen_batches(len(tasks), max(1, DRAW_CELLS // at_once)):
         drawn = [_parted(rows, low, high, n_repeats, rng) for rows in tasks[some]]
         given, asked = ([part[i] for part in drawn] for i in (0, 1))
-        found = _standardised(fold, _padded(given, high - 1), _padded(asked, MAX_QUERY))
+        found = _standardised(fold, _padded(given, high - 1), _padded(asked, MAX_ASKED))
         found = found.reshape(len(drawn), n_repeats, -1)
         n_asked = [X.shape[1] for X, _, _ in asked]
         errors += [e[:, :n].ravel() for e, n in zip(found, n_asked, strict=True)]
@@ -189,12 +201,12 @@ def _draw(fold, low, high, n_repeats, rng):
 
 
 def _parted(rows, low, high, n_repeats, rng):
-    """Rows of a task that are given and others that are asked for, of each draw."""
+    """Rows of a task that are given, and others that are asked for, in each draw."""
     n = len(rows[1])
     most = min(high, n) - 1
     n_support = rng.randint(low, most + 1, size=(n_repeats, 1))
     order = rng.uniform(size=(n_repeats, n)).argsort(axis=1)
-    given, asked = order[:, :most], order[:, most:][:, :MAX_QUERY]
+    given, asked = order[:, :most], order[:, most:][:, :MAX_ASKED]
     X, y, weight = (tuple(part[some] for some in (given, asked)) for part in rows[:3])
     left_out = np.arange(most) >= n_support
     return (X[0], y[0], np.where(left_out, 0.0, weight[0])), (X[1], y[1], weight[1])
@@ -234,10 +246,10 @@ def _standardised(fold, given, asked):
 def known_variances(tasks, factor, noise):
     """Scales that undo what maximum likelihood takes away, and degrees of freedom.
 
-    Both are pairs, (of the spread, of the noise). Mean and spread are fitted to the
-    same rows that the variances are read off, which are too small for it. With one
+    Both are pairs, (of the spread, of the noise). Variances that maximum likelihood
+    finds are too small, since mean and spread are fitted to the same rows. With one
     spread and equal sizes these are the classical numbers: T - 1 degrees of freedom
-    between T tasks, and as many within as there are rows less tasks.
+    between T tasks, and within them the number of rows minus the number of tasks.
     """
     n, of_tasks, of_mean, of_both = tasks.degrees_of_freedom(factor / np.sqrt(noise))
     within = n - of_tasks - of_both
@@ -252,9 +264,10 @@ def known_variances(tasks, factor, noise):
 def predictive_variances(prior_factor, noise, factor, J):
     """Two parts of the variance of new targets: what it owes to spread and to noise.
 
-    If the spread's variance were larger by a small share, the variance at a row were
-    larger by that share of the first part; the same with the noise and the second.
-    ``factor`` is the posterior's, or the prior's own, and J (..., r) are rows times it.
+    If the variance of the spread grew by a small share, the variance at a row would
+    grow by that share of the first part; the noise and the second part alike.
+    ``factor`` is that of the posterior, or of the prior itself, and J (..., r) are rows
+    times it.
     """
     variance = (J**2).sum(axis=-1) + noise
     if factor is prior_factor:

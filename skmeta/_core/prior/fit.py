@@ -1,7 +1,7 @@
 """The prior of a given structure that has the largest evidence.
 
-The tasks' likelihood is a `GaussianTasks` or a `LaplaceTasks`; both give the evidence
-of a spread L and its gradient, and nothing here depends on which.
+The tasks are `GaussianTasks` or `LaplaceTasks`. Both give the evidence of a spread L
+and its gradient, and nothing here depends on which of them it is.
 """
 
 from dataclasses import dataclass
@@ -12,20 +12,33 @@ from scipy.optimize import minimize
 
 from skmeta._core.prior.structures import BOUNDS, SMALLEST, Placed
 
-START_VARIANCE = 0.25  # of coefficients, in units of the noise, where searches begin
-PLACED_START = 4.0  # the same, in units of what a task could just tell
-LEVELS = (0.03, 0.3, 2.0, 20.0, 1e3)  # deviations where a search looks before it begins
-BOLDNESS = (3.0, 1.0, 0.1, 0.0)  # how far from a simpler fit to begin; 0 is that fit
-FEW_NUMBERS = 2  # for which all LEVELS of each are looked at
-MANY_TASKS = 2000  # that are not looked at so often
-SMALL = 1e-4  # of a quadratic penalty: where the rows tell nothing, nothing is spread
-MEMORY = 40  # steps that L-BFGS remembers
-RESTARTS = 5  # of a search that stopped on a slope
-POLISHED = 12  # numbers that Newton's method refines
-MAX_POLISH = 4  # steps of it, with one Hessian
-NONE_LEFT = 1e-3  # deviation that a search may have lost ...
-WANTED = 0.1  # ... where the slope in the variance is more, per root of a task
-STEP = 1e-5  # of a finite difference
+# A search begins with this variance of each coefficient, in units of the noise.
+START_VARIANCE = 0.25
+# The same for a `Placed` structure, in units of what one task could just tell.
+PLACED_START = 4.0
+# A search for few numbers first looks at all combinations of these deviations.
+LEVELS = (0.03, 0.3, 2.0, 20.0, 1e3)
+# It does so for at most this many numbers, and with at most this many tasks.
+FEW_NUMBERS = 2
+MANY_TASKS = 2000
+# A richer fit tries to begin at these distances from a simpler one; 0 is that one.
+BOLDNESS = (3.0, 1.0, 0.1, 0.0)
+# A quadratic penalty of this size makes the spread zero where the rows tell nothing.
+SMALL = 1e-4
+# L-BFGS remembers this many steps.
+MEMORY = 40
+# A search that stopped on a slope begins anew at most this many times.
+RESTARTS = 5
+# Newton's method refines at most this many numbers, ...
+POLISHED = 12
+# ... by at most this many steps with one Hessian.
+MAX_POLISH = 4
+# A deviation below this may have been lost by a search, ...
+NONE_LEFT = 1e-3
+# ... if the slope in its variance is above this, in units of the root of all tasks.
+WANTED = 0.1
+# The Hessian is formed by finite differences of this step.
+HESSIAN_STEP = 1e-5
 
 
 @dataclass(frozen=True)
@@ -38,18 +51,18 @@ class Prior:
     spread : ndarray of shape (P, r)
         Factor of the covariance between tasks.
     mean_covariance : ndarray of shape (P, P)
-        Of the error of ``mean`` itself, which was estimated from finitely many tasks.
+        Covariance of the error of ``mean``, which comes from finitely many tasks.
     unseen : ndarray of shape (P, q)
         Orthonormal directions of the mean that no row looked at.
     noise : float
         Variance of the noise; 1 where the likelihood has none.
     log_evidence : float
     objective : float
-        What was maximised: the same with the penalties of the structure.
+        What was maximised: ``log_evidence`` plus the penalty of the structure.
     numbers : ndarray
         The free numbers of the structure.
     D : ndarray of shape (P, P)
-        The gradient of the evidence in L is D L: what it would like to see more of.
+        The gradient of the evidence in L is D L.
     n_iter : int
     converged : bool
         Whether the search ended at a maximum.
@@ -76,9 +89,9 @@ class Prior:
 
     @property
     def factor(self):
-        """Square factor of what a new task varies by: the spread and the mean's error.
+        """Square factor of the covariance of a new task's coefficients about ``mean``.
 
-        A task's coefficients differ from ``mean`` by both.
+        They differ from it by the spread and by the error of the mean.
         """
         values, vectors = np.linalg.eigh(self.covariance + self.mean_covariance)
         return vectors * np.sqrt(np.maximum(values, 0.0))
@@ -88,9 +101,10 @@ class Hill:
     """The evidence as a function of a structure's numbers, and of the mean if need be.
 
     ``x`` are the numbers, followed by coordinates of the mean. Values and slopes are
-    those of the sum over tasks, as is the tolerance: many tasks that tell little must
-    not dilute what a few tell. A penalty that matters only where the evidence is flat
-    makes the maximum one point, whatever the order, the units and the rounding.
+    those of the sum over tasks, and so is the tolerance: many tasks that tell little
+    must not dilute what a few tell. A penalty that matters only where the evidence is
+    flat makes the maximum a single point, whatever the order, the units and the
+    rounding.
     """
 
     def __init__(self, tasks, structure, mean):
@@ -123,10 +137,10 @@ class Hill:
         return self.climb(x)[0]
 
     def raised(self, x):
-        """x with deviations that are nearly none made large enough to be felt.
+        """x, with deviations raised that are nearly zero but should not be.
 
-        Only those that the evidence asks more of: at zero it is level in a deviation,
-        even where it rises in the variance, and a search would stay there.
+        At a deviation of zero the evidence is level in the deviation, even where it
+        rises in the variance. A search would stay there.
         """
         numbers = x[: self.n]
         none = (np.abs(numbers) < NONE_LEFT) & self.deviations
@@ -138,12 +152,12 @@ class Hill:
         return np.concatenate([np.where(wanted, felt, numbers), x[self.n :]])
 
     def free(self, x, slope):
-        """Which coordinates are at no bound that the slope pushes against."""
+        """Which coordinates may move: the slope does not push them out of bounds."""
         low, high = np.reshape(self.bounds, (-1, 2)).T
         return ~(((x <= low) & (slope < 0)) | ((x >= high) & (slope > 0)))
 
     def rounding(self, value):
-        """A slope that is as good as none: what it could gain is lost in rounding."""
+        """A slope that is as good as zero, since rounding hides what it could gain."""
         n_tasks = self.tasks.n_tasks
         return min(1e-6 * np.sqrt((abs(value) + n_tasks) * n_tasks), 0.01 * n_tasks)
 
@@ -165,10 +179,10 @@ def fit_prior(
 ):
     """The prior of the given structure with the largest evidence, from a start.
 
-    L-BFGS on the exact gradient. EM climbs the same hill, but ever slower where a
-    spread is nearly zero. The search ends where the slope of the total evidence, in
-    each number, is below ``tol`` times the root of the number of tasks: a slope that
-    the tasks leave by chance is of the order of that root.
+    The search is L-BFGS on the exact gradient. EM climbs the same hill, but ever slower
+    where a spread is nearly zero. The search ends where the slope of the total evidence
+    in each number is below ``tol`` times the root of the number of tasks; by chance,
+    tasks leave a slope of the order of that root.
     """
     hill = Hill(tasks, structure, mean)
     x, n_iter, converged = _ascend(hill, hill.point(numbers), tol, max_iter, scale)
@@ -202,8 +216,8 @@ def fit_prior(
 def _ascend(hill, x, tol, max_iter, scale=1.0):
     """Where L-BFGS ends, its number of iterations, and whether that is a maximum.
 
-    A search that stops on a slope, as its line search may, begins anew there. It walks
-    in coordinates x / scale.
+    A search that stops on a slope, as its line search may, begins anew there. It moves
+    in the coordinates x / scale.
     """
     n_tasks = hill.tasks.n_tasks
     goal = tol * np.sqrt(n_tasks)
@@ -250,8 +264,8 @@ def _polish(hill, x):
     free = np.flatnonzero(hill.free(x, slope))
     if len(free) == 0:
         return x
-    steps = STEP * np.eye(len(x))[free]
-    H = np.array([(hill.climb(x + h)[1] - slope)[free] / STEP for h in steps])
+    steps = HESSIAN_STEP * np.eye(len(x))[free]
+    H = np.array([(hill.climb(x + h)[1] - slope)[free] / HESSIAN_STEP for h in steps])
     values, vectors = np.linalg.eigh(0.5 * (H + H.T))
     if not (values < 0).all():
         return x
@@ -270,7 +284,7 @@ def _polish(hill, x):
 
 
 def first_fit(tasks, structure, **options):
-    """A fit from no knowledge: of few numbers, from the best of several levels."""
+    """A fit that begins anew: for few numbers, at the best of several levels."""
     P = tasks.n_coefficients
     if isinstance(structure, Placed):
         numbers = structure.inner.start(PLACED_START * np.eye(P), None)
@@ -284,7 +298,7 @@ def first_fit(tasks, structure, **options):
 
 
 def next_fit(tasks, structure, smaller, **options):
-    """A fit from that of a smaller structure, and never below it."""
+    """A fit that begins at that of a simpler structure, and never ends below it."""
     starts = [
         structure.start(smaller.covariance / smaller.noise, smaller.D, boldness)
         for boldness in BOLDNESS
@@ -295,7 +309,7 @@ def next_fit(tasks, structure, smaller, **options):
 
 
 def at_least(prior, smaller, tasks, structure, **options):
-    """The fit itself, or one that begins at a simpler one, if that is better."""
+    """The fit ``prior``, or one that begins at a simpler fit if that is better."""
     if smaller is None or prior.objective >= smaller.objective - SMALL:
         return prior
     again = next_fit(tasks, structure, smaller, **options)

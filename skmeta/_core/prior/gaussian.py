@@ -19,15 +19,24 @@ from scipy import linalg
 from skmeta._core.prior.structures import ROUNDING
 from skmeta._core.tasks import padded_blocks, slices
 
-RIDGE_OF_FEW = 0.1  # relative: draws slopes towards zero where there are ...
-ROWS_PER_COEFFICIENT = 3  # ... fewer rows than this: they could be fitted without error
-NOISE_FLOOR = 1e-20  # least noise variance, of standardised targets: it is rounding
-UNSEEN_DEVIATION = 1.0  # of the mean where no row looked, in deviations of the targets
-DEPENDENT = 1e-10  # share of a column that the columns before it do not explain
-LARGE = 1e4  # spread of a task's rows from which on a Cholesky factor is too coarse
-FEW_ROWS = 4  # times as few rows as coefficients: whitened rows are not kept
-QR_CELLS = 2**15  # numbers that are rotated at a time
-MAX_WAITING = 1000  # tasks that wait for that
+# With fewer rows per coefficient than this, all rows could be fitted without error.
+ROWS_PER_COEFFICIENT = 3
+# A penalty of this size, relative to the rows, then draws slopes towards zero.
+RIDGE_OF_FEW = 0.1
+# The noise variance of standardised targets is at least this, which is rounding.
+NOISE_FLOOR = 1e-20
+# The deviation of the mean where no row looked, in deviations of the targets.
+UNSEEN_DEVIATION = 1.0
+# A column depends on others if no larger share of it is unexplained by them.
+DEPENDENT = 1e-10
+# A Cholesky factor is too coarse for tasks whose rows are spread more than this.
+TOO_SPREAD = 1e4
+# Whitened rows of tasks with so many times fewer rows than coefficients are not kept.
+SHORT_TASK = 4
+# About so many numbers are rotated at a time, ...
+QR_CELLS = 2**15
+# ... and at most this many tasks wait for it.
+MAX_WAITING = 1000
 
 
 class GaussianEvidence(NamedTuple):
@@ -45,8 +54,9 @@ class GaussianEvidence(NamedTuple):
 class Basis(NamedTuple):
     """Coordinates of the coefficients in which the columns of all rows are orthonormal.
 
-    The k directions are those that some row looked at. Whatever the columns' units, and
-    however far from zero or alike they are, equations in them are well-conditioned.
+    The k directions are those that some row looked at. Equations in these coordinates
+    are well-conditioned, whatever the units of the columns are, and however far from
+    zero or alike the columns are.
     """
 
     to: np.ndarray  # (k, P): coordinates of coefficients
@@ -78,12 +88,12 @@ class Block(NamedTuple):
 class GaussianTasks:
     """What the evidence needs of the tasks: at most P rows of each, by QR.
 
-    Rotating a task's rows changes neither the noise nor the evidence, and rotated into
-    a triangle all but the first P rows are zero; of their targets only the sum of
-    squares is kept. So no cost depends on the number of rows. The intercept comes first
+    Rotating a task's rows changes neither the noise nor the evidence. Rotated into a
+    triangle, all but the first P rows are zero, and only the sum of squares of their
+    targets is kept. So no cost depends on the number of rows. The intercept comes first
     in the triangle, so that one row alone carries it: a spread of intercepts that is a
-    million times the noise drowns no other row. Tasks of like size form blocks, so that
-    a long one costs the others no padding.
+    million times the noise drowns no other row. Tasks of similar size form blocks, so
+    that a long task costs the others no padding.
     """
 
     blocks: list  # of Block, rows in the basis; each task is in one
@@ -162,10 +172,11 @@ class GaussianTasks:
         return _in_own_basis(part)
 
     def information(self, A):
-        """Of each column of A, what a task that knows of it knows: its sum of squares.
+        """What a task tells of each column of A: the mean sum of squares, shape (n,).
 
-        The columns of A (P, n) are directions of coefficients. Of one that all rows
-        together only show by their rounding, no task knows.
+        The columns of A (P, n) are directions of coefficients. The mean is over the
+        tasks that tell anything of it. No task tells of a direction that all rows
+        together show only by their rounding.
         """
         size = np.linalg.norm(A, axis=0)
         A = self.basis.to @ A
@@ -226,8 +237,8 @@ class GaussianTasks:
     def mean_covariance(self, found):
         """Covariance (P, P) of the error of the mean that `evidence` found.
 
-        A direction that no row looked at is as uncertain as the targets are spread:
-        the prior of the mean there is a proper one, and nowhere else is there any.
+        A direction that no row looked at is as uncertain as the targets are spread: the
+        mean has a proper prior there, and none elsewhere.
         """
         free = self.basis.back @ self._free
         known = free @ _solve(self._free.T @ found.state @ self._free, free.T)
@@ -246,7 +257,7 @@ class GaussianTasks:
         return np.sqrt(squares / self.weight.sum())
 
     def mean_coordinates(self, mean):
-        """Where to begin with the mean, and directions to search: there are none."""
+        """Where the mean begins, and directions to search for it; there are none."""
         return np.zeros(self.n_coefficients), np.zeros((self.n_coefficients, 0))
 
     # -- evidence ---------------------------------------------------------------------
@@ -278,10 +289,10 @@ class GaussianTasks:
         )
 
     def degrees_of_freedom(self, L):
-        """Rows, and what of them tasks, mean, and both at once can take up.
+        """The number of rows, and how many of them tasks, mean, and both can fit.
 
         With V = I + Z Z' these are n, tr(I - V^-1), tr(A R'V^-1 R) and
-        tr(A R'V^-2 R), A being the inverse of the mean's precision.
+        tr(A R'V^-2 R), where A is the inverse of the mean's precision.
         """
         L = self.basis.to @ L
         of_tasks, moments, twice = 0.0, 0.0, 0.0
@@ -405,11 +416,11 @@ def _in_own_basis(tasks, rounding=0.0):
     Q, triangle = np.linalg.qr(U[:, kept])
     inverse = linalg.solve_triangular(triangle, np.eye(len(kept)))
     residual = tasks.residual.copy()
-    # one block after the other takes the place of what it was made of
+    # one block after the other replaces the one that it is made of
     blocks = tasks.blocks
     for number, block in enumerate(blocks):
         rows = block.rows[..., [*kept, -1]]
-        if len(kept) < U.shape[1]:  # without the others the rows are no triangles
+        if len(kept) < U.shape[1]:  # without some columns the rows are not a triangle
             rows, left = _compress(rows)
             rows = np.stack(rows)
             residual[block.tasks] += left
@@ -433,7 +444,7 @@ def _compose(basis, to, seen):
 def _pooled_triangle(blocks):
     """The triangle (P, P) of all rows together, so many at a time."""
     P = blocks[0].X.shape[-1]
-    n = max(P, QR_CELLS // max(P, 1))  # fewer rows than columns would cost as much
+    n = max(P, QR_CELLS // max(P, 1))  # fewer rows than columns would cost the same
     triangle, waiting, total = np.zeros((P, P)), [], 0
     for number, block in enumerate(blocks, start=1):
         rows = block.X.reshape(-1, P)
@@ -474,7 +485,7 @@ def _products(rows):
 
 def _solve(precision, right):
     """precision^-1 right, each coordinate in its own units."""
-    if len(precision) == 0:  # which older versions of SciPy do not take
+    if len(precision) == 0:  # older versions of SciPy refuse it
         return np.zeros_like(right)
     size = np.sqrt(np.maximum(np.diag(precision), np.finfo(float).tiny))
     scaled = precision / size / size[:, None]
@@ -494,9 +505,9 @@ def _whiten(tasks, L):
     whitened, log_det = [], np.zeros(tasks.n_tasks)
     for block in tasks.blocks:
         white, log_det[block.tasks] = _white(block.rows, L)
-        if FEW_ROWS * block.rows.shape[1] > len(L):
+        if SHORT_TASK * block.rows.shape[1] > len(L):
             whitened.append(block._replace(rows=white))
-        else:  # quicker made again than remembered
+        else:  # it is quicker to make the rows again than to keep them
             whitened.append(block._replace(spread=L))
     return whitened, log_det
 
@@ -504,8 +515,7 @@ def _whiten(tasks, L):
 def _white(rows, L):
     """Rows of unit covariance (T, K, k + 1), and log det(I + Z Z') (T,).
 
-    Rows of a triangle below the last coordinate that varies have no spread: they are
-    white.
+    Rows of a triangle below the last coordinate that varies are white already.
     """
     varying = np.flatnonzero(L.any(axis=1)).max(initial=-1) + 1
     n = min(varying, rows.shape[1])
@@ -518,7 +528,7 @@ def _white(rows, L):
 
 
 def _whiten_rows(Z, rows):
-    if np.abs(Z).max(initial=0.0) > LARGE:
+    if np.abs(Z).max(initial=0.0) > TOO_SPREAD:
         return _whiten_by_directions(Z, rows)
     covariance = Z @ Z.swapaxes(-1, -2)
     covariance += np.eye(covariance.shape[-1])
@@ -545,7 +555,7 @@ def condition(mean, factor, noise, X, y, weight):
     scale = np.sqrt(weight / noise)
     Z = (X @ factor) * scale[..., None]
     error = (y - (X @ mean[..., None])[..., 0]) * scale
-    if np.abs(Z).max(initial=0.0) > LARGE:
+    if np.abs(Z).max(initial=0.0) > TOO_SPREAD:
         return _condition_by_directions(mean, factor, Z, error)
     C = np.linalg.cholesky(Z.swapaxes(-1, -2) @ Z + np.eye(Z.shape[-1]))
     # factor C^-T is a factor of the posterior covariance, factor (C C')^-1 factor'

@@ -1,6 +1,7 @@
-"""Which structure the prior has, and what predicts before adapting: held-out tasks tell.
+"""Which structure the prior has, and what predicts before adapting.
 
-Structures are tried from simple to rich, and the simplest good one is chosen.
+Held-out tasks tell. Structures are tried from simple to rich, each from the one before,
+and the simplest one is chosen that predicts about as well as the best.
 """
 
 from dataclasses import dataclass, replace
@@ -18,18 +19,27 @@ from skmeta._core.prior.fit import (
 )
 from skmeta._core.prior.structures import Diagonal, Full, LowRank, groups, place
 
+# Structures are compared by fits whose tolerance is this multiple of the one asked for.
+COMPARED = 10.0
+# The fit that is kept has this multiple of the tolerance asked for.
+REFINED = 0.01
+# Losses with a relative difference below this are equal up to rounding.
+TIED_LOSSES = 1e-9
+# The curvature is measured number by number only for structures of at most so many.
+MAX_SCALED = 100
+# With more tasks than this the last fit is as rough as those that are compared.
 TASKS_FOR_ROUGH_FIT = 2000
-MAX_SCALED = 100  # numbers whose curvature is measured one by one
-COMPARED = 10.0  # tolerance of fits that structures are compared by
-REFINED = 0.01  # tolerance of the fit that is kept
-TIE = 1e-9  # relative: scores that differ by no more are equal up to rounding
-N_FOLDS = 5
-MIN_TASKS = 5  # to hold any out
-MAX_FOLD_ITER = 30  # from the fit to all tasks, which is near
-ROWS_PER_NUMBER = 3  # of mean and spread, for "diagonal" and beyond
+N_STRUCTURE_FOLDS = 5
+# With fewer tasks than this none is held out.
+MIN_TASKS_TO_FOLD = 5
+# The prior without a fold is searched for from that of all tasks, which is near.
+MAX_FOLD_ITER = 30
+# "diagonal" and richer structures need this many rows per number of mean and spread.
+ROWS_PER_NUMBER = 3
 # A structure is chosen with at most this many tasks; more do not change the choice.
 MAX_TASKS = 200
-MAX_COEFFICIENTS = 60  # of structures with correlations, where not asked for
+# With more coefficients than this, correlations are tried only if they are asked for.
+MAX_COEFFICIENTS = 60
 
 
 def too_many_classes(tasks, shape):
@@ -50,10 +60,10 @@ class StructureFold:
 
 @dataclass(frozen=True)
 class Candidate:
-    """A structure with its fit to all tasks and to all but each fold.
+    """A structure with its fits: to all tasks, and to all but those of each fold.
 
-    ``score`` (T,) is of each task by the prior that has not seen it, with the best of
-    the options of how to predict; ``scores`` (options, T) are with each of them.
+    ``scores`` (options, T) are those of each task by the prior that has not seen it,
+    for each way to predict. ``score`` (T,) is the row with the best sum.
     """
 
     name: str
@@ -74,14 +84,15 @@ class StructureSearch:
     def __init__(self, tasks, shape, rng, units=None, **options):
         self.tasks, self.shape, self.options = tasks, shape, options
         self.units = units
-        # to compare structures by, less will do than for the one that is chosen
+        # a rough fit is enough to compare structures by
         self.rough = options | {"tol": COMPARED * options["tol"], "polish": False}
         n = tasks.n_tasks
-        n_folds = min(N_FOLDS, n) if n >= MIN_TASKS else 0
+        n_folds = min(N_STRUCTURE_FOLDS, n) if n >= MIN_TASKS_TO_FOLD else 0
         parts = np.array_split(rng.permutation(n), max(n_folds, 1))
         self.held_out = [np.sort(part) for part in parts][:n_folds]
         self.tried = []
-        self.seed = rng.randint(2**31)  # of draws of rows: the same for all structures
+        # all structures are scored with the same draws of rows
+        self.seed = rng.randint(2**31)
 
     def run(self, name):
         """The `Candidate` of the structure asked for, or of the best one."""
@@ -91,7 +102,7 @@ class StructureSearch:
         return replace(best, prior=self._refined(best.structure, best.prior))
 
     def _scale(self, structure, prior):
-        """Steps in which the evidence is about as curved in each number: few tell."""
+        """Steps in which the evidence is about equally curved in each number."""
         if structure.n_numbers > MAX_SCALED:
             return 1.0
         hill = Hill(self.tasks, structure, prior.mean)
@@ -102,7 +113,7 @@ class StructureSearch:
         return 1 / np.sqrt(np.maximum(curvature, 1e-3 * max(curvature)))
 
     def _refined(self, structure, prior):
-        """The prior chosen, searched for so finely that rounding cannot be seen."""
+        """The chosen prior, searched for so finely that rounding does not show."""
         if prior.n_iter >= self.options["max_iter"]:
             return prior
         tol = REFINED * self.options["tol"]
@@ -126,7 +137,7 @@ class StructureSearch:
                 and too_many_classes(self.tasks, self.shape)
             ):
                 return
-            # slopes that did not vary before would begin where nothing pulls at them
+            # where slopes did not vary before, no gradient pulls at their spread
             smaller, start = prior, prior if kind == "diagonal" else None
             prior = self._fit(structure, start, smaller)
             if name == kind or (
@@ -149,17 +160,17 @@ class StructureSearch:
     def _too_few_rows(self, structure):
         """Whether the rows are too few to tell the numbers from the noise.
 
-        The first row of each task does not: it may be all spread, or all noise.
+        The first row of each task does not count: it may be all spread, or all noise.
         """
         n_numbers = self.tasks.n_coefficients + structure.n_numbers
         n_rows = np.maximum(self.tasks.n_rows - 1, 0).sum()
         return n_rows < ROWS_PER_NUMBER * n_numbers
 
     def _like(self, prior, smaller):
-        """A simpler fit whose evidence is found in the way of a richer one.
+        """A simpler fit whose evidence is computed as that of the richer ``prior``.
 
-        That of labels is exact where one coefficient varies, and else an approximation,
-        which would be compared with the exact one.
+        Where one coefficient varies, the evidence of some likelihoods is exact, and
+        otherwise it is an approximation. The two must not be compared.
         """
         tasks = self.tasks.like_richer_ones()
         if smaller is None or tasks is self.tasks:
@@ -211,7 +222,7 @@ class StructureSearch:
         return place(structure, self.tasks, self.units)
 
     def _fit(self, structure, start, nested):
-        """From nothing or from a fit to begin with, and not below a nested one."""
+        """The fit that begins at ``start``, or anew, and is not below a nested one."""
         if start is None:
             prior = first_fit(self.tasks, structure, **self.rough)
         else:
@@ -222,7 +233,7 @@ class StructureSearch:
     def on_all(self, tasks, chosen):
         """The chosen structure fitted to many more tasks than it was chosen with.
 
-        It begins where the few ended, and does not end below the simplest one.
+        It begins where the few ended, and does not end below the simplest structure.
         """
         structure, few = chosen.structure, chosen.prior
         options = self.options
@@ -248,7 +259,7 @@ class StructureSearch:
             fold = fit_prior(tasks, structure, prior.numbers, prior.mean, **options)
             held = self.tasks.subset(held_out)
             scores.append(held.held_out_score(fold, self.seed))
-            # of what it would see more of nobody asks: a matrix of all columns
+            # D is not needed any more, and it is a matrix of all coefficients
             folds.append(StructureFold(held_out, kept, replace(fold, D=None)))
         if not folds:
             return Candidate(
@@ -272,7 +283,7 @@ class StructureSearch:
 
 
 def _tie(score):
-    """The mean difference of scores that is rounding, and that of the search."""
+    """The mean difference of scores that rounding and an early stop may cause."""
     return 1e-6 * (1.0 + np.abs(score).mean())
 
 
@@ -288,15 +299,15 @@ ZERO_SHOT = ("prior", "pooled", "constant")
 def zero_shot(folds):
     """Which of three predictions is the best for held-out tasks before adapting.
 
-    Those are the prior's, the fit to all rows as one task, and a constant. A task's own
-    mean is the best start for adapting, and yet not always the best guess for its rows:
-    slopes within and between tasks may have different signs. ``folds`` are (tasks kept,
-    tasks held out, prior learned from those kept).
+    They are the prior, the fit to all rows as one task, and a constant. The mean of the
+    prior is the best start for adapting, but not always the best guess for the rows of
+    a new task: slopes within and between tasks may have different signs.
+    ``folds`` are (tasks kept, tasks held out, prior learned from those kept).
     """
     # the tasks of one fold are let go before those of the next are gathered
     losses = np.sum(list(starmap(_losses_before, folds)), axis=0)
-    # the first that is as good as the best: rounding must not choose
-    return ZERO_SHOT[int((losses <= losses.min() * (1 + TIE)).argmax())]
+    # rounding must not choose, so the first one that is as good as the best is taken
+    return ZERO_SHOT[int((losses <= losses.min() * (1 + TIED_LOSSES)).argmax())]
 
 
 def _losses_before(kept, held_out, prior):
