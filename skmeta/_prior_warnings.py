@@ -1,4 +1,4 @@
-"""What models with a learned prior warn of: too few rows, slow or unclear searches."""
+"""Warnings of models with a learned prior: too few rows, slow or unclear searches."""
 
 from sklearn.exceptions import ConvergenceWarning
 
@@ -10,7 +10,7 @@ from skmeta._warn import warn
 LONG_SEARCH = 90.0
 # With more columns than this, fewer of them make a search much shorter.
 MANY_COLUMNS = 50
-# Weights with a mean below this rarely say what their user meant.
+# Weights with a mean below this rarely say what their user has in mind.
 LOW_WEIGHT = 0.1
 # With fewer degrees of freedom than this the size of the noise is a guess.
 MIN_FREEDOM = 2.0

@@ -53,8 +53,9 @@ OPTIONAL = ("prior_rank_", "validation_scores_", "n_feature_iter_")
 class BaseEmpiricalBayes(LinearCoefficients, BaseMetaLearner):
     """Parameters, the learned prior, and adaptation by conditioning on rows.
 
-    A subclass says what its likelihood is. What has been learned is a `LearnedPrior`,
-    which adapting never changes; what is known of a task is a `Present`, or None.
+    A subclass says what its likelihood is. ``_learned`` is a `LearnedPrior`, which
+    adapting never changes, and ``_present`` is what is known of one task: a `Present`,
+    or None if the model is adapted to no task.
     """
 
     _parameter_constraints: dict = {
@@ -97,7 +98,7 @@ class BaseEmpiricalBayes(LinearCoefficients, BaseMetaLearner):
 
     @property
     def _reads_rows_once(self):
-        # a network would ask for them in each meta-iteration
+        # a network reads them in each meta-iteration
         return feature_options(self.features) is None
 
     # -- likelihood -------------------------------------------------------------------
@@ -211,9 +212,9 @@ class BaseEmpiricalBayes(LinearCoefficients, BaseMetaLearner):
         return self._in_blocks(predictive, X, size)
 
     def _in_blocks(self, function, X, width):
-        """``function(standardised rows, offset)`` of validated X, as many as fit.
+        """``function(standardised rows, offset)``, a block of validated rows at a time.
 
-        It takes ``width`` numbers for each row.
+        It holds about ``width`` numbers for each row.
         """
         n = max(1, CELLS_IN_PREDICTING // width)
         blocks = [X[rows] for rows in gen_batches(X.shape[0], n)]
@@ -223,22 +224,21 @@ class BaseEmpiricalBayes(LinearCoefficients, BaseMetaLearner):
     def suggest_queries(self, pool, n_queries=1):
         """Choose which rows to ask a new task's owner about.
 
-        The rows whose answers lower the uncertainty about the whole pool most, chosen
-        one after the other; which answers come back makes no difference to a regressor.
-        Before adapting these are the questions for a new task; after adapting, the ones
-        to ask next.
+        These are the rows whose answers lower the uncertainty about the whole pool
+        most. They are chosen one after the other, before any answer is known. Before
+        adapting they are questions for a new task; after adapting, the next ones.
 
         Parameters
         ----------
         pool : {array-like, sparse matrix} of shape (n_pool, n_features)
-            Rows that could be asked about, and whose targets are of interest.
+            Rows that can be asked about, and whose targets are of interest.
         n_queries : int, default=1
-            How many to choose.
+            Number of rows to choose.
 
         Returns
         -------
         rows : ndarray of int of shape (n_queries,)
-            Row numbers in ``pool``, the most useful first.
+            Row numbers in ``pool``, the most useful row first.
 
         References
         ----------
@@ -258,7 +258,7 @@ class BaseEmpiricalBayes(LinearCoefficients, BaseMetaLearner):
             raise ValueError(
                 f"pool has a row that is {distance:.2g} deviations of column {column} "
                 "away from the rows of the meta-training; next to it no other row "
-                "matters. Mend such rows, or leave them out."
+                "matters. Correct such rows, or leave them out."
             )
         learned, transform = self._learned, self._scaling.transform_X
         return learned.choose_queries(
@@ -290,112 +290,119 @@ class EmpiricalBayesRegressor(
 ):
     r"""Regressor that learns from many tasks how much tasks differ.
 
-    The coefficients of a task are drawn from a normal distribution that is learned from
-    all tasks: where a new one should start, and how far each coefficient may move.
-    Adapting is the exact Bayesian answer to the rows given, in any number, order and
-    portions. This is the random-coefficient mixed model, made to predict for new
-    groups; with ``features``, on columns that are learned for it.
+    The coefficients of a task come from a normal distribution that is learned from all
+    tasks. It says where a new task should start, and how far each coefficient may move.
+    Adapting gives the exact Bayesian answer to the rows given, in any number, order and
+    portions. This is the mixed model with random coefficients, made to predict for new
+    groups. With ``features`` it also learns columns of its own.
 
     Parameters
     ----------
     prior : {"auto", "intercept", "isotropic", "diagonal", "low_rank", "full"}, default="auto"
-        What differs between tasks, as the structure of the prior's covariance.
-        "intercept": only the offset; the slopes are pooled. "isotropic": all slopes
-        equally, and the offset. "diagonal": each coefficient by an amount of its own.
-        "low_rank": together along a few directions, and each a little by itself.
-        "full": any covariance, with correlations drawn towards zero as by one further
-        uncorrelated task per coefficient. "auto" is the simplest one within half a
-        standard error of the best marginal likelihood on held-out tasks, in 5 folds;
-        with more than 60 coefficients up to "diagonal"; with fewer than 5 tasks, or
-        fewer than 3 rows per number to be learned, up to "isotropic".
+        What differs between tasks: the structure of the prior's covariance.
+
+        * "intercept": only the intercept; the slopes are pooled.
+        * "isotropic": all slopes by the same amount, and the intercept.
+        * "diagonal": each coefficient by its own amount.
+        * "low_rank": coefficients together along a few directions, and each of them a
+          little by itself.
+        * "full": any covariance. Correlations are drawn towards zero, as if by one more
+          uncorrelated task per coefficient.
+        * "auto": the simplest of these within half a standard error of the best
+          marginal likelihood on held-out tasks, in 5 folds. With more than 60
+          coefficients "diagonal" is the richest one tried; with fewer than 5 tasks, or
+          fewer than 3 rows per number to be learned, it is "isotropic".
     features : LearnedFeatures, default=None
-        How to learn features: columns beside X that a network makes, the same for all
-        tasks, learned for the posterior to use. They are used only if held-out tasks
-        gain by them beyond doubt; otherwise, and with fewer than 5 tasks, the model is
-        the linear one. None is a linear model.
+        Settings of features to learn: further columns, made by a network that all tasks
+        share. They are used only if held-out tasks gain by them beyond doubt. With None
+        the model is linear.
     base_estimator : estimator, default=None
         Any regressor of scikit-learn. It is fitted on the rows of all tasks together,
-        and the learned prior is that of its correction per task. What is left to
-        correct in training are errors on tasks that a clone of it has not seen, in 5
-        folds of tasks. It gets sample weights if its ``fit`` takes them, the tasks as
-        groups of folds inside it, and seeds from an integer ``random_state``.
+        and the prior is learned for what corrects it in each task. In training these
+        are its errors on tasks that a clone of it has not seen, in 5 folds of tasks. It
+        gets the sample weights if its ``fit`` takes them, the tasks as groups for folds
+        of its own, and a seed if ``random_state`` is an integer.
     base_target : {"residual", "y"}, default="residual"
-        What the base model is fitted to. "residual": what is left of y when a first
-        learned prior, without base model, has been adapted to each task; the base model
-        then adds the shape that tasks have in common. "y": the targets themselves; the
-        base model then also explains how tasks differ on average, which is best before
-        adapting, and may leave a rougher rest to the linear model.
+        What the base model is fitted to. With "residual" it is what is left of y after
+        a first learned prior, without base model, has been adapted to each task. The
+        base model then adds the shape that tasks have in common. With "y" it is the
+        targets themselves. The base model then also explains how tasks differ on
+        average, which is best before adapting, but it may leave a rougher rest to the
+        linear model.
     fit_intercept : bool, default=True
-        Whether there is an offset. Without one the origin keeps its meaning: X and y
-        are scaled and not centred. For rows that are differences of two offers.
+        Whether there is an intercept. Without one, X and y are scaled but not centred,
+        so that the origin keeps its meaning. That suits rows that are differences of
+        two offers.
     standardize : bool, default=True
-        Whether what differs between tasks is said of standardised columns, by mean and
-        deviation of all meta-training rows, or, with False, of coefficients in the
-        units of X: "isotropic" then gives these one spread in common, and intercepts
-        are those at X = 0. X and y are standardised inside in any case, so that units
-        do no harm. A sparse X gives the model of a dense one, and stays
-        sparse.
+        Whether the structures of ``prior`` are about standardised columns, by mean and
+        deviation of all meta-training rows. With False they are about coefficients in
+        the units of X: "isotropic" then gives these one spread in common, and
+        intercepts are those at X = 0. In both cases X and y are standardised inside, so
+        that units do no harm. A sparse X stays sparse, and gives the model that the
+        same X gives as an array.
     tol : float, default=1e-4
-        Tolerance of the search for the prior: largest slope of the log evidence of all
-        tasks together, in units of the root of their number, which is what chance
-        leaves.
+        Tolerance of the search for the prior: the largest slope that the log evidence
+        of all tasks may have at the end, in units of the root of their number. Chance
+        leaves a slope of about one such unit.
     max_iter : int, default=1000
-        Most iterations of a search.
+        Largest number of iterations of a search.
     random_state : int, RandomState instance or None, default=None
         Seed of the folds, and of the rows that calibrate intervals.
 
     Attributes
     ----------
     prior_coef_ : ndarray of shape (n_features,)
-        Slopes that a new task is expected to have, in the units of X and y; with
-        ``base_estimator``, as all that follow, those of its correction. Coefficients
-        are those of a linear model only.
+        Expected slopes of a new task, in the units of X and y. With ``base_estimator``
+        this and the other coefficients are those of the correction. There are no
+        coefficients while learned features are in use.
     prior_intercept_ : float
-        Intercept that a new task is expected to have.
+        Expected intercept of a new task.
     prior_covariance_ : ndarray of shape (n_coefficients, n_coefficients)
-        Covariance between tasks of the slopes and, last, the intercept.
+        Covariance of the coefficients between tasks: of the slopes and, last, of the
+        intercept.
     noise_variance_ : float
         Variance of the noise within tasks.
     prior_structure_ : str
-        The structure asked for, or chosen.
+        The structure that was asked for, or chosen.
     prior_rank_ : int
-        Only with "low_rank": the number of directions.
+        Number of directions; only if the structure is "low_rank".
     log_marginal_likelihood_ : float
-        Log density of all targets under the learned prior, its mean included.
+        Log density of all targets under the learned prior.
     zero_shot_ : {"prior", "pooled", "constant"}
         What predicts before adapting: the mean of the prior, the fit to all rows as one
-        task, or a constant; the best for held-out tasks.
+        task, or a constant. It is the one that predicts held-out tasks best.
     coef_, intercept_ : ndarray of shape (n_features,), float
-        Present coefficients: the task's posterior mean once adapted.
+        Present coefficients: after adapting, the mean of the task's posterior.
     covariance_ : ndarray of shape (n_coefficients, n_coefficients)
-        Covariance of the present slopes and, last, intercept: what is not known of
-        them.
+        Covariance of the present coefficients, laid out as ``prior_covariance_``: what
+        is not known of them.
     coefs_, intercepts_ : list of ndarray
-        Only with learned features: weights (fan_in, fan_out) and biases (fan_out,) of
-        the network's layers, on standardised data.
+        Weights (fan_in, fan_out) and biases (fan_out,) of the network's layers, on
+        standardised data; only while learned features are in use.
     n_feature_iter_ : int
-        Only with ``features``: the meta-iterations that served held-out tasks best; 0
-        if features do not pay, and this is the linear model.
+        Number of meta-iterations after which held-out tasks were predicted best; 0 if
+        features do not pay and the model is linear. Only with ``features``.
     validation_scores_ : list of float
-        Only with ``features``: mean log density of unseen rows of held-out tasks in
-        the course of the runs, first that of the linear prior.
+        Mean log density of unseen rows of held-out tasks in the course of the runs,
+        beginning with that of the linear prior. Only with ``features``.
     base_estimator_ : estimator
-        Only with ``base_estimator``: the base model, fitted on all rows. Adapted copies
+        The base model, fitted on all rows; only with ``base_estimator``. Adapted copies
         share it.
     n_tasks_ : int
-        Tasks seen in meta-training.
+        Number of tasks in meta-training.
     n_iter_ : int
-        Iterations of the last search.
+        Number of iterations of the last search.
     n_adapt_rows_ : int
-        Rows that the model is adapted to.
+        Number of rows that the model is adapted to.
     n_features_in_ : int
         Number of features.
     feature_names_in_ : ndarray of shape (``n_features_in_``,)
-        Names of the features, where fit has seen names.
+        Names of the features, if ``fit`` saw names.
 
     See Also
     --------
     EmpiricalBayesClassifier : The same for labels.
+    LearnedFeatures : Settings of ``features``.
     ReptileRegressor : A start learned by gradient steps, also for networks.
 
     Notes
@@ -403,24 +410,24 @@ class EmpiricalBayesRegressor(
     With :math:`\theta_t \sim N(\phi, \Sigma)` and noise variance :math:`\sigma^2`, the
     log marginal likelihood of all tasks is maximised: in :math:`\phi` and
     :math:`\sigma^2` by closed forms, in :math:`\Sigma / \sigma^2` by L-BFGS with the
-    exact gradient. A task's rows enter by at most as many numbers as there are products
-    of columns, however many rows there are. A new task is expected to differ from
-    :math:`\phi` by :math:`\Sigma` and by the error of :math:`\phi` itself.
+    exact gradient. However many rows a task has, it enters by at most as many numbers as
+    there are products of columns. A new task differs from :math:`\phi` by
+    :math:`\Sigma` and by the error of :math:`\phi` itself.
 
-    A single task (``fit`` without ids) shows no spread: the model then is a Bayesian
-    ridge regression, and its posterior is the prior of tasks to come.
+    A single task (``fit`` without ids) shows no spread. The model is then a Bayesian
+    ridge regression, and its posterior is the prior of later tasks.
 
-    A sample weight of 2 is a row that is there twice: halving all weights halves what
-    the data say. Weights of mean 1 are the precision weights of other mixed-model
-    tools; a mean far below 1 is warned of.
+    A row with a sample weight of 2 counts as two equal rows, so that halving all weights
+    halves what the data say. Weights of mean 1 are the precision weights of other tools
+    for mixed models. A mean far below 1 leads to a warning.
 
-    A direction of the coefficients that no row looked at, as that of a category which
-    training lacked, is as uncertain as the targets are spread. Where the rows do not
-    tell a spread between tasks from the noise, since no task has rows enough, it is
-    taken for noise, with a warning.
+    A direction of the coefficients that no row looked at, such as that of a category
+    absent from training, is as uncertain as the targets are spread. If no task has
+    enough rows to tell a spread between tasks from the noise, it is taken for noise, and
+    a warning says so.
 
-    Numbers of features up to some hundreds are meant, with several times as many rows
-    in all. For more, put
+    The model suits up to some hundreds of features, with several times as many rows in
+    all. For more features, put
     :class:`~sklearn.decomposition.PCA` or
     :class:`~sklearn.decomposition.TruncatedSVD` in front.
 
@@ -443,7 +450,7 @@ class EmpiricalBayesRegressor(
     True
     >>> mean, deviation = adapted.predict(X[5:], return_std=True)
     >>> low, high = adapted.predict_interval(X[5:], coverage=0.9).T
-    >>> rows = model.suggest_queries(X, 3)  # which three to ask about first
+    >>> rows = model.suggest_queries(X, 3)  # the three to ask about first
     """  # noqa: E501 (a type takes one line)
 
     __metadata_request__predict = {"return_std": True}
@@ -487,9 +494,9 @@ class EmpiricalBayesRegressor(
     def predict(self, X, return_std=False):
         """Predict with what is known of the task.
 
-        Until adapted, this is the prediction for a new task, of which nothing is known,
-        and not what was learned of a task of the meta-training. For a known task, adapt
-        to its rows first; for many at once call :meth:`adapt_predict`.
+        Until adapted, the model predicts for a new task of which nothing is known, and
+        not for a task of the meta-training. For a known task, adapt to its rows first;
+        for many at once, call :meth:`adapt_predict`.
 
         Parameters
         ----------
@@ -503,12 +510,12 @@ class EmpiricalBayesRegressor(
         y : ndarray of shape (n_samples,)
             Predicted targets.
         y_std : ndarray of shape (n_samples,)
-            Only with ``return_std``: standard deviations of new targets, from the noise
-            and from what is not known of the task's coefficients. Both variances are
-            those of ``noise_variance_`` and ``covariance_``, freed of what maximum
-            likelihood takes away where tasks or rows are few. Before adapting with
-            ``zero_shot_`` "pooled" or "constant" the errors of held-out tasks about
-            that prediction say how large they are.
+            Standard deviations of new targets; only with ``return_std``. They come from
+            the noise and from what is not known of the task's coefficients. Both
+            variances are those of ``noise_variance_`` and ``covariance_``, raised
+            because maximum likelihood finds them too small if tasks or rows are few.
+            Before adapting, if ``zero_shot_`` is "pooled" or "constant", they are
+            measured on the errors of held-out tasks about that prediction.
         """
         X = self._validate_new(X)
         if not return_std:
@@ -518,23 +525,23 @@ class EmpiricalBayesRegressor(
         return self._decode(mean[:, None], X), deviation * self._scaling.y_scale
 
     def predict_interval(self, X, coverage=0.9):
-        """Predict intervals that hold a share of new targets.
+        """Predict intervals that hold a given share of new targets.
 
-        Their widths are quantiles of the errors on held-out tasks of the meta-training,
-        in units of the predicted deviations, so that a coverage is measured and does
-        not rest on the errors being normal: before adapting those of predictions
-        without any row, after it those after about as many rows as were given, and
-        where there are few of these, after any number. The fewer tasks there were to
-        look at, the more widths are those of Student's t, whose degrees of freedom say
-        how well spread and noise are known. With fewer than 5 tasks, or hardly more
-        rows than coefficients, that is a guess, and a warning says so.
+        Their widths are quantiles of errors on held-out tasks of the meta-training, in
+        units of the predicted deviations. So the coverage is measured, and errors need
+        not be normal. Before adapting these are errors of predictions without any row;
+        after adapting, errors after about as many rows as were given or, if these are
+        few, after any number of rows. The fewer tasks there are, the more the widths
+        are those of Student's t, whose degrees of freedom say how well spread and noise
+        are known. With fewer than 5 tasks, or hardly more rows than coefficients, that
+        is a guess, and a warning says so.
 
         Parameters
         ----------
         X : {array-like, sparse matrix} of shape (n_samples, n_features)
             Rows to predict.
         coverage : float, default=0.9
-            Share of targets that the intervals are to hold, over tasks and rows.
+            Share of new targets that the intervals should hold, over tasks and rows.
 
         Returns
         -------
@@ -566,7 +573,7 @@ class EmpiricalBayesRegressor(
 
     def _base_target(self, X, y, weight, codes):
         n_tasks, sizes = codes.max() + 1, np.bincount(codes)
-        # of a single row nothing is left once a prior has been adapted to it
+        # a single row leaves nothing once a prior has been adapted to it
         mostly_single = sizes[sizes > 1].sum() < len(y) / 2
         if self.base_target == "y" or n_tasks == 1 or mostly_single:
             return y
@@ -586,54 +593,59 @@ class EmpiricalBayesClassifier(
 ):
     r"""Logistic classifier that learns from many tasks how much tasks differ.
 
-    The coefficients of a task are drawn from a normal distribution that is learned from
-    all tasks: where a new one should start, and how far each coefficient may move.
-    Adapting finds the task's posterior by Newton's method; a task of one row, or of one
-    class only, is an ordinary task. Probabilities are averaged over what is still
+    The coefficients of a task come from a normal distribution that is learned from all
+    tasks. It says where a new task should start, and how far each coefficient may move.
+    Adapting finds the task's posterior by Newton's method; a task with one row, or with
+    one class only, is an ordinary task. Probabilities are averaged over what is still
     uncertain.
 
     Parameters
     ----------
     prior : {"auto", "intercept", "isotropic", "diagonal", "low_rank", "full"}, default="auto"
-        What differs between tasks, as the structure of the prior's covariance.
-        "intercept": only the offsets, of each class by an amount of its own; the slopes
-        are pooled. "isotropic": all slopes equally, and the offsets. "diagonal": the
-        slopes of each feature by an amount of its own, and the offsets. "low_rank":
-        together along a few directions, and each a little by itself. "full": any
-        covariance, with correlations drawn towards zero as by one further uncorrelated
-        task per coefficient. "auto" is the simplest one within half a standard error of
-        the best log-loss on held-out tasks after a few rows, in 5 folds; with more than
-        two classes or 60 coefficients up to "diagonal", with both "intercept"; with
-        fewer than 5 tasks, or fewer than 3 rows per number to be learned, up to
-        "isotropic".
+        What differs between tasks: the structure of the prior's covariance.
+
+        * "intercept": only the intercepts, that of each class by its own amount; the
+          slopes are pooled.
+        * "isotropic": all slopes by the same amount, and the intercepts.
+        * "diagonal": the slopes of each feature by their own amount, and the
+          intercepts.
+        * "low_rank": coefficients together along a few directions, and each of them a
+          little by itself.
+        * "full": any covariance. Correlations are drawn towards zero, as if by one more
+          uncorrelated task per coefficient.
+        * "auto": the simplest of these within half a standard error of the best
+          log-loss on held-out tasks after a few rows, in 5 folds. With more than two
+          classes or 60 coefficients "diagonal" is the richest one tried; with both it
+          is "intercept"; with fewer than 5 tasks, or fewer than 3 rows per number to be
+          learned, it is "isotropic".
     features : LearnedFeatures, default=None
-        How to learn features: columns beside X that a network makes, the same for all
-        tasks, learned for the posterior to use. They are used only if held-out tasks
-        gain by them beyond doubt; otherwise, and with fewer than 5 tasks, the model is
-        the linear one. None is a linear model.
+        Settings of features to learn: further columns, made by a network that all tasks
+        share. They are used only if held-out tasks gain by them beyond doubt. With None
+        the model is linear.
     base_estimator : estimator, default=None
         Any classifier of scikit-learn. It is fitted on the rows of all tasks together,
-        and the learned prior is that of its correction per task. What is left to
-        correct in training are errors on tasks that a clone of it has not seen, in 5
-        folds of tasks; those also tell how far its log-odds can be believed
-        (``base_scale_``). It gets sample weights if its ``fit`` takes them, the tasks as
-        groups of folds inside it, and seeds from an integer ``random_state``.
+        and the prior is learned for what corrects it in each task. In training these
+        are its errors on tasks that a clone of it has not seen, in 5 folds of tasks;
+        they also show how far its log-odds can be believed (``base_scale_``). It gets
+        the sample weights if its ``fit`` takes them, the tasks as groups for folds of
+        its own, and a seed if ``random_state`` is an integer.
     fit_intercept : bool, default=True
-        Whether there is an offset. Without one the origin keeps its meaning: X are
-        scaled and not centred. For rows that are differences of two offers.
+        Whether there is an intercept. Without one, X is scaled but not centred, so that
+        the origin keeps its meaning. That suits rows that are differences of two
+        offers.
     standardize : bool, default=True
-        Whether what differs between tasks is said of standardised columns, by mean and
-        deviation of all meta-training rows, or, with False, of coefficients in the
-        units of X: "isotropic" then gives these one spread in common, and intercepts
-        are those at X = 0. X is standardised inside in any case, so that units do no
-        harm. A sparse X gives the model of a dense one, and stays
-        sparse.
+        Whether the structures of ``prior`` are about standardised columns, by mean and
+        deviation of all meta-training rows. With False they are about coefficients in
+        the units of X: "isotropic" then gives these one spread in common, and
+        intercepts are those at X = 0. In both cases X is standardised inside, so that
+        units do no harm. A sparse X stays sparse, and gives the model that the same X
+        gives as an array.
     tol : float, default=1e-4
-        Tolerance of the search for the prior: largest slope of the log evidence of all
-        tasks together, in units of the root of their number, which is what chance
-        leaves.
+        Tolerance of the search for the prior: the largest slope that the log evidence
+        of all tasks may have at the end, in units of the root of their number. Chance
+        leaves a slope of about one such unit.
     max_iter : int, default=1000
-        Most iterations of a search.
+        Largest number of iterations of a search.
     random_state : int, RandomState instance or None, default=None
         Seed of the folds, and of the rows that calibrate intervals.
 
@@ -642,87 +654,92 @@ class EmpiricalBayesClassifier(
     classes_ : ndarray of shape (n_classes,)
         The labels.
     prior_coef_ : ndarray of shape (1, n_features) or (n_classes, n_features)
-        Slopes that a new task is expected to have, in the units of X; with
-        ``base_estimator``, as all that follow, those of its correction. Of two classes
-        those of ``classes_[1]``. Coefficients are those of a linear model only.
+        Expected slopes of a new task, in the units of X; with two classes, those of
+        ``classes_[1]``. With ``base_estimator`` this and the other coefficients are
+        those of the correction. There are no coefficients while learned features are in
+        use.
     prior_intercept_ : ndarray of shape (1,) or (n_classes,)
-        Intercepts that a new task is expected to have.
+        Expected intercepts of a new task.
     prior_covariance_ : ndarray of shape (n_coefficients, n_coefficients)
-        Covariance between tasks of the coefficients: class by class the slopes and,
-        last, the intercept.
+        Covariance of the coefficients between tasks. They are laid out class by class:
+        the slopes and, last, the intercept.
     prior_structure_ : str
-        The structure asked for, or chosen.
+        The structure that was asked for, or chosen.
     prior_rank_ : int
-        Only with "low_rank": the number of directions.
+        Number of directions; only if the structure is "low_rank".
     log_marginal_likelihood_ : float
-        Log probability of all labels under the learned prior, by Laplace's method; for
-        two classes by quadrature where only the intercept varies, and for tasks of one
-        row.
+        Log probability of all labels under the learned prior, by Laplace's method. With
+        two classes, tasks of one row are integrated by quadrature, and so are all tasks
+        if only the intercept varies.
     moderation_ : float
-        Share of the posterior's variance that probabilities of an adapted model are
-        averaged over: the mean of 1, 0.75, 0.5, 0.25 and 0, weighted by how well each
-        of them predicts held-out tasks after a few rows. A normal posterior is too wide
-        where the rows given are all of one class, and too narrow where rows are not
-        independent. Before adapting, the whole prior is averaged over.
+        Share of the posterior's variance that the probabilities of an adapted model are
+        averaged over. It is the mean of 1, 0.75, 0.5, 0.25 and 0, weighted by how well
+        each of them predicts held-out tasks after a few rows. A normal posterior is too
+        wide if the rows given are all of one class, and too narrow if rows are not
+        independent. Before adapting, probabilities are averaged over the whole prior.
     zero_shot_ : {"prior", "pooled", "constant"}
         What predicts before adapting: the prior, the fit to all rows as one task, or
-        the frequencies of the classes; the best for held-out tasks.
+        the frequencies of the classes. It is the one that predicts held-out tasks best.
     coef_, intercept_ : ndarray
-        Present coefficients: the mode of the task's posterior once adapted.
+        Present coefficients: after adapting, the mode of the task's posterior.
     covariance_ : ndarray of shape (n_coefficients, n_coefficients)
         Covariance of the present coefficients, laid out as ``prior_covariance_``.
     coefs_, intercepts_ : list of ndarray
-        Only with learned features: weights (fan_in, fan_out) and biases (fan_out,) of
-        the network's layers, on standardised data.
+        Weights (fan_in, fan_out) and biases (fan_out,) of the network's layers, on
+        standardised data; only while learned features are in use.
     n_feature_iter_ : int
-        Only with ``features``: the meta-iterations that served held-out tasks best; 0
-        if features do not pay, and this is the linear model.
+        Number of meta-iterations after which held-out tasks were predicted best; 0 if
+        features do not pay and the model is linear. Only with ``features``.
     validation_scores_ : list of float
-        Only with ``features``: mean log density of unseen rows of held-out tasks in
-        the course of the runs, first that of a linear one; labels are taken as numbers.
+        Mean log density of unseen rows of held-out tasks in the course of the runs,
+        beginning with that of a linear prior; labels are taken as numbers. Only with
+        ``features``.
     base_estimator_ : estimator
-        Only with ``base_estimator``: the base model, fitted on all rows. Adapted copies
+        The base model, fitted on all rows; only with ``base_estimator``. Adapted copies
         share it.
     base_scale_ : float
-        Only with ``base_estimator``: what its log-odds (or log-probabilities) are
-        multiplied by, from 0 to 2, learned from tasks it has not seen. Below 1 it was
-        too sure of itself, or a model linear in X says the same.
+        Factor of the base model's log-odds (or log-probabilities), from 0 to 2, learned
+        from tasks it has not seen; only with ``base_estimator``. Below 1 the base model
+        is too sure of itself, or a model linear in X says the same.
     n_tasks_ : int
-        Tasks seen in meta-training.
+        Number of tasks in meta-training.
     n_iter_ : int
-        Iterations of the last search.
+        Number of iterations of the last search.
     n_adapt_rows_ : int
-        Rows that the model is adapted to.
+        Number of rows that the model is adapted to.
     n_features_in_ : int
         Number of features.
     feature_names_in_ : ndarray of shape (``n_features_in_``,)
-        Names of the features, where fit has seen names.
+        Names of the features, if ``fit`` saw names.
 
     See Also
     --------
     EmpiricalBayesRegressor : The same for numbers.
+    LearnedFeatures : Settings of ``features``.
     ReptileClassifier : A start learned by gradient steps, also for networks and for
         tasks with labels of their own.
 
     Notes
     -----
     The prior maximises the Laplace approximation of the log marginal likelihood itself,
-    with its exact gradient. EM about posterior modes, which is simpler, finds spreads
-    several times too small. A task of one row has an integral over its logits instead,
-    and so have, of two classes, all tasks if only the intercept varies: Laplace's
-    method takes them for less different than they are, and many of them would draw the
-    spread to zero.
+    with its exact gradient. EM about posterior modes is simpler, but it finds spreads
+    several times too small. A task of one row is integrated over its logits instead, and
+    with two classes all tasks are if only the intercept varies. Laplace's method takes
+    such tasks for less different than they are, and many of them would draw the spread
+    to zero.
 
-    The posterior is not normal, so an adapted model keeps the rows it has seen and
-    meets them all again from the prior at each :meth:`partial_adapt`. That makes the
+    The posterior is not normal. So an adapted model keeps the rows that it has seen, and
+    each :meth:`partial_adapt` starts from the prior with all of them. That makes the
     result independent of their order and portions, to the tolerance of Newton's method.
 
-    A sample weight of 2 is a row that is there twice: halving all weights halves what
-    the data say, and a mean weight far below 1 is warned of. Features up to a hundred are meant, and a few classes: a fit takes
-    time with the cube of their product.
+    A row with a sample weight of 2 counts as two equal rows, so that halving all weights
+    halves what the data say. A mean weight far below 1 leads to a warning. The model
+    suits up to a hundred features and a few classes: the time of a fit grows with the
+    cube of their product.
 
-    Rows are taken as independent. The pairs of offers into which one choice among many
-    is turned are not: give each a ``sample_weight`` below 1, see the documentation.
+    Rows are taken as independent. If one choice among many offers is turned into pairs
+    of offers, the pairs are not independent. Give each a ``sample_weight`` below 1; the
+    documentation says how.
 
     References
     ----------
@@ -756,8 +773,8 @@ class EmpiricalBayesClassifier(
         Returns
         -------
         p : ndarray of shape (n_samples, n_classes)
-            In the order of ``classes_``, averaged over what is not known of the task's
-            coefficients.
+            Probabilities in the order of ``classes_``, averaged over what is not known
+            of the task's coefficients.
         """
         scores = self._scores(self._validate_new(X))
         if len(self.classes_) == 2:
@@ -765,7 +782,7 @@ class EmpiricalBayesClassifier(
         return np.exp(scores)
 
     def decision_function(self, X):
-        """Compute log-odds, or log-probabilities of more than two classes.
+        """Compute log-odds, or with more than two classes log-probabilities.
 
         Parameters
         ----------
@@ -775,8 +792,8 @@ class EmpiricalBayesClassifier(
         Returns
         -------
         scores : ndarray of shape (n_samples,) or (n_samples, n_classes)
-            Those of the averaged probabilities; of two classes the log-odds of
-            ``classes_[1]``.
+            Log-odds or log-probabilities of the averaged probabilities; with two
+            classes the log-odds of ``classes_[1]``.
         """
         scores = self._scores(self._validate_new(X))
         return scores[:, 0] if len(self.classes_) == 2 else scores
@@ -784,9 +801,9 @@ class EmpiricalBayesClassifier(
     def predict(self, X):
         """Predict the most probable class.
 
-        Until adapted, this is the prediction for a new task, of which nothing is known,
-        and not what was learned of a task of the meta-training. For a known task, adapt
-        to its rows first; for many at once call :meth:`adapt_predict`.
+        Until adapted, the model predicts for a new task of which nothing is known, and
+        not for a task of the meta-training. For a known task, adapt to its rows first;
+        for many at once, call :meth:`adapt_predict`.
 
         Parameters
         ----------
