@@ -27,6 +27,7 @@ from sklearn.utils.validation import (
 from skmeta import __version__
 from skmeta._base_model import (
     Told,
+    check_same_parameters,
     explaining_missing,
     fit_base,
     naming,
@@ -36,7 +37,31 @@ from skmeta._base_model import (
     remembering,
     takes_weights,
 )
-from skmeta._copies import own_what_can_change
+from skmeta._checks.bad_rows import naming_the_task
+from skmeta._checks.clean import is_clean, sum_duplicates
+from skmeta._checks.given import check_aligned
+from skmeta._checks.ids import (
+    encode_new_tasks,
+    encode_tasks,
+    tasks_one_by_one,
+    warn_of_single_rows,
+)
+from skmeta._checks.keywords import with_hint_to_task
+from skmeta._checks.magnitude import check_magnitude
+from skmeta._checks.parameters import check_hidden_layer_sizes
+from skmeta._checks.scorers import (
+    called_by_scorer,
+    groups_stay_above,
+    scored_on_purpose,
+)
+from skmeta._checks.task_lists import read_tasks, stack_rows
+from skmeta._checks.values import (
+    check_target,
+    check_total_weight,
+    plain_table,
+    plain_weight,
+)
+from skmeta._copies import own_what_can_change, restored_on_error
 from skmeta._core.canonical import canonical_order
 from skmeta._core.layout import ParamLayout
 from skmeta._core.margin import margin_scale
@@ -44,37 +69,9 @@ from skmeta._core.network import Batch, Network
 from skmeta._core.scaling import OrderedRows, far_values, fit_scaling, identity_scaling
 from skmeta._core.tasks import ABSENT, TaskTable
 from skmeta._evaluation import few_shot_scores, mean_score
-from skmeta._guards import (
-    called_by_scorer,
-    check_aligned,
-    check_hidden_layer_sizes,
-    check_magnitude,
-    check_same_parameters,
-    groups_stay_above,
-    is_clean,
-    naming_the_task,
-    read_tasks,
-    restored_on_error,
-    scored_on_purpose,
-    stack_rows,
-    sum_duplicates,
-    with_hint_to_task,
-)
-from skmeta._ids import (
-    encode_new_tasks,
-    encode_tasks,
-    tasks_one_by_one,
-    warn_of_single_rows,
-)
 from skmeta._repr import LearnedRepr
 from skmeta._routing import asking_for_single_ids
 from skmeta._threads import lock_of
-from skmeta._values import (
-    check_target,
-    check_total_weight,
-    plain_table,
-    plain_weight,
-)
 from skmeta._warn import warn, warn_once_per_search
 from skmeta.exceptions import InconsistentVersionWarning, ZeroShotWarning
 

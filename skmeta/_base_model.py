@@ -2,7 +2,7 @@
 
 from contextlib import contextmanager
 from hashlib import blake2b
-from numbers import Integral
+from numbers import Integral, Number
 from threading import local
 
 import numpy as np
@@ -329,3 +329,35 @@ def remembered(base, X):
         if told.base is base and (offset := told.of(X)) is not None:
             return offset
     return None
+
+
+# -- the same base model as before --------------------------------------------------
+
+
+def check_same_parameters(base, given):
+    """Refuse another base model than that of the fit that `warm_start` goes on from."""
+    before, now = _plain_parameters(given), _plain_parameters(base)
+    changed = sorted(name for name in before | now if before.get(name) != now.get(name))
+    if changed:
+        name = changed[0]
+        raise ValueError(
+            "warm_start=True goes on with the base model of the earlier fit, "
+            f"base_estimator={given!r}; now it is {base!r}"
+            + (f" ({name}={now.get(name)})" if name else "")
+            + ". Put it back, or set warm_start=False to begin anew."
+        )
+
+
+def _plain_parameters(estimator):
+    """Class and parameters of an estimator and of those inside, as comparable text."""
+    parameters = {"": type(estimator).__qualname__}
+    for name, value in estimator.get_params().items():
+        shown = repr(value) if _is_plain(value) else type(value).__qualname__
+        parameters[name] = shown
+    return parameters
+
+
+def _is_plain(value):
+    if isinstance(value, (tuple, list)):
+        return all(map(_is_plain, value))
+    return isinstance(value, (str, Number, type(None)))

@@ -12,7 +12,7 @@ import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
 from skmeta._base import BaseMetaLearner
-from skmeta._values import check_target, plain_table
+from skmeta._checks.values import check_target, plain_table
 
 
 class Composition(ABC):

@@ -1,5 +1,6 @@
-"""Copies of estimators that share fitted arrays, and nothing that others change."""
+"""Fitted state: copies that share arrays, and attributes put back after an error."""
 
+from contextlib import contextmanager
 from copy import copy, deepcopy
 
 import numpy as np
@@ -49,3 +50,20 @@ def own_what_can_change(model):
     for name in ("base_estimator", "features"):
         if own.get(name) is not None:
             own[name] = clone(own[name])
+
+
+@contextmanager
+def restored_on_error(estimator):
+    """Leave an estimator's attributes as they were if the block fails.
+
+    Enough because the core returns new arrays and never writes into fitted ones.
+    """
+    before = dict(vars(estimator))
+    try:
+        yield
+    except BaseException:
+        now = vars(estimator)
+        for name in now.keys() - before.keys():
+            del now[name]
+        now.update(before)  # never empty: another thread may be predicting
+        raise

@@ -2,7 +2,7 @@
 
 from sklearn.utils.metadata_routing import MetadataRequest
 
-from skmeta._ids import check_routed_ids
+from skmeta._checks.ids import check_routed_ids
 
 
 class _SingleIds(MetadataRequest):

@@ -12,6 +12,11 @@ from sklearn import config_context
 from sklearn.utils.validation import assert_all_finite
 
 from skmeta._base import BaseMetaLearner
+from skmeta._checks.bad_rows import naming_the_task
+from skmeta._checks.given import check_aligned
+from skmeta._checks.ids import tasks_one_by_one
+from skmeta._checks.task_lists import read_tasks
+from skmeta._checks.values import check_target
 from skmeta._compositions import (
     Composition,
     checked_composition,
@@ -19,9 +24,6 @@ from skmeta._compositions import (
     register_composition,
 )
 from skmeta._copies import shallow_copy
-from skmeta._guards import check_aligned, naming_the_task, read_tasks
-from skmeta._ids import tasks_one_by_one
-from skmeta._values import check_target
 
 __all__ = [
     "Composition",

@@ -17,6 +17,7 @@ from skmeta._base import (
     FewShotScoreMixin,
     RegressionTargets,
 )
+from skmeta._checks.magnitude import explaining_singular
 from skmeta._coefficients import CoefficientsOfOneOutput, LinearCoefficients
 from skmeta._core.prior.design import Design, from_users_units
 from skmeta._core.prior.learn import Options, learn
@@ -25,7 +26,6 @@ from skmeta._core.prior.likelihoods import of_labels
 from skmeta._core.prior.models import GaussianModel, LaplaceModel
 from skmeta._core.prior.search import MIN_TASKS_TO_FOLD
 from skmeta._core.scaling import farthest
-from skmeta._guards import explaining_singular
 from skmeta._prior_warnings import (
     warn_of_few_rows,
     warn_of_little,

@@ -16,8 +16,9 @@ from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
+from skmeta._checks.keywords import with_hint_to_task
 from skmeta._compositions import with_parameters
-from skmeta._guards import restored_on_error, with_hint_to_task
+from skmeta._copies import restored_on_error
 from skmeta.adaptation import adapt
 from skmeta.reptile import ReptileClassifier, ReptileRegressor
 

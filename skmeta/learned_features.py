@@ -5,8 +5,8 @@ from numbers import Integral, Real
 from sklearn.base import BaseEstimator
 from sklearn.utils._param_validation import Interval, StrOptions
 
+from skmeta._checks.parameters import check_hidden_layer_sizes, check_range
 from skmeta._core.prior.episodic import FeatureOptions
-from skmeta._guards import check_hidden_layer_sizes, check_range
 
 
 class LearnedFeatures(BaseEstimator):

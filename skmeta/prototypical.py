@@ -16,15 +16,12 @@ from skmeta._base import (
     FewShotScoreMixin,
     SharedNetwork,
 )
+from skmeta._checks.keywords import with_hint_to_task
+from skmeta._checks.parameters import check_hidden_layer_sizes, check_range
+from skmeta._checks.values import show
 from skmeta._core import network, prototypes
 from skmeta._core.layout import ParamLayout
 from skmeta._core.network import Network
-from skmeta._guards import (
-    check_hidden_layer_sizes,
-    check_range,
-    show,
-    with_hint_to_task,
-)
 from skmeta._threads import on_one_blas_thread
 
 BLOCK_CELLS = 2**16  # numbers of a table taken at a time in sums over it

@@ -24,6 +24,9 @@ from skmeta._base import (
     RegressionTargets,
 )
 from skmeta._callbacks import CallbackSupportMixin, meta_iterations
+from skmeta._checks.parameters import check_hidden_layer_sizes, check_range
+from skmeta._checks.task_lists import stack_rows
+from skmeta._checks.values import show
 from skmeta._core import network
 from skmeta._core.descent import inner, training, trouble
 from skmeta._core.descent.plan import wiping
@@ -39,7 +42,6 @@ from skmeta._core.descent.state import (
 from skmeta._core.descent.validation import steps_for
 from skmeta._core.layout import ParamLayout
 from skmeta._core.tasks import Rows, TaskTable
-from skmeta._guards import check_hidden_layer_sizes, check_range, show, stack_rows
 from skmeta._threads import on_one_blas_thread
 from skmeta._warn import warn
 

@@ -26,7 +26,7 @@ from skmeta import (
     meta_fit,
     partial_adapt,
 )
-from skmeta._guards import read_tasks
+from skmeta._checks.task_lists import read_tasks
 from skmeta.model_selection import few_shot_scores
 
 NAMES = ["a", "b", "c"]

@@ -13,8 +13,8 @@ import numpy as np
 from scipy.special import log_softmax, softmax
 from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
 
+from skmeta._checks.values import show
 from skmeta._comparing.names import BASELINES, WITHOUT_POOL
-from skmeta._values import show
 
 # Smaller probabilities count as this one before their logarithm is taken.
 SMALLEST_P = 1e-6

@@ -3,13 +3,13 @@
 import numpy as np
 from sklearn.base import is_classifier
 
+from skmeta._checks.values import show
 from skmeta._comparing.differences import (
     FEWEST_TASKS,
     mean_and_half_width,
     trimmed,
 )
 from skmeta._comparing.names import OFFSET, OWN, POOLED
-from skmeta._values import show
 
 # A number of rows is judged if at least one in this many tasks can give as many.
 ONE_IN = 3

@@ -7,7 +7,7 @@ from contextvars import ContextVar
 
 import numpy as np
 
-from skmeta._values import (
+from skmeta._checks.values import (
     EXACT_FLOAT,
     as_object_array,
     is_missing,

@@ -1,0 +1,39 @@
+"""Rows that need no conversion, which makes adapting to a few of them fast."""
+
+import numpy as np
+from scipy import sparse
+
+
+def is_clean(estimator, X, dtype, y=None):
+    """Whether scikit-learn's `validate_data` would return X and y as they are.
+
+    Adapting to a handful of rows takes less time than that check. Whatever is not
+    plainly right goes to scikit-learn, which converts it or says what is wrong.
+    """
+    return (
+        type(X) is np.ndarray
+        and X.ndim == 2
+        and X.dtype == dtype
+        and X.shape[1] == estimator.n_features_in_
+        and X.shape[0] > 0
+        and not hasattr(estimator, "feature_names_in_")
+        and bool(np.isfinite(X).all())
+        and (y is None or _is_clean_target(y, X.shape[0]))
+    )
+
+
+def _is_clean_target(y, n_rows):
+    return (
+        type(y) is np.ndarray
+        and y.shape == (n_rows,)
+        and y.dtype.kind in "fiub"
+        and bool(np.isfinite(y).all())
+    )
+
+
+def sum_duplicates(X):
+    """X itself, or a copy of a sparse one in which each cell is stored but once."""
+    if sparse.issparse(X) and not X.has_canonical_format:
+        X = X.copy()
+        X.sum_duplicates()
+    return X

@@ -1,0 +1,47 @@
+"""Numbers that are too large to compute with."""
+
+from contextlib import contextmanager
+
+import numpy as np
+from scipy import sparse
+
+from skmeta._checks.values import show
+
+LARGEST = {8: 1e100, 4: 1e37}  # by bytes: numbers whose products can be summed
+
+
+def check_magnitude(estimator, table, name="X"):
+    """Refuse finite numbers that are too large to compute with."""
+    numbers = table.data if sparse.issparse(table) else table
+    limit = LARGEST[numbers.dtype.itemsize]
+    if not numbers.size or (numbers.max() <= limit and numbers.min() >= -limit):
+        return
+    where = ""
+    if name == "X":
+        table = table.tocsc() if sparse.issparse(table) else table
+        low, high = table.min(axis=0), table.max(axis=0)
+        if sparse.issparse(low):
+            low, high = low.toarray(), high.toarray()
+        column = int(np.argmax(np.maximum(np.abs(low), np.abs(high))))
+        names = getattr(estimator, "feature_names_in_", range(column + 1))
+        where = f" in column {show(names[column])}"
+    largest = max(float(numbers.max()), -float(numbers.min()))
+    raise ValueError(
+        f"{name} holds {largest:.3g}{where}; products of numbers beyond {limit:.0e} "
+        "are no numbers. Change the unit, or mend the rows."
+    )
+
+
+@contextmanager
+def explaining_singular(weight):
+    """Say what makes a matrix singular that has an inverse by right."""
+    try:
+        yield
+    except np.linalg.LinAlgError as error:
+        raise ValueError(
+            "The rows are beyond what double precision can solve "
+            f"({str(error).lower().rstrip('.')}): their weights are {weight.min():.3g} "
+            f"to {weight.max():.3g}, and sum to {weight.sum():.3g}. Divide the weights "
+            "by their mean, centre columns that are far from zero, and leave "
+            "standardize=True."
+        ) from error
