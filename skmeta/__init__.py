@@ -5,8 +5,7 @@ networks. It learns from many small tasks (each a shopper, a store or a patient)
 new one should start, so that a handful of rows is enough.
 """
 
-__version__ = "0.1.0.dev0"
-
+from skmeta._version import __version__ as __version__
 from skmeta.adaptation import adapt, adapt_predict, meta_fit, partial_adapt
 from skmeta.empirical_bayes import EmpiricalBayesClassifier, EmpiricalBayesRegressor
 from skmeta.few_shot import FewShotClassifier, FewShotRegressor

@@ -24,7 +24,6 @@ from sklearn.utils.validation import (
     validate_data,
 )
 
-from skmeta import __version__
 from skmeta._base_model import (
     Told,
     check_same_parameters,
@@ -72,6 +71,7 @@ from skmeta._evaluation import few_shot_scores, mean_score
 from skmeta._repr import LearnedRepr
 from skmeta._routing import asking_for_single_ids
 from skmeta._threads import lock_of
+from skmeta._version import __version__
 from skmeta._warn import warn, warn_once_per_search
 from skmeta.exceptions import InconsistentVersionWarning, ZeroShotWarning
 
