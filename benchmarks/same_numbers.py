@@ -167,9 +167,8 @@ def _one_model(make, X, y, weight, task, found):
         weights = {"sample_weight": weight[known]}
     model.fit(X[known], y[known], task=task[known], **weights)
     _attributes(model, "prior", found)
-    own = getattr(model, "task_classes", "own") == "own" and hasattr(
-        model, "decision_function"
-    )
+    own = isinstance(model, skmeta.PrototypicalClassifier)
+    own = own or getattr(model, "task_classes", "shared") == "own"
     if not own:
         _predictions(model, X[of_new], "prior", found)
     new = np.flatnonzero(task == N_TASKS - 1)

@@ -4,15 +4,27 @@ from contextlib import contextmanager
 from hashlib import blake2b
 from numbers import Integral, Number
 from threading import local
+from typing import NamedTuple
 
 import numpy as np
 from scipy.special import expit, softmax
 from sklearn import config_context
-from sklearn.base import BaseEstimator, ClassifierMixin, clone, is_classifier
+from sklearn.base import (
+    BaseEstimator,
+    ClassifierMixin,
+    clone,
+    is_classifier,
+    is_regressor,
+)
 from sklearn.utils import assert_all_finite, get_tags
 from sklearn.utils.metadata_routing import get_routing_for_object
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import has_fit_parameter
+
+from skmeta._checks.task_lists import stack_rows
+from skmeta._core.margin import margin_scale
+from skmeta._core.scaling import fit_scaling
+from skmeta._warn import warn
 
 N_FOLDS = 5
 FLOOR = 1e-3  # of a probability: 0 and 1 would leave nothing to correct
@@ -331,18 +343,130 @@ def remembered(base, X):
     return None
 
 
-# -- the same base model as before --------------------------------------------------
+# -- the base model of a meta-learner --------------------------------------------------
 
 
-def check_same_parameters(base, given):
+def check_base(model, targets, again):
+    """Refuse a base model of the wrong kind, or one that comes or goes.
+
+    ``again`` says whether `fit` goes on from an earlier one.
+    """
+    base = model._parameter("base_estimator")
+    fitted = getattr(model, "base_estimator_", None)
+    if again and (base is None) != (fitted is None):
+        raise ValueError(
+            "warm_start=True goes on from an earlier fit, which had "
+            f"base_estimator={fitted!r}; now it is {base!r}. Put it back, or set "
+            "warm_start=False to begin anew."
+        )
+    if base is None:
+        return
+    if again and (given := model._frame.given) is not None:
+        _check_same_parameters(base, given)
+    right = is_classifier if targets.are_labels else is_regressor
+    if not right(base):
+        needed = right.__name__.removeprefix("is_")
+        raise TypeError(
+            f"base_estimator of {type(model).__name__} must be a {needed}, to "
+            f"predict what it corrects; got {base!r}. Pass a {needed} of "
+            "scikit-learn, or None."
+        )
+    if targets.own_classes:
+        raise ValueError(
+            f"base_estimator={base!r} needs labels that all tasks share, but with "
+            "task_classes='own' each task has its own. Set base_estimator=None, or "
+            "task_classes='shared' if a label means the same in every task."
+        )
+
+
+def fit_base_of(model, targets, X, y, weight, codes):
+    """Fit the base model, and keep it in ``base_estimator_`` and ``base_scale_``.
+
+    Returns what it says out of task (n_rows, n_outputs), or None if there is none.
+    """
+    for name in ("base_estimator_", "base_scale_"):  # of an earlier fit
+        vars(model).pop(name, None)
+    base = model._parameter("base_estimator")
+    if base is None:
+        return None
+    if weight.min() < weight.max() and not takes_weights(base):
+        warn(
+            f"base_estimator {type(base).__name__} takes no sample_weight in fit: "
+            "it is fitted to all rows alike, and the weights count in its "
+            "correction only. Pass a base model that takes weights, or leave out "
+            "rows that should not count."
+        )
+    y = model._base_target(X, y, weight, codes)
+    classes, seed = targets.classes, model._parameter("random_state")
+    offset = out_of_task(base, X, y, weight, codes, classes, seed)
+    groups = codes if codes[0] < codes[-1] else None  # a single task has no groups
+    with naming(base, f"could not be fitted to all {len(y)} rows, as base_estimator"):
+        model.base_estimator_ = fit_base(base, X, y, weight, groups, seed)
+    if targets.are_labels and len(classes) > 1:
+        Y = targets.encode(y).Y
+        scaled = fit_scaling(X, None, weight).transform_X(X)
+        model.base_scale_ = margin_scale(offset, Y, weight, scaled)
+    return _believed(model, offset)
+
+
+def base_offset(model, X):
+    """What the base model of a meta-learner says of validated X (n, d), or None.
+
+    It is an array (n, o): numbers in the user's units, or log-odds, or
+    log-probabilities of more than two classes.
+    """
+    if not hasattr(model, "base_estimator_"):
+        return None
+    return _believed(model, _ask(model, X))
+
+
+def ask_base_once(model, tables):
+    """What the base model says of the validated rows of all tables, or None."""
+    if not hasattr(model, "base_estimator_"):
+        return None
+    X = stack_rows([table for table in tables if table.shape[0]])
+    return Told(model.base_estimator_, X, _ask(model, X))
+
+
+def _ask(model, X):
+    """`raw_prediction` of the base model, which may have been asked before."""
+    base = model.base_estimator_
+    told = remembered(base, X)
+    if told is not None:
+        return told
+    with naming(base, "could not predict, as base_estimator"):
+        return raw_prediction(base, X, model._targets.classes)
+
+
+def _believed(model, offset):
+    """What the base model says, as far as its log-odds can be believed."""
+    return getattr(model, "base_scale_", 1.0) * offset
+
+
+# -- the same base model as before ----------------------------------------------------
+
+
+class GivenBase(NamedTuple):
+    """A base model as it was given: how it is shown, and its parameters as text."""
+
+    shown: str
+    parameters: dict
+
+
+def given_base(base):
+    """The `GivenBase` of an estimator, or None of None."""
+    return None if base is None else GivenBase(repr(base), _plain_parameters(base))
+
+
+def _check_same_parameters(base, given):
     """Refuse another base model than that of the fit that `warm_start` goes on from."""
-    before, now = _plain_parameters(given), _plain_parameters(base)
+    before, now = given.parameters, _plain_parameters(base)
     changed = sorted(name for name in before | now if before.get(name) != now.get(name))
     if changed:
         name = changed[0]
         raise ValueError(
             "warm_start=True goes on with the base model of the earlier fit, "
-            f"base_estimator={given!r}; now it is {base!r}"
+            f"base_estimator={given.shown}; now it is {base!r}"
             + (f" ({name}={now.get(name)})" if name else "")
             + ". Put it back, or set warm_start=False to begin anew."
         )

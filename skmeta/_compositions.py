@@ -465,7 +465,7 @@ def has_own_classes(estimator):
 def most_classes(estimator):
     """The most classes that a task may bring, or None where all tasks share them."""
     _, inner = _unwrapped(estimator)
-    return getattr(inner, "_n_way", None)
+    return None if inner is None else inner._targets.n_way
 
 
 def transformed_rows(estimator, X):

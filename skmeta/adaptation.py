@@ -81,7 +81,7 @@ def meta_fit(estimator, tasks):
     inner = meta_learner(estimator, "meta_fit")
     checked_composition(estimator, "meta_fit")
     X, y, sample_weight, task = read_tasks(tasks)
-    labels = inner._takes_labels
+    labels = inner._targets.are_labels
     with naming_the_task(task, **{"labels" if labels else "y": y}):
         # This comes before the steps in front are fitted and targets are transformed.
         check_target(y, labels)

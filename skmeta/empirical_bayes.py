@@ -6,17 +6,12 @@ from numbers import Integral, Real
 
 import numpy as np
 from scipy.special import expit
-from sklearn.base import ClassifierMixin, RegressorMixin, clone
+from sklearn.base import clone
 from sklearn.utils import check_random_state, gen_batches
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
-from skmeta._base import (
-    BaseMetaLearner,
-    ClassificationTargets,
-    FewShotScoreMixin,
-    RegressionTargets,
-)
+from skmeta._base import BaseMetaLearner
 from skmeta._checks.magnitude import explaining_singular
 from skmeta._coefficients import CoefficientsOfOneOutput, LinearCoefficients
 from skmeta._core.prior.design import Design, from_users_units
@@ -26,6 +21,7 @@ from skmeta._core.prior.likelihoods import of_labels
 from skmeta._core.prior.models import GaussianModel, LaplaceModel
 from skmeta._core.prior.search import MIN_TASKS_TO_FOLD
 from skmeta._core.scaling import farthest
+from skmeta._mixins import MetaClassifierMixin, MetaRegressorMixin
 from skmeta._prior_warnings import (
     warn_of_few_rows,
     warn_of_little,
@@ -36,6 +32,7 @@ from skmeta._prior_warnings import (
     warn_of_weights,
 )
 from skmeta._repr import prior_table
+from skmeta._task_input import far_values_are_known, validate_new_rows
 from skmeta._threads import on_one_blas_thread
 from skmeta.learned_features import LearnedFeatures, feature_options
 
@@ -69,7 +66,8 @@ class BaseEmpiricalBayes(LinearCoefficients, BaseMetaLearner):
         "random_state": ["random_state"],
     }
 
-    _dtype = np.dtype(np.float64)
+    _fit_dtypes = (np.float64,)
+    _largest_weight = LARGEST_WEIGHT
 
     def __init__(
         self,
@@ -92,9 +90,11 @@ class BaseEmpiricalBayes(LinearCoefficients, BaseMetaLearner):
         self.max_iter = max_iter
         self.random_state = random_state
 
-    def _keeps_units(self, X, Y):
+    def _fit_scaling(self, targets, X, Y, weight):
         # X and y are standardised in any case: `standardize` is about the structures
-        return False
+        scaling = targets.scaling(X, Y, weight)
+        # without an intercept the origin has a meaning, and is not moved
+        return scaling if self.fit_intercept else scaling.uncentred()
 
     @property
     def _reads_rows_once(self):
@@ -169,19 +169,6 @@ class BaseEmpiricalBayes(LinearCoefficients, BaseMetaLearner):
         in_units = table.weight.sum() * np.log(self._scaling.y_scale)
         self.log_marginal_likelihood_ = learned.log_evidence - in_units
 
-    def _validate_rows(self, X, y, *, reset, dtype):
-        return super()._validate_rows(X, y, reset=reset, dtype=self._dtype)
-
-    def _validate_weight(self, sample_weight, X):
-        weight = super()._validate_weight(sample_weight, X)
-        if weight.max() > LARGEST_WEIGHT:
-            raise ValueError(
-                f"sample_weight holds {weight.max():.3g}. A weight of 2 is a row that "
-                f"is there twice; up to {LARGEST_WEIGHT:g} can be told from each "
-                "other. Divide the weights by their mean."
-            )
-        return weight
-
     # -- adaptation -------------------------------------------------------------------
 
     def _forget(self):
@@ -246,7 +233,7 @@ class BaseEmpiricalBayes(LinearCoefficients, BaseMetaLearner):
         Networks 9(6), 1996.
         """
         check_is_fitted(self)
-        pool = self._validate_X(pool)
+        pool = validate_new_rows(self, pool)
         n_pool = pool.shape[0]
         if not isinstance(n_queries, Integral) or not 1 <= n_queries <= n_pool:
             raise ValueError(
@@ -282,11 +269,7 @@ class BaseEmpiricalBayes(LinearCoefficients, BaseMetaLearner):
 
 
 class EmpiricalBayesRegressor(
-    FewShotScoreMixin,
-    RegressionTargets,
-    RegressorMixin,
-    CoefficientsOfOneOutput,
-    BaseEmpiricalBayes,
+    MetaRegressorMixin, CoefficientsOfOneOutput, BaseEmpiricalBayes
 ):
     r"""Regressor that learns from many tasks how much tasks differ.
 
@@ -578,8 +561,8 @@ class EmpiricalBayesRegressor(
         if self.base_target == "y" or n_tasks == 1 or mostly_single:
             return y
         first = clone(self).set_params(base_estimator=None, features=None)
-        first._warn_of_far_values = lambda *_: None  # it has been said
-        first.fit(X, y, weight, task=codes)
+        with far_values_are_known():
+            first.fit(X, y, weight, task=codes)
         left = y.copy()
         for task in range(n_tasks):
             rows = np.flatnonzero(codes == task)
@@ -588,9 +571,7 @@ class EmpiricalBayesRegressor(
         return left
 
 
-class EmpiricalBayesClassifier(
-    FewShotScoreMixin, ClassificationTargets, ClassifierMixin, BaseEmpiricalBayes
-):
+class EmpiricalBayesClassifier(MetaClassifierMixin, BaseEmpiricalBayes):
     r"""Logistic classifier that learns from many tasks how much tasks differ.
 
     The coefficients of a task come from a normal distribution that is learned from all
@@ -759,8 +740,6 @@ class EmpiricalBayesClassifier(
     >>> adapted.predict_proba(X[10:]).shape
     (10, 2)
     """  # noqa: E501 (a type takes one line)
-
-    task_classes = "shared"
 
     def predict_proba(self, X):
         """Predict the probabilities of the classes.

@@ -1,42 +1,88 @@
 """Classifier by class means in a learned space (Snell, Swersky & Zemel, 2017)."""
 
-from itertools import pairwise
+from dataclasses import dataclass
 from numbers import Integral, Real
 
 import numpy as np
-from sklearn.base import ClassifierMixin
 from sklearn.utils import check_random_state, gen_batches
 from sklearn.utils._param_validation import Interval, StrOptions
-from sklearn.utils.multiclass import check_classification_targets
 
-from skmeta._base import (
-    BaseMetaLearner,
-    ClassificationTargets,
-    ClassScores,
-    FewShotScoreMixin,
-    SharedNetwork,
-)
+from skmeta._base import BaseMetaLearner
 from skmeta._checks.keywords import with_hint_to_task
 from skmeta._checks.parameters import check_hidden_layer_sizes, check_range
-from skmeta._checks.values import show
-from skmeta._core import network, prototypes
+from skmeta._core import prototypes
 from skmeta._core.layout import ParamLayout
-from skmeta._core.network import Network
+from skmeta._core.network import Network, predict
+from skmeta._mixins import MetaClassifierMixin
+from skmeta._shared_network import LearnedNetwork, SharedNetwork
+from skmeta._targets import OpenLabels
 from skmeta._threads import on_one_blas_thread
 
-BLOCK_CELLS = 2**16  # numbers of a table taken at a time in sums over it
-PREDICT_CELLS = 2**22  # numbers held at a time in predicting
-ROUNDING = 1e-20  # of squares: of rows that differ by less nothing can be learned
+# Predicting holds about this many numbers of the network at a time.
+EMBED_CELLS = 2**22
 
 
-class PrototypicalClassifier(
-    FewShotScoreMixin,
-    ClassScores,
-    ClassificationTargets,
-    ClassifierMixin,
-    SharedNetwork,
-    BaseMetaLearner,
-):
+@dataclass(frozen=True)
+class LearnedSpace:
+    """What meta-training has learned.
+
+    Attributes
+    ----------
+    network : LearnedNetwork
+    start : ClassSums or None
+        The classes to predict before adapting, where there was one task.
+    """
+
+    network: LearnedNetwork
+    start: object = None
+
+
+@dataclass(frozen=True)
+class ClassSums:
+    """Sums over the rows of each class in the learned space.
+
+    Attributes
+    ----------
+    classes : ndarray of shape (n_classes,)
+    sums : ndarray of shape (n_classes, n_dimensions)
+    counts : ndarray of shape (n_classes,)
+        The rows' weights, summed.
+    """
+
+    classes: np.ndarray
+    sums: np.ndarray
+    counts: np.ndarray
+
+    @classmethod
+    def empty(cls, n_dimensions):
+        """No class yet."""
+        return cls(np.zeros(0), np.zeros((0, n_dimensions)), np.zeros(0))
+
+    def among(self, labels):
+        """The same sums, and those of more classes, with nothing in them yet."""
+        sums, counts = (
+            np.zeros((len(labels), self.sums.shape[1])),
+            np.zeros(len(labels)),
+        )
+        if len(self.classes):
+            old = np.searchsorted(labels, self.classes)
+            sums[old], counts[old] = self.sums, self.counts
+        return ClassSums(labels, sums, counts)
+
+    def plus(self, blocks):
+        """With rows added, given as blocks of (places of classes, rows, weights)."""
+        sums, counts = self.sums.copy(), self.counts.copy()
+        for codes, Z, weight in blocks:
+            np.add.at(sums, codes, Z * weight[:, None])
+            np.add.at(counts, codes, weight)
+        return ClassSums(self.classes, sums, counts)
+
+    @property
+    def means(self):
+        return self.sums / self.counts[:, None]
+
+
+class PrototypicalClassifier(MetaClassifierMixin, SharedNetwork, BaseMetaLearner):
     r"""Classifier that tells classes apart by their means in a learned space.
 
     Meta-training learns a space in which rows of a class lie close together, whatever
@@ -184,9 +230,6 @@ class PrototypicalClassifier(
         "random_state": ["random_state"],
     }
 
-    _dtype = np.dtype(np.float64)  # of predictions; networks learn in float32
-    _n_way = np.inf  # there may be any number of classes
-
     def __init__(
         self,
         hidden_layer_sizes=(),
@@ -237,36 +280,8 @@ class PrototypicalClassifier(
         """
         return super().fit(X, y, task=task)
 
-    # -- targets: numbers of classes --------------------------------------------------
-
-    def _fit_targets(self, y, starts, again):
-        check_classification_targets(y)
-        codes, n_classes = np.empty(len(y)), 0
-        for a, b in pairwise(starts):
-            classes, within = np.unique(y[a:b], return_inverse=True)
-            codes[a:b] = n_classes + within
-            n_classes += len(classes)
-        self._of_one_task = classes if len(starts) == 2 else None
-        return codes[:, None], None
-
-    def _new_targets(self, y):
-        if y.dtype.kind == "f":  # of other kinds a few rows cannot tell
-            check_classification_targets(y)
-        labels = np.unique(y)
-        if hasattr(self, "classes_"):
-            _check_alike(self.classes_, labels)
-            labels = np.union1d(self.classes_, labels)
-        self._make_room(labels)
-        return np.searchsorted(labels, y)[:, None], None
-
-    def _make_room(self, labels):
-        """Sums and counts of more classes, with nothing in them yet."""
-        sums = np.zeros((len(labels), self._network.layout.sizes[-1]))
-        counts = np.zeros(len(labels))
-        if hasattr(self, "classes_"):
-            old = np.searchsorted(labels, self.classes_)
-            sums[old], counts[old] = self._sums, self._counts
-        self.classes_, self._sums, self._counts = labels, sums, counts
+    def _make_targets(self):
+        return OpenLabels()
 
     # -- meta-training ----------------------------------------------------------------
 
@@ -289,16 +304,15 @@ class PrototypicalClassifier(
             self.max_iter,
         )
         if hidden:
-            self._learn_network(table, classes, hidden, settings, rng)
+            network = self._learn_network(table, classes, hidden, settings, rng)
         else:
-            self._learn_linear(table, codes, classes, settings, rng)
-        self._begin_task()
-        self._start = None
-        labels = vars(self).pop("_of_one_task")
-        if labels is not None:
-            self._make_room(labels)
-            self._add(table.X, codes, table.weight)
-            self._start = self.classes_.copy(), self._sums, self._counts
+            network = self._learn_linear(table, codes, classes, settings, rng)
+        start = None
+        if hasattr(self, "classes_"):  # of a single task
+            empty = ClassSums.empty(network.sizes[-1]).among(self.classes_.copy())
+            start = empty.plus(_embedded(network, table.X, codes, table.weight))
+        self._learned = LearnedSpace(network, start)
+        self._present = start
 
     def _learn_network(self, table, classes, hidden, settings, rng):
         if classes is None:
@@ -314,7 +328,7 @@ class PrototypicalClassifier(
         layout = ParamLayout(sizes, bool(self.layer_norm))
         net = Network(layout, self.activation)
         start, losses = prototypes.begin(net, rng), []
-        rows = _rows_of(table.X, start.dtype)
+        rows = prototypes.rows_of(table.X, start.dtype)
         run = prototypes.learn(net, start, rows, classes, settings, rng)
         for theta, loss in run:  # noqa: B007 the last one is what was learned
             losses.append(loss)
@@ -323,67 +337,52 @@ class PrototypicalClassifier(
                 "Meta-training produced weights that are not finite. Set "
                 "standardize=True, or lower learning_rate."
             )
-        self._set_network(net, theta[:-1])
         self.temperature_ = float(np.exp(theta[-1]))
         self.loss_curve_, self.n_iter_ = losses, len(losses)
+        return LearnedNetwork.of(net, theta[:-1])
 
     def _learn_linear(self, table, codes, classes, settings, rng):
         vars(self).pop("loss_curve_", None)
-        rows = _rows_of(table.X, np.float64)
-        means, within = _class_statistics(rows, table.X.shape, codes)
+        rows = prototypes.rows_of(table.X, np.float64)
+        means, within = prototypes.class_statistics(rows, table.X.shape, codes)
         sizes, first = np.bincount(codes), np.unique(codes, return_index=True)[1]
         task = np.searchsorted(table.starts, first, side="right")
         net, theta = prototypes.discriminant(
             within, means, sizes, task, np.mean(self.support_size)
         )
-        self._set_network(net, theta)
         self.temperature_, self.n_iter_ = 0.5, 1
         if classes is not None:
             best = prototypes.best_log_temperature(
                 net, theta, rows, classes, settings, rng
             )
             self.temperature_ = float(np.exp(best))
+        return LearnedNetwork.of(net, theta)
 
     # -- adaptation -------------------------------------------------------------------
 
     def _begin_task(self):
-        for name in ("classes_", "_sums", "_counts"):
-            vars(self).pop(name, None)
+        vars(self).pop("classes_", None)
+        self._present = None
 
     def _forget(self):
-        self._begin_task()
-        if self._start is not None:
-            classes, self._sums, self._counts = self._start
-            self.classes_ = classes.copy()  # which anyone may write into
+        self._present = self._learned.start
+        if self._present is not None:
+            self.classes_ = self._present.classes.copy()  # anyone may write into it
 
     def _adapt_to(self, batch):
+        network = self._learned.network
+        present = self._present or ClassSums.empty(network.sizes[-1])
+        codes = batch.Y[0, :, 0].astype(np.intp)
         weight = batch.weight[0] * batch.n_rows[0]
-        self._add(batch.X[0], batch.Y[0, :, 0].astype(np.intp), weight)
-
-    def _add(self, X, codes, weight):
-        """Add standardised rows to the sums of their classes."""
-        sums, counts = self._sums.copy(), self._counts.copy()
-        for rows in gen_batches(X.shape[0], self._chunk):
-            Z = self._embed(X[rows]) * weight[rows, None]
-            np.add.at(sums, codes[rows], Z)
-        np.add.at(counts, codes, weight)
-        self._sums, self._counts = sums, counts
-
-    @property
-    def _chunk(self):
-        return max(1, PREDICT_CELLS // sum(self._network.layout.sizes))
-
-    def _embed(self, X):
-        """Standardised rows in the learned space, in the precision of X."""
-        X = self._dense(X)
-        theta = self._theta.astype(X.dtype)
-        return network.predict(self._network, theta[None], X[None])[0]
+        blocks = _embedded(network, batch.X[0], codes, weight)
+        # the base has put the labels of these rows among the classes
+        self._present = present.among(self.classes_.copy()).plus(blocks)
 
     def _raw_outputs(self, X):
-        C = self.prototypes_
+        network, C = self._learned.network, self.prototypes_
         logits = np.empty((X.shape[0], len(C)))
-        for rows in gen_batches(X.shape[0], self._chunk):
-            Z = self._embed(self._scaling.transform_X(self._dense(X[rows])))
+        for rows in gen_batches(X.shape[0], _chunk(network)):
+            Z = _embed(network, self._scaling.transform_X(self._dense(X[rows])))
             squares = (Z**2).sum(axis=1)[:, None] + (C**2).sum(axis=1) - 2 * Z @ C.T
             logits[rows] = -self.temperature_ * squares
         return logits
@@ -393,58 +392,27 @@ class PrototypicalClassifier(
     @property
     def prototypes_(self):
         """The class means in the learned space."""
-        if not hasattr(self, "_sums"):
+        if getattr(self, "_present", None) is None:
             raise AttributeError(
                 f"This {type(self).__name__} is not fitted or not adapted yet: it has "
                 "no classes. Call adapt(X, y)."
             )
-        return self._sums / self._counts[:, None]
+        return self._present.means
 
 
-def _check_alike(classes, labels):
-    """Refuse to add text to numbers, which NumPy would make text of."""
-    if isinstance(classes[0], str) != isinstance(labels[0], str):
-        raise ValueError(
-            f"y has labels such as {show(labels[0])}, and the model has classes such "
-            f"as {show(classes[0])}: text and numbers do not mix. Give labels of the "
-            "same type, or adapt afresh: adapt(X, y)."
-        )
+def _chunk(network):
+    """Rows to embed at a time."""
+    return max(1, EMBED_CELLS // sum(network.sizes))
 
 
-def _rows_of(X, dtype):
-    """A function that gives rows of X by their numbers, dense."""
-
-    def rows(index):
-        part = X[index]
-        part = part.toarray() if hasattr(part, "toarray") else part
-        return part.astype(dtype, copy=False)
-
-    return rows
+def _embed(network, X):
+    """Standardised rows in the learned space, in the precision of X."""
+    X = X.toarray() if hasattr(X, "toarray") else X
+    theta = network.theta.astype(X.dtype)
+    return predict(network.net, theta[None], X[None])[0]
 
 
-def _class_statistics(rows_of, shape, codes):
-    """Means of the classes, and the covariance of rows about them, shrunk.
-
-    ``rows_of`` gives dense rows by their numbers: a part of all is held at a time.
-    """
-    n_rows, n_features = shape
-    counts = np.bincount(codes)
-    means, squares = np.zeros((len(counts), n_features)), 0.0
-    varies = np.zeros(n_features, dtype=bool)
-    blocks = [*gen_batches(n_rows, max(1, BLOCK_CELLS // n_features))]
-    for block in blocks:
-        X = rows_of(block)
-        np.add.at(means, codes[block], X)
-        varies |= X.any(axis=0)
-        squares += (X**2).sum()
-    means /= counts[:, None]
-    left = (rows_of(block) - means[codes[block]] for block in blocks)
-    products, fourth = prototypes.products(left, n_features)
-    if np.trace(products) <= ROUNDING * squares:  # single rows, or copies
-        return means, None
-    covariance = prototypes.shrunk(products, fourth, n_rows)
-    covariance *= n_rows / (n_rows - len(counts))
-    constant = ~varies  # nothing is known of such a column: as a standard one
-    covariance[constant] = covariance[:, constant] = 0
-    covariance[constant, constant] = 1
-    return means, covariance
+def _embedded(network, X, codes, weight):
+    """Blocks of (codes, rows in the learned space, weights) of standardised rows."""
+    for rows in gen_batches(X.shape[0], _chunk(network)):
+        yield codes[rows], _embed(network, X[rows]), weight[rows]

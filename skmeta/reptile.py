@@ -8,7 +8,6 @@ from operator import attrgetter
 
 import numpy as np
 from joblib import effective_n_jobs
-from sklearn.base import ClassifierMixin, RegressorMixin
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import (
     Interval,
@@ -16,13 +15,7 @@ from sklearn.utils._param_validation import (
     validate_parameter_constraints,
 )
 
-from skmeta._base import (
-    BaseMetaLearner,
-    ClassificationTargets,
-    ClassScores,
-    FewShotScoreMixin,
-    RegressionTargets,
-)
+from skmeta._base import BaseMetaLearner
 from skmeta._callbacks import CallbackSupportMixin, meta_iterations
 from skmeta._checks.parameters import check_hidden_layer_sizes, check_range
 from skmeta._checks.task_lists import stack_rows
@@ -41,7 +34,11 @@ from skmeta._core.descent.state import (
 )
 from skmeta._core.descent.validation import steps_for
 from skmeta._core.layout import ParamLayout
-from skmeta._core.tasks import Rows, TaskTable
+from skmeta._core.scaling import identity_scaling
+from skmeta._core.tasks import Rows
+from skmeta._mixins import MetaClassifierMixin, MetaRegressorMixin
+from skmeta._targets import Numbers, OwnLabels, SharedLabels
+from skmeta._task_input import SortedRows, validate_task
 from skmeta._threads import on_one_blas_thread
 from skmeta._warn import warn
 
@@ -66,7 +63,7 @@ DEFAULT_RATE = {"sgd": 0.1, "adam": 1e-3}
 # A sparse X is made dense for at most this many numbers at a time.
 DENSE_CELLS = 2**22
 # Private fitted attributes.
-STATE = ("_scaling", "_n_way", "_learned", "_present")
+STATE = ("_frame", "_learned", "_present")
 # Rows whose mean weight is below this hardly count, which is rarely what one means.
 LOW_MEAN_WEIGHT = 0.1
 
@@ -275,7 +272,12 @@ class BaseReptile(CallbackSupportMixin, BaseMetaLearner):
                 "early_stopping=False."
             )
 
-    def _keeps_units(self, X, Y):
+    def _fit_scaling(self, targets, X, Y, weight):
+        if self._keeps_units(targets, X, Y):
+            return identity_scaling(X.shape[1])
+        return targets.scaling(X, Y, weight)
+
+    def _keeps_units(self, targets, X, Y):
         """Whether to descend on the data as they are.
 
         That is what ``standardize=False`` asks for. But with numbers of any size steps
@@ -291,7 +293,7 @@ class BaseReptile(CallbackSupportMixin, BaseMetaLearner):
             return True
         if len(columns) or self.solver == "adam":  # its steps have a fixed length
             return False
-        return self._takes_labels or trouble.is_even(Y)
+        return targets.are_labels or trouble.is_even(Y)
 
     def _check_weights(self, mean, usual):
         """Warn of weights that leave hardly a row to learn from."""
@@ -358,7 +360,7 @@ class BaseReptile(CallbackSupportMixin, BaseMetaLearner):
     def _training_settings(self, net, table, inner_loop):
         settings = self._settings(net, *inner_loop)
         settings = replace(settings, n_jobs=effective_n_jobs(self.n_jobs))
-        if not (self.standardize or self._takes_labels):
+        if not (self.standardize or self._targets.are_labels):
             unit = max(1.0, trouble.root_mean_square(table.Y))
             settings = replace(settings, unit=unit)
         if table.n_tasks == 1:  # no other task is to come, for which to keep rows back
@@ -440,18 +442,19 @@ class BaseReptile(CallbackSupportMixin, BaseMetaLearner):
 
     @wiping
     def _adapt_each(self, parts):
-        if self._n_way is not None or self.batch_size is not None:
+        if self._targets.own_classes or self.batch_size is not None:
             return super()._adapt_each(parts)
         models, rows = [], []
         for part in parts:
             models.append(self._unadapted_copy())
-            rows.append(models[-1]._validate_task(*part))
+            rows.append(validate_task(models[-1], *part))
         X, y, weight = (
             stack_rows(column) if i == 0 else np.concatenate(column)
             for i, column in enumerate(zip(*rows, strict=True))
         )
         starts = np.concatenate([[0], np.cumsum([len(part[1]) for part in rows])])
-        for tasks, theta in self._adapt_chunks(self._new_table(X, y, weight, starts)):
+        table = self._new_table(SortedRows(X, y, weight, starts))
+        for tasks, theta in self._adapt_chunks(table):
             for t, row in zip(tasks, theta, strict=True):
                 seen = float(weight[starts[t] : starts[t + 1]].sum())
                 models[t]._present = PresentTask(row.copy(), seen)
@@ -461,10 +464,10 @@ class BaseReptile(CallbackSupportMixin, BaseMetaLearner):
     @wiping
     @on_one_blas_thread
     def _predict_each(self, known, new, method):
-        if self._n_way is not None or self.batch_size is not None:
+        if self._targets.own_classes or self.batch_size is not None:
             return super()._predict_each(known, new, method)
         X_new, order, starts_new = new
-        table, counts_new = self._new_table(*known), np.diff(starts_new)
+        table, counts_new = self._new_table(known), np.diff(starts_new)
         net = self._learned.network
         Z = np.empty((len(order), net.layout.sizes[-1]), self._dtype)
         for tasks, theta in self._adapt_chunks(table):
@@ -477,23 +480,7 @@ class BaseReptile(CallbackSupportMixin, BaseMetaLearner):
                 X = self._scaling.transform_X(self._dense(X_new[index.ravel()]))
                 outputs = inner.predict(net, theta[part], X.reshape(*index.shape, -1))
                 Z[index[rows.present]] = outputs[rows.present]
-        return self._finish(Z, X_new, method)
-
-    def _new_table(self, X, y, weight, starts):
-        """The `TaskTable` of new tasks, in the model's scaling.
-
-        X is a copy of the user's rows, which only a base model may hold as well.
-        """
-        Y, _ = self._new_targets(y)
-        Y, offset = self._to_correct(Y, self._base_offset(X))
-        alone = not hasattr(self, "base_estimator_")
-        return TaskTable(
-            self._scaling.transform_X(X, in_place=alone),
-            self._scaling.transform_y(Y).astype(X.dtype, copy=False),
-            weight,
-            starts,
-            offset=None if offset is None else offset.astype(X.dtype),
-        )
+        return self._decode(Z, X_new, method)
 
     def _adapt_chunks(self, table):
         """Adapt to many tasks; yields numbers of some of them, and their weights."""
@@ -576,9 +563,7 @@ def _naming(ids):
         raise ValueError(_NON_FINITE.format(f"The inner loop on task {name}")) from None
 
 
-class ReptileRegressor(
-    FewShotScoreMixin, RegressionTargets, RegressorMixin, BaseReptile
-):
+class ReptileRegressor(MetaRegressorMixin, BaseReptile):
     r"""Regressor that learns from many tasks where a new task should start.
 
     Linear models and small multi-layer perceptrons, meta-trained by Reptile and adapted
@@ -824,33 +809,11 @@ class ReptileRegressor(
     def _loss_name(self, n_outputs):
         return self.loss
 
-    def predict(self, X):
-        """Predict with the present weights: the prior's until adapted.
-
-        Until adapted, this is the prediction for a new task, of which nothing is known,
-        and not what was learned of a task of the meta-training. For a known task, adapt
-        to its rows first; for many at once call :meth:`adapt_predict`.
-
-        Parameters
-        ----------
-        X : {array-like, sparse matrix} of shape (n_samples, n_features)
-            Rows to predict.
-
-        Returns
-        -------
-        y : ndarray of shape (n_samples,)
-            Predicted targets.
-        """
-        X = self._validate_new(X)
-        return self._decode(self._raw_outputs(X), X)
-
-    def _finish(self, Z, X, method):
-        return self._decode(Z, X)
+    def _make_targets(self):
+        return Numbers(robust=self.loss == "huber")
 
 
-class ReptileClassifier(
-    FewShotScoreMixin, ClassScores, ClassificationTargets, ClassifierMixin, BaseReptile
-):
+class ReptileClassifier(MetaClassifierMixin, BaseReptile):
     r"""Classifier that learns from many tasks where a new task should start.
 
     Logistic models and small multi-layer perceptrons, meta-trained by Reptile and
@@ -1095,6 +1058,5 @@ class ReptileClassifier(
         own = self.task_classes == "own"
         return "log_loss" if n_outputs == 1 and not own else "softmax_log_loss"
 
-    def _finish(self, Z, X, method):
-        base = self._base_offset(X)
-        return self._from_outputs(Z if base is None else Z + base, method)
+    def _make_targets(self):
+        return OwnLabels() if self.task_classes == "own" else SharedLabels()

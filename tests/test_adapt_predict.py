@@ -149,7 +149,7 @@ def test_classes_of_each_task_are_predicted_by_their_names(model, rows):
     part = {**rows}
     expected = one_by_one(model, part, own)
     assert_array_equal(together(model, part, own), expected)
-    with pytest.raises(ValueError, match="method='predict_proba' is not to be had"):
+    with pytest.raises(ValueError, match="method='predict_proba' cannot be called"):
         together(model, part, own, method="predict_proba")
 
 

@@ -21,6 +21,7 @@ from skmeta import (
     EmpiricalBayesClassifier,
     EmpiricalBayesRegressor,
     FewShotRegressor,
+    PrototypicalClassifier,
     ReptileClassifier,
     ReptileRegressor,
     adapt,
@@ -64,6 +65,8 @@ MODELS = {
     ),
     "learned prior": lambda: EmpiricalBayesRegressor(random_state=0),
     "learned prior of labels": lambda: EmpiricalBayesClassifier(random_state=0),
+    "prototypes": lambda: PrototypicalClassifier(random_state=0),
+    "network of prototypes": lambda: PrototypicalClassifier((6,), max_iter=5),
     "pipeline": lambda: make_pipeline(StandardScaler(), reptile()),
 }
 

@@ -625,7 +625,7 @@ def test_prediction_in_chunks_changes_nothing(hidden, convert, clouds, monkeypat
     X = convert(clouds.X)
     whole = fast(hidden).fit(X, clouds.y)
     p = whole.adapt(X, clouds.y).predict_proba(X)
-    monkeypatch.setattr(skmeta.prototypical, "PREDICT_CELLS", 50)
+    monkeypatch.setattr(skmeta.prototypical, "EMBED_CELLS", 50)
     chunks = fast(hidden).fit(X, clouds.y)
     assert_allclose(chunks.adapt(X, clouds.y).predict_proba(X), p, rtol=1e-7)
 

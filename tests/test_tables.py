@@ -74,14 +74,14 @@ def columns(seed=0, n_tasks=12, n_rows=9):
 
 def fitted(model, X, y, task, **fit_params):
     """A fitted clone, which meets labels if it is a classifier."""
-    y = (y > 0).astype(int) if model._takes_labels else y
+    y = (y > 0).astype(int) if model._targets.are_labels else y
     with warnings.catch_warnings():
         warnings.simplefilter("error", RuntimeWarning)
         return clone(model).fit(X, y, task=task, **fit_params), y
 
 
 def outputs(model, X):
-    return model.predict_proba(X) if model._takes_labels else model.predict(X)
+    return model.predict_proba(X) if model._targets.are_labels else model.predict(X)
 
 
 @EACH
@@ -91,7 +91,7 @@ def test_a_sparse_table_does_not_differ_from_the_dense_one(model, ratio):
     X = X + ratio * np.array([0.0, 1.0, 1.0])
     S = sparse.csr_matrix(X)
     dense, y = fitted(model, X, y, task)
-    thin, _ = fitted(model, S, y - 0.5 if model._takes_labels else y, task)
+    thin, _ = fitted(model, S, y - 0.5 if model._targets.are_labels else y, task)
     tolerance = {"rtol": 1e-7, "atol": 1e-13 * ratio + 1e-9}
     expected = outputs(dense.adapt(X[:6], y[:6]), X)
     for start, known in ((thin, S[:6]), (thin, X[:6]), (dense, S[:6])):
@@ -104,7 +104,7 @@ def test_a_sparse_table_does_not_differ_from_the_dense_one(model, ratio):
             assert_allclose(
                 getattr(thin, name), getattr(dense, name), rtol=1e-6, atol=1e-8 * scale
             )
-    for a, b in ((thin, S), (dense, X)) if dense._n_way is None else ():
+    for a, b in ((thin, S), (dense, X)) if not dense._targets.own_classes else ():
         assert_array_equal(
             np.round(few_shot_scores(a, b, y, task=task, n_repeats=1), 6),
             np.round(few_shot_scores(dense, X, y, task=task, n_repeats=1), 6),
@@ -277,7 +277,7 @@ def test_numbers_too_large_to_square_are_refused_with_their_column(model, kind):
     for call in (good.predict, lambda T: good.adapt(T, labels)):
         with pytest.raises(ValueError, match=message):
             call(table)
-    if not model._takes_labels:
+    if not model._targets.are_labels:
         with pytest.raises(ValueError, match="y holds 1e\\+170"):
             fitted(model, X[:5], np.full(5, 1e170), task[:5])
 

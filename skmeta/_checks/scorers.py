@@ -32,7 +32,7 @@ def called_by_scorer(model):
     found = None
     for module, frame in _package_callers():
         name = frame.f_code.co_name
-        if module in _OWN_SCORING or (module == "skmeta._base" and name == "score"):
+        if module in _OWN_SCORING or (module == "skmeta._mixins" and name == "score"):
             return None  # the latter has warned already
         if found == "predict" and name == "cross_val_predict":
             return None if _is_part_of_an_estimator(frame) else found

@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 from scipy.optimize import minimize_scalar
+from sklearn.utils import gen_batches
 
 from skmeta._core import adam, network
 from skmeta._core.layout import ParamLayout
@@ -21,6 +22,10 @@ from skmeta._core.network import Network
 N_EPISODES = 20  # that a temperature is chosen by, where nothing else is learned
 SMALLEST = 1e-6  # variance in any direction, relative to the mean
 LOG_TEMPERATURES = (-10.0, 5.0)
+# Sums over a table take about this many of its numbers at a time.
+SUM_CELLS = 2**16
+# Rows whose squared differences, relative to their squares, are below this are copies.
+ROUNDING = 1e-20
 
 
 class Settings(NamedTuple):
@@ -211,6 +216,20 @@ def begin(net, rng):
     return np.append(theta, np.float32(-np.log(net.layout.sizes[-1])))
 
 
+# -- rows of a table -----------------------------------------------------------------
+
+
+def rows_of(X, dtype):
+    """A function that gives rows of X by their numbers, dense."""
+
+    def rows(index):
+        part = X[index]
+        part = part.toarray() if hasattr(part, "toarray") else part
+        return part.astype(dtype, copy=False)
+
+    return rows
+
+
 # -- without a network ----------------------------------------------------------------
 
 
@@ -239,6 +258,34 @@ def shrunk(total, fourth, n):
     covariance *= 1 - shrinkage
     covariance[np.diag_indices(d)] += shrinkage * mean
     return covariance
+
+
+def class_statistics(rows_of, shape, codes):
+    """Means of the classes, and the covariance of rows about them, shrunk.
+
+    ``rows_of`` gives dense rows by their numbers: a part of all is held at a time.
+    """
+    n_rows, n_features = shape
+    counts = np.bincount(codes)
+    means, squares = np.zeros((len(counts), n_features)), 0.0
+    varies = np.zeros(n_features, dtype=bool)
+    blocks = [*gen_batches(n_rows, max(1, SUM_CELLS // n_features))]
+    for block in blocks:
+        X = rows_of(block)
+        np.add.at(means, codes[block], X)
+        varies |= X.any(axis=0)
+        squares += (X**2).sum()
+    means /= counts[:, None]
+    left = (rows_of(block) - means[codes[block]] for block in blocks)
+    total, fourth = products(left, n_features)
+    if np.trace(total) <= ROUNDING * squares:  # single rows, or copies
+        return means, None
+    covariance = shrunk(total, fourth, n_rows)
+    covariance *= n_rows / (n_rows - len(counts))
+    constant = ~varies  # nothing is known of such a column: as a standard one
+    covariance[constant] = covariance[:, constant] = 0
+    covariance[constant, constant] = 1
+    return means, covariance
 
 
 def discriminant(within, means, sizes, task, n_shots):

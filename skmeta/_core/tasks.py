@@ -171,10 +171,16 @@ def _offset(table, tasks, index, present):
         offset = table.offset[index].reshape(*present.shape, -1)
         offset = np.where(present[..., None], offset, 0.0)
     if table.n_classes is not None:
-        absent = np.arange(table.Y.shape[1]) >= table.n_classes[tasks][:, None]
-        absent = np.where(absent, ABSENT, 0.0)[:, None, :].astype(table.Y.dtype)
+        n_outputs = table.Y.shape[1]
+        absent = absent_classes(table.n_classes[tasks], n_outputs, table.Y.dtype)
         offset = absent if offset is None else offset + absent
     return offset
+
+
+def absent_classes(n_classes, n_outputs, dtype):
+    """Offset (T, 1, o) that rules out the outputs beyond each task's classes (T,)."""
+    absent = np.arange(n_outputs) >= n_classes[:, None]
+    return np.where(absent, ABSENT, 0.0)[:, None, :].astype(dtype)
 
 
 def shuffled_rows(rng, sizes):

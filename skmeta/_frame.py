@@ -1,0 +1,72 @@
+"""What turns the user's rows and targets into the core's, and back."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from skmeta._core.network import Batch
+from skmeta._core.scaling import OrderedRows, Scaling
+from skmeta._core.tasks import TaskTable, absent_classes
+from skmeta._targets import Targets
+
+
+@dataclass(frozen=True)
+class Frame:
+    """Scaling and targets that `fit` has learned. It is replaced, and never changed.
+
+    Attributes
+    ----------
+    scaling : Scaling
+    targets : Targets
+    given : GivenBase or None
+        The base model as it was given to `fit`, for ``warm_start`` to know another by.
+    """
+
+    scaling: Scaling
+    targets: Targets
+    given: object = None
+
+    def table(self, X, coded, offset, weight, starts, *, order=None, in_place=False):
+        """The `TaskTable` of sorted rows.
+
+        Parameters
+        ----------
+        X : {ndarray, CSR matrix} of shape (n_rows, n_features)
+        coded : Coded
+            The targets that are left to learn.
+        offset : ndarray of shape (n_rows, n_outputs) or None
+        weight : ndarray of shape (n_rows,)
+        starts : ndarray of int of shape (n_tasks + 1,)
+        order : ndarray of int of shape (n_rows,) or None
+            If given, X holds the rows as they came and is not copied: the rows are
+            taken from it in this order when they are asked for.
+        in_place : bool
+            Whether X may be written into.
+        """
+        dtype = X.dtype
+        if order is not None:
+            X = OrderedRows(X, order, self.scaling)
+        else:
+            X = self.scaling.transform_X(X, in_place=in_place)
+        return TaskTable(
+            X,
+            self.scaling.transform_y(coded.Y).astype(dtype, copy=False),
+            weight,
+            starts,
+            coded.n_classes,
+            None if offset is None else offset.astype(dtype, copy=False),
+        )
+
+    def batch(self, X, coded, offset, weight):
+        """The `Batch` of the dense rows of one task."""
+        X = self.scaling.transform_X(X)
+        if coded.n_classes is not None:  # then there is no base model
+            offset = absent_classes(coded.n_classes, coded.Y.shape[1], X.dtype)[0]
+        total = weight.sum()
+        return Batch(
+            X=X[None],
+            Y=self.scaling.transform_y(coded.Y).astype(X.dtype, copy=False)[None],
+            weight=(weight / total).astype(X.dtype)[None],
+            n_rows=np.array([total]),
+            offset=None if offset is None else offset.astype(X.dtype)[None],
+        )

@@ -1,0 +1,199 @@
+"""Meta-learners of numbers and of labels: their targets, `predict` and `score`."""
+
+from sklearn.base import ClassifierMixin, RegressorMixin
+from sklearn.exceptions import NotFittedError
+from sklearn.utils.validation import check_is_fitted
+
+from skmeta._checks.keywords import with_hint_to_task
+from skmeta._checks.scorers import scored_on_purpose
+from skmeta._evaluation import few_shot_scores, mean_score
+from skmeta._targets import Numbers, SharedLabels
+from skmeta._warn import warn
+from skmeta.exceptions import ZeroShotWarning
+
+ZERO_SHOT = {
+    "score": (
+        "{0.__class__.__name__} was meta-trained on {0.n_tasks_} tasks and is adapted "
+        "to none: this scores its learned start (zero-shot). For a few-shot score pass "
+        "task ids to score, or use scoring=make_few_shot_scorer(...)."
+    ),
+    "predict": (
+        "{0.__class__.__name__} was meta-trained on {0.n_tasks_} tasks and is adapted "
+        "to none: cross_val_predict gives the predictions of its learned start "
+        "(zero-shot), those for a task without a row. For tasks with known rows give "
+        "these to adapt_predict(model, X, y, X_new, task=..., task_new=...)."
+    ),
+}
+
+
+@with_hint_to_task
+def score(self, X, y, sample_weight=None, *, task=None):
+    """Few-shot score if task ids are given, else the ordinary score.
+
+    With ids, a copy is adapted to 5 random rows of each task (of each class, where
+    tasks have their own) and scored on the task's other rows, three times; the
+    result is the mean over tasks. Tasks of 5 rows or less are left out, with a
+    warning that counts them. Other numbers of rows and other metrics:
+    :func:`skmeta.model_selection.make_few_shot_scorer`.
+
+    Parameters
+    ----------
+    X : {array-like, sparse matrix} of shape (n_samples, n_features)
+        Rows of one task or of many.
+    y : array-like of shape (n_samples,)
+        True targets.
+    sample_weight : array-like of shape (n_samples,), default=None
+        Weights of the rows, in adapting and in scoring. A weight of 0 removes the
+        row.
+    task : array-like of shape (n_samples,), default=None
+        Task of each row.
+
+    Returns
+    -------
+    score : float
+        Mean :math:`R^2` of a regressor, mean accuracy of a classifier.
+    """
+    if task is None:
+        if self._is_zero_shot() and not scored_on_purpose():
+            warn(ZERO_SHOT["score"].format(self), ZeroShotWarning)
+        return self._ordinary_score(X, y, sample_weight)
+    targets = self._targets
+    scores = few_shot_scores(
+        self,
+        lambda model, parts: model._adapt_each(parts),
+        lambda model, X: model._ask_base_about(X),
+        lambda model, *rows: model._ordinary_score(*rows),
+        X,
+        y,
+        task,
+        sample_weight=sample_weight,
+        stratify=targets.own_classes,
+        n_way=targets.n_way,
+    )
+    return mean_score(scores)
+
+
+class MetaRegressorMixin(RegressorMixin):
+    """A meta-learner of numbers. It stands to the left of `BaseMetaLearner`."""
+
+    _ordinary_score = RegressorMixin.score
+    score = score
+
+    def _make_targets(self):
+        return Numbers()
+
+    def predict(self, X):
+        """Predict with the present weights: the prior's until adapted.
+
+        Until adapted, this is the prediction for a new task, of which nothing is known,
+        and not what was learned of a task of the meta-training. For a known task, adapt
+        to its rows first; for many at once call :meth:`adapt_predict`.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            Rows to predict.
+
+        Returns
+        -------
+        y : ndarray of shape (n_samples,)
+            Predicted targets.
+        """
+        X = self._validate_new(X)
+        return self._decode(self._raw_outputs(X), X)
+
+
+class MetaClassifierMixin(ClassifierMixin):
+    """A meta-learner of labels. It stands to the left of `BaseMetaLearner`."""
+
+    _ordinary_score = ClassifierMixin.score
+    score = score
+
+    def _make_targets(self):
+        return SharedLabels()
+
+    def decision_function(self, X):
+        """Compute the logits of the classes.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            Rows to predict.
+
+        Returns
+        -------
+        scores : ndarray of shape (n_samples,) or (n_samples, n_classes)
+            For two classes the log-odds of ``classes_[1]``.
+        """
+        return self._answer(X, "decision_function")
+
+    def predict_proba(self, X):
+        """Predict the probabilities of the classes.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            Rows to predict.
+
+        Returns
+        -------
+        p : ndarray of shape (n_samples, n_classes)
+            In the order of ``classes_``.
+        """
+        return self._answer(X, "predict_proba")
+
+    def predict(self, X):
+        """Predict with the present weights: the prior's until adapted.
+
+        Until adapted, this is the prediction for a new task, of which nothing is known,
+        and not what was learned of a task of the meta-training. For a known task, adapt
+        to its rows first; for many at once call :meth:`adapt_predict`.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            Rows to predict.
+
+        Returns
+        -------
+        y : ndarray of shape (n_samples,)
+            Predicted labels.
+        """
+        return self._answer(X, "predict")
+
+    def _answer(self, X, method):
+        check_is_fitted(self)
+        if not hasattr(self, "classes_"):
+            raise NotFittedError(
+                f"This {type(self).__name__} has no classes until it is adapted to a "
+                "task, which brings its own. Call adapt(X, y) and predict with what "
+                "that returns."
+            )
+        X = self._validate_new(X)
+        return self._decode(self._raw_outputs(X), X, method)
+
+
+def check_place_of_mixins(cls, base):
+    """Refuse a class that `score` would not reach, or that has no kind of its own."""
+    order = cls.__mro__
+    for ours, theirs in _KINDS:
+        if theirs not in order:
+            continue
+        if ours not in order or order.index(ours) > order.index(base):
+            name = cls.__name__
+            raise TypeError(
+                f"{name} must inherit {ours.__name__} to the left of {base.__name__}, "
+                f"and in the place of scikit-learn's {theirs.__name__}: "
+                f"class {name}({ours.__name__}, {base.__name__}). Otherwise its score "
+                f"would not adapt before it scores; got {_bases(cls)}."
+            )
+
+
+_KINDS = (
+    (MetaRegressorMixin, RegressorMixin),
+    (MetaClassifierMixin, ClassifierMixin),
+)
+
+
+def _bases(cls):
+    return f"class {cls.__name__}({', '.join(base.__name__ for base in cls.__bases__)})"

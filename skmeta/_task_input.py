@@ -1,0 +1,260 @@
+"""Rows of many tasks as they come in: validated, and sorted by task."""
+
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import NamedTuple
+
+import numpy as np
+from sklearn.utils.validation import _check_sample_weight, validate_data
+
+from skmeta._base_model import explaining_missing
+from skmeta._checks.bad_rows import naming_the_task
+from skmeta._checks.clean import is_clean, sum_duplicates
+from skmeta._checks.given import check_aligned
+from skmeta._checks.ids import encode_new_tasks, encode_tasks, warn_of_single_rows
+from skmeta._checks.magnitude import check_magnitude
+from skmeta._checks.values import (
+    check_target,
+    check_total_weight,
+    plain_table,
+    plain_weight,
+)
+from skmeta._core.canonical import canonical_order
+from skmeta._core.scaling import far_values
+from skmeta._warn import warn
+
+
+class GivenRows(NamedTuple):
+    """Validated rows of many tasks, in the order in which they were given.
+
+    Attributes
+    ----------
+    X : {ndarray, CSR matrix} of shape (n_rows, n_features)
+    y : ndarray of shape (n_rows,)
+    weight : ndarray of shape (n_rows,)
+    codes : ndarray of int of shape (n_rows,)
+        The number of each row's task.
+    ids : ndarray of shape (n_tasks,)
+        The id behind each number.
+    """
+
+    X: object
+    y: np.ndarray
+    weight: np.ndarray
+    codes: np.ndarray
+    ids: np.ndarray
+
+
+class SortedRows(NamedTuple):
+    """Rows of positive weight to adapt to, sorted by task.
+
+    Those of task t are ``starts[t]:starts[t + 1]``.
+    """
+
+    X: object
+    y: np.ndarray
+    weight: np.ndarray
+    starts: np.ndarray
+
+
+class NewRows(NamedTuple):
+    """Rows to predict, in the user's order.
+
+    Those of task t have the numbers ``order[starts[t]:starts[t + 1]]``.
+    """
+
+    X: object
+    order: np.ndarray
+    starts: np.ndarray
+
+
+# -- rows, targets and weights --------------------------------------------------------
+
+
+def validate_rows(model, X, y, *, reset, dtype):
+    """Rows and targets as arrays; ``reset`` says whether `fit` learns their columns."""
+    labels = model._targets.are_labels
+    if reset or not is_clean(model, X, dtype, y):
+        check_target(y, labels)
+        with explaining_missing(model):
+            X, y = validate_data(
+                model,
+                plain_table(X),
+                y,
+                reset=reset,
+                accept_sparse="csr",
+                dtype=dtype,
+                order="C" if reset else None,  # the same sums, whatever the layout
+                y_numeric=not labels,
+            )
+    X = sum_duplicates(X)
+    check_magnitude(model, X)
+    if labels:
+        return X, y
+    y = y.astype(np.float64, copy=False)
+    check_magnitude(model, y, "y")
+    return X, y
+
+
+def validate_new_rows(model, X):
+    """Rows without targets, as an array or a CSR matrix."""
+    if not is_clean(model, X, model._dtype):
+        check_aligned(X=X)
+        with explaining_missing(model):
+            X = validate_data(
+                model,
+                plain_table(X),
+                reset=False,
+                accept_sparse="csr",
+                dtype=model._dtype,
+            )
+    check_magnitude(model, X)
+    return sum_duplicates(X)
+
+
+def validate_weight(model, sample_weight, X):
+    """Weights (n_rows,) of the rows, of which at least one is positive."""
+    if sample_weight is None:
+        return np.ones(X.shape[0])
+    weight = _check_sample_weight(
+        plain_weight(sample_weight), X, dtype=np.float64, ensure_non_negative=True
+    )
+    check_total_weight(weight)
+    if not weight.any():
+        raise ValueError("All sample weights are zero: nothing is left to learn.")
+    if weight.max() > model._largest_weight:
+        raise ValueError(
+            f"sample_weight holds {weight.max():.3g}. A weight of 2 is a row that is "
+            f"there twice; up to {model._largest_weight:g} can be told from each "
+            "other. Divide the weights by their mean."
+        )
+    return weight
+
+
+def validate_task(model, X, y, sample_weight=None):
+    """Rows of one task, their targets and weights, without those of weight zero."""
+    check_aligned(X=X, y=y, sample_weight=sample_weight)
+    X, y = validate_rows(model, X, y, reset=False, dtype=model._dtype)
+    weight = validate_weight(model, sample_weight, X)
+    if sample_weight is None:
+        return X, y, weight
+    rows = weight > 0
+    return X[rows], y[rows], weight[rows]
+
+
+def _naming_the_task(model, task, X, y):
+    """`naming_the_task`, which looks in y for labels or numbers as the model does."""
+    return naming_the_task(task, X, **{_kind_of_y(model): y})
+
+
+def _kind_of_y(model):
+    return "labels" if model._targets.are_labels else "y"
+
+
+# -- tasks to learn from --------------------------------------------------------------
+
+
+def read_training_rows(model, X, y, sample_weight, task, *, reset):
+    """The `GivenRows` of all tasks that `fit` was given."""
+    with _naming_the_task(model, task, X, y):
+        X, y = validate_rows(model, X, y, reset=reset, dtype=list(model._fit_dtypes))
+    codes, ids = encode_tasks(task, X.shape[0])
+    warn_of_single_rows(codes, ids)
+    weight = validate_weight(model, sample_weight, X)
+    return GivenRows(X, y, weight, codes, ids)
+
+
+def canonical(rows, order_key):
+    """Rows in an order that depends neither on positions nor on names of tasks.
+
+    Without this, what is drawn at random would depend on them. Returns the numbers of
+    the rows of positive weight in order, the tasks' starts among them, and the tasks'
+    ids.
+    """
+    X, y, weight, codes, ids = rows
+    kept = np.flatnonzero(weight > 0)
+    if len(kept) < len(weight):
+        X, y, weight, codes = X[kept], y[kept], weight[kept], codes[kept]
+    present, codes = np.unique(codes, return_inverse=True)
+    order, tasks = canonical_order(X, order_key(y, codes), weight, codes)
+    starts = np.concatenate([[0], np.cumsum(np.bincount(codes)[tasks])])
+    return kept[order], starts, ids[present[tasks]]
+
+
+_is_known = ContextVar("far_values_are_known", default=False)
+
+
+@contextmanager
+def far_values_are_known():
+    """Within this block the user has been warned of far values already."""
+    token = _is_known.set(True)
+    try:
+        yield
+    finally:
+        _is_known.reset(token)
+
+
+def warn_of_far_values(model, rows, named):
+    """Warn where a few values make all others of their column look the same.
+
+    ``named`` says whether the user gave ids of tasks.
+    """
+    if _is_known.get():
+        return
+    kept = np.flatnonzero(rows.weight > 0)
+    X = rows.X if len(kept) == len(rows.weight) else rows.X[kept]
+    far = far_values(X)
+    if not far:
+        return
+    worst = far[0]
+    names = getattr(model, "feature_names_in_", range(X.shape[1]))
+    row = kept[worst.row]
+    of_task = f" (task {rows.ids[rows.codes[row]]!s})" if named else ""
+    others = f" {len(far) - 1} more columns are like it." if len(far) > 1 else ""
+    warn(
+        f"Column {names[worst.column]!r} has the value {worst.value:.6g} in row "
+        f"{row}{of_task}, while half of its values lie between {worst.low:.6g} and "
+        f"{worst.high:.6g}. Next to it they look the same, and what they tell is "
+        f"lost.{others} Correct or remove such rows, or put a transformer in front "
+        "that draws them in, such as QuantileTransformer.",
+    )
+
+
+# -- tasks to adapt to ----------------------------------------------------------------
+
+
+def read_known_and_new(model, X, y, X_new, sample_weight, task, task_new):
+    """The `SortedRows` to adapt to and the `NewRows` to predict, of the same tasks.
+
+    Tasks without a new row are left out.
+    """
+    check_aligned(X=X, y=y, sample_weight=sample_weight, task=task)
+    check_aligned(X_new=X_new, task_new=task_new)
+    if np.shape(X)[:1] == (0,):
+        raise ValueError(
+            "adapt_predict has no row to adapt to: X has 0 rows. For tasks of "
+            "which nothing is known call predict(X_new)."
+        )
+    with _naming_the_task(model, task, X, y):
+        X, y = validate_rows(model, X, y, reset=False, dtype=model._dtype)
+    with naming_the_task(task_new, X=X_new):
+        X_new = model._validate_new(X_new)
+    weight = validate_weight(model, sample_weight, X)
+    codes, codes_new, ids = encode_new_tasks(task, X.shape[0], task_new, X_new.shape[0])
+    wanted = np.zeros(len(ids), dtype=bool)
+    wanted[codes_new] = True
+    kept = np.flatnonzero((weight > 0) & wanted[codes])
+    if len(kept) == 0:  # nothing is known of these tasks, but the core needs some row
+        kept = np.flatnonzero(weight > 0)[:1]
+    # tasks without a new row come last, and are not adapted to
+    number = np.where(wanted, np.cumsum(wanted) - 1, wanted.sum())
+    codes, codes_new = number[codes], number[codes_new]
+    rows = kept[np.argsort(codes[kept], kind="stable")]
+    order = np.argsort(codes_new, kind="stable")
+    numbers = np.arange(wanted.sum() + 1)
+    return (
+        SortedRows(
+            X[rows], y[rows], weight[rows], np.searchsorted(codes[rows], numbers)
+        ),
+        NewRows(X_new, order, np.searchsorted(codes_new[order], numbers)),
+    )
