@@ -1,4 +1,4 @@
-"""Small tasks and fast models for all tests. Nobody writes into the shared ones."""
+"""Small tasks and fast models for all tests, which must not write into shared ones."""
 
 from contextlib import contextmanager
 from copy import deepcopy

@@ -343,7 +343,7 @@ def test_threads_may_adapt_the_same_model_at_the_same_time():
     ids=str,
 )
 def test_named_columns_give_no_warning(model):
-    """The rows of each task are plain arrays inside, whose names have been checked."""
+    """Inside, the rows of each task are plain arrays with names checked before."""
     kind = "regression" if is_regressor(model) else "classification"
     tasks = make_linear_tasks(8, n_samples=12, kind=kind, random_state=0)
     X, y = (np.concatenate(part) for part in zip(*tasks, strict=True))

@@ -89,7 +89,7 @@ def outputs(model, X):
 
 
 def as_fitted(X, y, ids=None):
-    """Rows, targets and task numbers in the order in which meta-training meets them."""
+    """Rows, targets and task numbers in the order in which meta-training uses them."""
     codes = np.zeros(len(y), dtype=int)
     if ids is not None:
         codes = np.unique(ids, return_inverse=True)[1]
@@ -102,7 +102,7 @@ def as_fitted(X, y, ids=None):
 def offsets_and_table(model, X, y, **metadata):
     """Fit a model; returns the table that its meta-training was given.
 
-    Offsets are as the base model says them, before they are scaled.
+    Offsets are the base model's own, before they are scaled.
     """
     seen, scales = [], []
 
@@ -542,7 +542,7 @@ def test_compositions_adapt_over_a_base_model(linear_tasks):
 
 
 class PlacesOnly(ClassifierMixin, BaseEstimator):
-    """A classifier that wants the labels 0, 1, ..., n - 1, as XGBoost's does."""
+    """A classifier that needs the labels 0, 1, ..., n - 1, as XGBoost's does."""
 
     def fit(self, X, y, sample_weight=None):
         labels = np.unique(y)
@@ -571,7 +571,7 @@ class PlacesOnly(ClassifierMixin, BaseEstimator):
 def test_a_base_model_fitted_to_positions_of_labels_predicts_labels(
     cls, labels, linear_table
 ):
-    """Also where the tasks of a fold lack a class, in the middle or at an end."""
+    """The tasks of a fold may lack a class, in the middle or at an end."""
     X, ids = linear_table.X, linear_table.ids
     place = np.digitize(linear_table.y, np.quantile(linear_table.y, [0.3, 0.6]))
     place[(place == 1) & (ids > "S03")] = 0  # a class that only four tasks have
@@ -688,7 +688,7 @@ def test_a_missing_value_is_refused_before_it_reaches_the_base_model(linear_tabl
 
 
 class Counting:
-    """Counts the rows that are asked, and the calls."""
+    """Counts the rows that it predicts, and the calls."""
 
     calls = rows = 0
 
@@ -832,7 +832,7 @@ def test_a_model_with_a_base_model_survives_on_disk(cls, linear_table, tmp_path)
 
 
 class Failing(RegressorMixin, BaseEstimator):
-    """Fits `n_fits` times, then no more."""
+    """Fits `n_fits` times and then fails."""
 
     fits = 0
 

@@ -53,7 +53,7 @@ def gathered(parts):
 
 
 def unseen(parts, folds):
-    """Tasks held out, beside the prior learned from the others."""
+    """Held-out tasks, with the prior learned from the others."""
     return [
         HeldOut(
             fold.prior,
@@ -219,7 +219,7 @@ def test_variance_before_adapting_is_found_in_spread_and_noise():
 
 
 def within_and_between(rng, n):
-    """A slope within groups of another sign than the one between them."""
+    """The slope within groups has another sign than the slope between them."""
     centre = 10 * rng.normal()
     x = centre + rng.normal(size=n)
     y = 3 * centre + 9 * rng.normal() - 2 * (x - centre) + rng.normal(size=n)

@@ -26,7 +26,7 @@ def reptile(**params):
 
 
 class Recorder:
-    """Remembers the tasks whose end it hears of; stops the run at the third."""
+    """Remembers the tasks whose end is reported; stops the run at the third."""
 
     def __init__(self, stop_at=None):
         self.stop_at = stop_at

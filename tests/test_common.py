@@ -1,4 +1,4 @@
-"""What scikit-learn asks of every estimator."""
+"""The checks that scikit-learn requires of every estimator."""
 
 import inspect
 
@@ -48,7 +48,7 @@ INSTANCES = [
 
 
 def list_of_checks(estimators):
-    """`parametrize_with_checks`; that of 1.6 hands pytest an iterator: deprecated."""
+    """`parametrize_with_checks` without the deprecated iterator of version 1.6."""
     mark = parametrize_with_checks(estimators)
     names, checks = mark.args
     return pytest.mark.parametrize(names, list(checks), **mark.kwargs)

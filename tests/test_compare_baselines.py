@@ -37,7 +37,7 @@ def flat(tasks):
 
 
 def offset_tasks(n_tasks=40, n_rows=16, spread=2.0, seed=0):
-    """Tasks that differ by an offset only."""
+    """Tasks that differ only by an offset."""
     rng = np.random.default_rng(seed)
     tasks = []
     for _ in range(n_tasks):
@@ -113,7 +113,7 @@ def test_another_baseline_is_advised_where_it_is_better():
 
 
 def test_a_gain_that_does_not_last_is_no_gain():
-    """Pays "from k rows on" means at all larger numbers as well."""
+    """That it "pays from k rows on" means that it also pays at all larger numbers."""
     rng = np.random.default_rng(0)
     noise = rng.normal(size=(30, 3))
     scores = {"ours": noise + [1.0, 1.0, -1.0], "pooled model": noise * 0.9}
@@ -156,7 +156,7 @@ def test_false_advice_is_rare_where_nothing_differs():
 
 
 def shops(seed=0, n_tasks=30, n_rows=14):
-    """Logarithms of the sales of shops that differ by a factor; x acts in all alike."""
+    """Log sales of shops that differ by a factor; x has the same effect in all."""
     rng = np.random.default_rng(seed)
     task = np.repeat(np.arange(n_tasks), n_rows)
     X = rng.normal(size=(len(task), 2))
@@ -233,7 +233,7 @@ def test_estimators_that_transform_y_differently_have_baselines_of_their_own():
 
 
 def test_predictions_far_outside_stay_finite():
-    """An exponential carries a ridge regression of three rows to infinity."""
+    """The exponential of a ridge regression of three rows may be infinite."""
     rng = np.random.default_rng(0)
     X = rng.standard_cauchy(size=(120, 1)) * 100
     y = np.exp(rng.normal(size=120) + 300)
@@ -247,7 +247,7 @@ def test_predictions_far_outside_stay_finite():
 
 
 def one_extreme(value, scoring="neg_root_mean_squared_error", n_tasks=40, seed=0):
-    """All tasks but one gain a fifth by adapting; that one's score is `value`."""
+    """All tasks except one gain a fifth by adapting; that one has score `value`."""
     rng = np.random.default_rng(seed)
     pooled = -np.exp(rng.normal(0, 0.5, size=(n_tasks, 1)) * np.ones(3))
     ours = pooled * np.exp(-0.2 * np.arange(3) + 0.05 * rng.normal(size=(n_tasks, 3)))
@@ -312,7 +312,7 @@ def test_a_huge_shop_does_not_turn_the_verdict():
 
 
 def made_up(gain, noise, n_tasks=30, scoring="neg_mean_absolute_error", seed=0):
-    """Scores of a model that gains by rows, and of a pooled model."""
+    """Scores of a model that gains from rows, and of a pooled model."""
     rng = np.random.default_rng(seed)
     pooled = -np.exp(rng.normal(size=(n_tasks, 1)) * np.ones(3))
     steps = np.array([0.0, 1.0, 1.0]) * gain

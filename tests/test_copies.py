@@ -1,4 +1,4 @@
-"""What `adapt` returns can be fitted, set and changed; the original does not notice."""
+"""What `adapt` returns can be fitted, set and changed without changing the original."""
 
 import numpy as np
 import pytest
@@ -170,7 +170,7 @@ def test_public_arrays_and_lists_of_a_copy_are_its_own(model, label_tasks, uncha
 
 
 def test_labels_written_into_a_copy_do_not_change_the_original(label_tasks):
-    """Of a model fitted to one task, whose classes are those of the start."""
+    """The model is fitted to one task, so its classes are those of the start."""
     X, y = label_tasks[0]
     model = PrototypicalClassifier().fit(X, y)
     few = model.adapt(X, y)

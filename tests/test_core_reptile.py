@@ -479,7 +479,7 @@ def test_a_support_size_of_none_trains_on_all_rows():
 
 
 def label_table(n_classes):
-    """Tasks without a feature that tells: only how frequent each class is."""
+    """Tasks without an informative feature: only the shares of the classes differ."""
     Y = np.eye(3)[[0, 0, 0, 1] * 4]
     return TaskTable(
         X=np.zeros((16, 2)),

@@ -1,4 +1,4 @@
-"""The made tasks are what their formulas say."""
+"""The tasks follow their formulas."""
 
 import numpy as np
 import pandas as pd
@@ -132,7 +132,7 @@ def test_every_part_needs_a_task(sizes):
 
 
 def many_classes(n_classes=12, n_rows=6):
-    """Rows whose columns say which class and which row of it they are."""
+    """Rows whose columns hold their class and their number within the class."""
     X = np.array([[c, i] for c in range(n_classes) for i in range(n_rows)], dtype=float)
     order = np.random.default_rng(0).permutation(len(X))
     return X[order], np.array([f"c{c:.0f}" for c in X[order, 0]])

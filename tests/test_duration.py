@@ -1,4 +1,4 @@
-"""What a long fit says before it begins."""
+"""The warning before a long fit."""
 
 import warnings
 

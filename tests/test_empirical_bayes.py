@@ -1236,7 +1236,7 @@ def test_score_with_ids_is_the_few_shot_score(cls, n_classes, linear_table):
 
 
 def test_tasks_of_one_row_do_not_make_a_classifier_overconfident():
-    """Scored on the row just adapted to, the widest prior would be the best."""
+    """Scored on the row that it adapted to, the widest prior would be the best."""
     rng = np.random.default_rng(1)
     W = [1.0, -1.0, 0.5] + 0.3 * rng.normal(size=(240, 3))
     X = rng.normal(size=(240, 8, 3))

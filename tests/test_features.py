@@ -1,4 +1,4 @@
-"""Whether features pay, told by tasks that no run has learned from."""
+"""Whether features pay, decided by tasks that no run has learned from."""
 
 from dataclasses import replace
 from functools import partial

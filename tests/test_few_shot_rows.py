@@ -1,4 +1,4 @@
-"""Which rows few-shot scores are made of: weights, small tasks, own classes."""
+"""Which rows few-shot scores use: weights, small tasks, own classes."""
 
 import warnings
 
@@ -254,7 +254,7 @@ def test_weights_reach_the_own_score_through_a_pipeline_with_routing(
 
 @pytest.fixture
 def ragged(linear_table):
-    """Of every fourth task four rows only."""
+    """Every fourth task has only four rows."""
     t = linear_table
     kept = (np.arange(240) // 12 % 4 > 0) | (np.arange(240) % 12 < 4)
     return t.X[kept], t.y[kept], t.ids[kept]
@@ -390,7 +390,7 @@ def test_a_missing_target_is_refused_with_its_task(missing, regressor, linear_ta
 
 
 def clouds(sizes, per_class, seed=0):
-    """Tasks with classes of their own, of so many rows each."""
+    """Tasks with their own classes, and the number of rows of each class."""
     rng = np.random.default_rng(seed)
     tasks = []
     for number, size in enumerate(sizes):
@@ -411,7 +411,7 @@ def own(request):
 
 
 class Recorder:
-    """A scorer that keeps the classes adapted to, and the labels asked."""
+    """A scorer that keeps the classes adapted to, and the labels to predict."""
 
     def __init__(self):
         self.seen = []
@@ -484,7 +484,7 @@ def test_a_search_scores_own_classes_of_different_numbers(routing, own):
 
 
 def test_rows_are_drawn_block_by_block(regressor):
-    """One long task beside thousands of short ones costs no memory to speak of."""
+    """One long task beside thousands of short ones takes hardly any more memory."""
     import tracemalloc
 
     rng = np.random.default_rng(0)

@@ -16,7 +16,7 @@ SIZES = [1, 2, 3, 4, 9, 30]
 
 
 def rows_of(sizes=SIZES, seed=0, weighted=False):
-    """Tasks (X, y, weight) with an intercept, coefficients of their own and noise."""
+    """Tasks (X, y, weight) with an intercept, their own coefficients and noise."""
     rng = np.random.default_rng(seed)
     parts = []
     for n in sizes:
@@ -34,8 +34,8 @@ def factor(rank=P, seed=1):
 def dense(X, y, weight, mean, covariance, noise):
     """Log density of a task's rows, written out.
 
-    A row of weight w counts as w rows: a row of noise variance noise / w stands for it,
-    and what is left of the w rows does not depend on the coefficients.
+    A row of weight w counts as w rows: a row of noise variance noise / w represents it,
+    and the rest of the w rows does not depend on the coefficients.
     """
     normal = multivariate_normal(
         X @ mean, X @ covariance @ X.T + np.diag(noise / weight)

@@ -1,4 +1,4 @@
-"""Bad input: one clear error, and a fitted model that is left as it was."""
+"""Bad input gives one clear error and leaves a fitted model as it was."""
 
 import inspect
 import pickle
@@ -33,7 +33,7 @@ NAMES = ["a", "b", "c"]
 
 
 def tasks_with(bad):
-    """Four tasks, the third of which ('S2') is given."""
+    """Four tasks; the third one, 'S2', is given."""
     rng = np.random.default_rng(0)
     tasks = {f"S{i}": (rng.normal(size=(6, 3)), rng.normal(size=6)) for i in range(4)}
     tasks["S2"] = bad

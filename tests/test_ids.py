@@ -190,7 +190,7 @@ def test_objects_that_cannot_be_distinguished_are_refused(make, label_table, num
 
 @every_model
 def test_frozensets_are_grouped_by_what_they_hold(model, label_table, numbers):
-    """They are only partly ordered, so that sorting does not bring them together."""
+    """They are only partly ordered, so sorting does not bring equal ones together."""
     t, rng = label_table, np.random.default_rng(0)
     pairs = [frozenset([int(i), (int(i) + 1) % 20]) for i in numbers]
     order = rng.permutation(len(pairs))
@@ -199,7 +199,7 @@ def test_frozensets_are_grouped_by_what_they_hold(model, label_table, numbers):
 
 
 def test_ids_of_an_unordered_type_give_the_model_of_numbers(linear_table):
-    """Where they first appear in the order of their numbers."""
+    """The ids first appear in the order of their numbers."""
     t = linear_table
     numbers = [int(name[1:]) for name in t.ids]
     reference = quick().fit(t.X, t.y, task=numbers).coef_
@@ -328,7 +328,7 @@ def test_a_search_refuses_ids_without_an_order(label_table, numbers, routing):
     "missing", [None, np.nan, pd.NA, pd.NaT], ids=["None", "nan", "NA", "NaT"]
 )
 def test_a_search_says_that_an_id_is_missing(missing, label_table, numbers, routing):
-    """Numbering them by pd.factorize would make one task of all rows without an id."""
+    """pd.factorize would put all rows without an id into one task."""
     ids = [missing if i == 3 else f"shop {i}" for i in numbers]
     search = GridSearchCV(
         quick(), {"adapt_steps": [1]}, cv=GroupKFold(2).set_split_request(groups="task")

@@ -240,7 +240,7 @@ def test_the_mode_is_that_of_brute_force(o, n):
 
 
 def separable(o, scale):
-    """Rows whose classes a line tells apart, far from the origin."""
+    """Rows whose classes are separated by a line far from the origin."""
     X = np.column_stack([scale * np.arange(-3.0, 4.0, 2.0), np.ones(4)])
     codes = np.array([0, 0, 1, 1])
     Y = codes[:, None] * 1.0 if o == 1 else np.eye(3)[codes]
@@ -316,7 +316,7 @@ def test_the_loss_is_the_mean_log_loss_of_a_task():
 @OUTPUTS
 @pytest.mark.parametrize("n", [1, 2], ids=["one row", "a row twice"])
 def test_the_score_of_a_held_out_task_is_the_log_probability_of_its_other_rows(o, n):
-    """Where all rows are the same, whichever are drawn; a single row is predicted."""
+    """All rows are the same, so the draw does not matter; a single row is predicted."""
     mean, L = mean_and_factor(o)
     rows = [[field[:1] for field in part] for part in rows_of(o, [3] * 4)]
     parts = [[np.repeat(field, n, axis=0) for field in part] for part in rows]

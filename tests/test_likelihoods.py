@@ -392,7 +392,7 @@ def test_what_moves_all_logits_alike_moves_no_probability():
 
 
 def test_rounding_of_the_spread_hardly_moves_a_probability():
-    """Also where two directions are equally spread, and any others would do."""
+    """Two directions may be equally spread, so that any others would fit as well."""
     rng = np.random.default_rng(0)
     eta, turned = rng.normal(size=(20, 3)), np.linalg.qr(rng.normal(size=(3, 3)))[0]
     factor = np.concatenate([rng.normal(size=(10, 3, 3)), np.stack([np.eye(3)] * 10)])

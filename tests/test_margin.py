@@ -1,4 +1,4 @@
-"""How far the log-odds of a base classifier are believed."""
+"""How much the log-odds of a base classifier count."""
 
 import numpy as np
 import pytest
@@ -12,7 +12,7 @@ from skmeta._core.margin import margin_scale
 
 
 def rows(n_outputs, n=3000):
-    """Columns, and log-odds that are no linear function of them, with their labels."""
+    """Columns, log-odds that are not a linear function of them, and labels."""
     rng = np.random.default_rng(0)
     X = rng.normal(size=(n, 2))
     eta = 1.5 * np.sin(2 * X[:, [0]] + np.arange(n_outputs)) * X[:, [1]]

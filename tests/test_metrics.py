@@ -33,7 +33,7 @@ TWO = np.array(["no", "yes"])
 
 
 class Told(ClassifierMixin, BaseEstimator):
-    """A classifier of which X is the answer: logits of the classes."""
+    """A classifier whose logits are X."""
 
     def __init__(self, classes):
         self.classes_ = np.asarray(classes)
@@ -85,7 +85,7 @@ def test_metrics_that_take_labels_get_the_classes_of_the_model(labels, as_object
 
 
 def d2_of_logs(r):
-    """1 less the log loss over that of the shares of the classes."""
+    """1 minus the log loss divided by that of the shares of the classes."""
     hit = r.p[np.arange(len(r.y)), np.searchsorted(THREE, r.y)]
     shares = np.array([np.mean(r.y == label) for label in r.y])
     return 1 - np.log(hit).mean() / np.log(shares).mean()
@@ -131,7 +131,7 @@ def test_roc_auc_of_each_class_is_averaged_over_the_classes_that_rows_show(weigh
 
 
 def auc_of_pair(r, one, other):
-    """Share of pairs of rows in which the row of the class has more of it."""
+    """Share of pairs of rows in which the row of the class has the larger score."""
     column = np.searchsorted(THREE, one)
     a, b = (r.p[r.y == label, column] for label in (one, other))
     return np.mean(a[:, None] > b)
@@ -231,7 +231,7 @@ def test_few_shot_scores_by_any_metric_of_probabilities_are_finite(n_classes):
 
 @pytest.mark.parametrize("name", ["f1", "precision", "recall", "jaccard"])
 def test_a_metric_of_two_classes_is_refused_for_three_whatever_rows_show(name):
-    """Of rows that show but two of them scikit-learn would give a number."""
+    """scikit-learn would return a number for rows that show only two of the classes."""
     y = np.array([0, 1, 1, 0])
     model = Told([0, 1, 2])
     with pytest.raises(ValueError, match=r"two classes; the model has 3: \[0, 1, 2\]"):

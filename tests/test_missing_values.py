@@ -188,7 +188,7 @@ def test_a_missing_target_is_refused_before_it_is_transformed(linear_tasks, unch
 
 
 def test_masked_values_are_missing(linear_tasks, unchanged):
-    """NumPy would forget the mask, and take what is behind it."""
+    """NumPy would forget the mask and use the values behind it."""
     X, y = linear_tasks[0]
     hidden = np.arange(12) == 2
     bad_y = np.ma.masked_array(y, hidden)
@@ -299,7 +299,7 @@ DATES = {
 @pytest.mark.parametrize("kind", DATES)
 @pytest.mark.parametrize("name", REGRESSORS)
 def test_dates_are_refused_as_numbers(name, kind, linear_tasks, unchanged):
-    """NumPy would make counts of nanoseconds of them, and -9.2e18 of a missing one."""
+    """NumPy would count nanoseconds, and turn a missing date into -9.2e18."""
     X, y = linear_tasks[0]
     bad, ids = DATES[kind](X), ["S0"] * 12
     model = fitted(name)
@@ -390,7 +390,7 @@ def test_errors_name_missing_rows_or_targets(name, label_tasks, unchanged):
 
 @pytest.mark.parametrize("name", CLASSIFIERS)
 def test_labels_of_two_kinds_are_refused(name, label_tasks, unchanged):
-    """In a list NumPy makes text of numbers, so that 0 and "0" become one class."""
+    """NumPy turns numbers in a list into text, and 0 and "0" become one class."""
     X, y = label_tasks[0]
     model = fitted(name, labels=True)
     mixed = with_missing(y, "0")

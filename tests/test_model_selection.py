@@ -22,7 +22,7 @@ pytestmark = pytest.mark.filterwarnings("error")
 
 
 def plain_loop(model, table, scorer, n_support=5, n_repeats=3, splitter=ShuffleSplit):
-    """Few-shot scores without a line of skmeta but `adapt`."""
+    """Few-shot scores computed with no function of skmeta except `adapt`."""
     names = np.unique(table.ids)
     seeds = np.random.RandomState(0).randint(2**31, size=len(names))
     scores = []

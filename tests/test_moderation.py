@@ -1,4 +1,4 @@
-"""How much of what is uncertain the probabilities of a classifier average over."""
+"""How much of their uncertainty the probabilities of a classifier average over."""
 
 from dataclasses import replace
 

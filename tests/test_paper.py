@@ -21,7 +21,7 @@ N_ROWS, N_FEATURES = 6, 2
 
 
 def paper_mode(kind=ReptileRegressor, **params):
-    """The estimator with everything off that the original does not have."""
+    """The estimator without everything that the original does not have."""
     return kind(
         **dict(
             solver="adam",
@@ -52,7 +52,7 @@ def parameters(model):
 
 
 def gradient(task, theta):
-    """Of the mean over rows of (y - x'w - b)^2 / 2."""
+    """Gradient of the mean over rows of (y - x'w - b)^2 / 2."""
     X, y = task
     A = np.column_stack([X, np.ones(len(y))])
     return A.T @ (A @ theta - y) / len(y)
@@ -312,7 +312,7 @@ def test_point_7_no_adaptation_step_leaves_the_start():
 
 
 def class_tasks(names):
-    """Tasks told apart by nothing but how frequent each label is."""
+    """Tasks that differ only in how frequent each label is."""
     return [(np.zeros((N_ROWS, 1)), np.array([n[0]] * 4 + [n[1]] * 2)) for n in names]
 
 

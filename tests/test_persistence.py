@@ -73,7 +73,7 @@ MODELS = {
 
 @pytest.fixture(params=MODELS)
 def model(request, label_tasks):
-    """Models of every kind, meta-trained. Labels 0 and 1 are numbers, too."""
+    """Meta-trained models of every kind. The labels 0 and 1 are numbers, too."""
     return meta_fit(MODELS[request.param](), label_tasks)
 
 

@@ -1,4 +1,4 @@
-"""What the buffers of a thread hold on to after use: little, and nobody's rows."""
+"""The buffers of a thread keep little memory after use, and no rows."""
 
 import threading
 import tracemalloc

@@ -63,7 +63,7 @@ def make_outputs(episodes, n_components=3):
 
 
 def plain_loss(Z, temperature, episodes):
-    """The definition: a loop over episodes and the rows to be told."""
+    """The definition: a loop over episodes and their query rows."""
     losses = []
     for z, support, query, present in zip(Z, *episodes[1:], strict=True):
         classes = np.flatnonzero(present)
@@ -303,7 +303,7 @@ def learned(X, **settings):
 
 
 def clouds(spread=0.5):
-    """A row for each of the ragged classes', about its class's centre."""
+    """A row for each row of the ragged classes, near the centre of its class."""
     codes, _ = ragged_classes()
     rng = np.random.default_rng(2)
     centres = rng.standard_normal((9, 3))
@@ -440,7 +440,7 @@ def test_a_singular_covariance_is_whitened_without_infinite_numbers():
 
 
 def test_the_temperature_of_normal_classes_is_found():
-    """Of K rows' mean, a row of its class is N(0, s^2 (1 + 1/K)) away."""
+    """A row is N(0, s^2 (1 + 1/K)) away from the mean of K rows of its class."""
     rng = np.random.default_rng(0)
     deviation, n_shots = 1.5, 10
     codes = np.repeat(np.arange(40), 30)

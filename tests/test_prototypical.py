@@ -324,7 +324,7 @@ def test_tasks_of_one_class_and_classes_of_one_row_are_ordinary_input(own_class_
 
 
 def in_learned_space(model, X):
-    """What the classifier's space makes of single rows."""
+    """The outputs of the classifier's space for single rows."""
     return np.concatenate([model.adapt(X[[i]], [0]).prototypes_ for i in range(len(X))])
 
 
@@ -432,7 +432,7 @@ def covariance_within(Z, y):
 
 
 def test_after_two_classes_scores_are_those_of_linear_discriminant_analysis(clouds):
-    """Two classes cannot tell in which directions others will differ."""
+    """Two classes do not show in which directions others will differ."""
     two = np.isin(clouds.y, ["a", "b"])
     model = PrototypicalClassifier(random_state=0).fit(clouds.X[two], clouds.y[two])
     scaler = StandardScaler().fit(clouds.X[two])

@@ -12,7 +12,7 @@ README = Path(__file__).parent.parent / "README.md"
 
 
 def shops(names, n_rows, rng):
-    """Weeks of shops as a DataFrame of one's own might look."""
+    """Weeks of shops in a DataFrame like that of a user."""
     parts = []
     for name in names:
         price, promo = rng.uniform(1, 5, n_rows), rng.integers(0, 2, n_rows)
@@ -28,7 +28,7 @@ def shops(names, n_rows, rng):
 
 @pytest.fixture
 def reader(tmp_path, monkeypatch):
-    """The names that a reader has, in a folder that may be written to."""
+    """The names that a reader has, in a folder that the code may write to."""
     monkeypatch.chdir(tmp_path)
     rng = np.random.default_rng(0)
     new = shops(["new"], 25, rng)

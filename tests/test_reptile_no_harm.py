@@ -1,4 +1,4 @@
-"""Adapting Reptile does no harm, or says so: units, solvers, portions, far-out rows."""
+"""Adapting Reptile does no harm, or warns: units, solvers, portions, outlying rows."""
 
 import warnings
 

@@ -1,4 +1,4 @@
-"""Task ids through pipelines and searches, and the guards where they would get lost."""
+"""Task ids through pipelines and searches, and the checks that they are not lost."""
 
 import inspect
 import warnings
@@ -513,7 +513,7 @@ def test_no_warning_if_another_estimator_or_metric_uses_the_start(
 
 
 def test_predictions_inside_a_stacking_model_do_not_warn(routing, linear_table):
-    """They are for new tasks, and so are the rows that the stack will predict."""
+    """Both these predictions and those of the stack are for new tasks."""
     t = linear_table
     stack = StackingRegressor(
         [("few", make_pipe(max_iter=2)[-1])],
@@ -568,7 +568,7 @@ def test_a_requested_zero_shot_score_is_silent(
 
 
 def test_scoring_does_not_switch_the_warning_off(regressor, linear_table):
-    """Filters are of the whole process: threads would undo each other's changes."""
+    """Filters belong to the process, so threads would undo each other's changes."""
     t = linear_table
 
     def look(model, X, y):
@@ -747,7 +747,7 @@ def test_aligned_or_unlabelled_ids_are_welcome(linear_table):
 
 
 def missing(kind):
-    """Twelve ids, of which the seventh is missing."""
+    """Twelve ids; the seventh is missing."""
     text = [*"aabbcc", None, *"ddeef"]
     number = np.r_[np.repeat([1.0, 2.0, 3.0], 2), np.nan, np.repeat([4.0], 5)]
     return {

@@ -1,4 +1,4 @@
-"""The same rows are the same model: sparse or dense, in any order, layout and unit."""
+"""The same rows give the same model: sparse or dense, in any order, layout and unit."""
 
 import tracemalloc
 import warnings
@@ -62,7 +62,7 @@ EACH = pytest.mark.parametrize(
 
 
 def columns(seed=0, n_tasks=12, n_rows=9):
-    """Rows of which half the numbers are zero, numbers or labels, and ids."""
+    """Rows X in which half the numbers are zero, targets or labels, and ids."""
     rng = np.random.default_rng(seed)
     task = np.repeat(np.arange(n_tasks), n_rows)
     X = np.round(rng.normal(size=(len(task), 3)), 3)
@@ -73,7 +73,7 @@ def columns(seed=0, n_tasks=12, n_rows=9):
 
 
 def fitted(model, X, y, task, **fit_params):
-    """A fitted clone, which meets labels if it is a classifier."""
+    """A fitted clone; a classifier gets labels."""
     y = (y > 0).astype(int) if model._targets.are_labels else y
     with warnings.catch_warnings():
         warnings.simplefilter("error", RuntimeWarning)

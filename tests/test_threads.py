@@ -113,7 +113,7 @@ N_ROWS = 60
 
 @pytest.fixture
 def often():
-    """Threads take turns so often that an update in two steps is torn apart."""
+    """Threads switch so often that one may run between two steps of an update."""
     before = sys.getswitchinterval()
     sys.setswitchinterval(1e-6)
     yield
