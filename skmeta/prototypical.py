@@ -30,7 +30,7 @@ class LearnedSpace:
     ----------
     network : LearnedNetwork
     start : ClassSums or None
-        The classes to predict before adapting, where there was one task.
+        The classes to predict before adapting, if there was only one task.
     """
 
     network: LearnedNetwork
@@ -46,7 +46,7 @@ class ClassSums:
     classes : ndarray of shape (n_classes,)
     sums : ndarray of shape (n_classes, n_dimensions)
     counts : ndarray of shape (n_classes,)
-        The rows' weights, summed.
+        The sum of the rows' weights.
     """
 
     classes: np.ndarray
@@ -59,7 +59,7 @@ class ClassSums:
         return cls(np.zeros(0), np.zeros((0, n_dimensions)), np.zeros(0))
 
     def among(self, labels):
-        """The same sums, and those of more classes, with nothing in them yet."""
+        """The same sums, with empty sums for the other ``labels``."""
         sums, counts = (
             np.zeros((len(labels), self.sums.shape[1])),
             np.zeros(len(labels)),
@@ -70,7 +70,7 @@ class ClassSums:
         return ClassSums(labels, sums, counts)
 
     def plus(self, blocks):
-        """With rows added, given as blocks of (places of classes, rows, weights)."""
+        """The sums with more rows, in blocks (positions of classes, rows, weights)."""
         sums, counts = self.sums.copy(), self.counts.copy()
         for codes, Z, weight in blocks:
             np.add.at(sums, codes, Z * weight[:, None])
@@ -83,34 +83,35 @@ class ClassSums:
 
 
 class PrototypicalClassifier(MetaClassifierMixin, SharedNetwork, BaseMetaLearner):
-    r"""Classifier that tells classes apart by their means in a learned space.
+    r"""Classifier that compares rows with class means in a learned space.
 
-    Meta-training learns a space in which rows of a class lie close together, whatever
-    the class: a linear one in closed form, or that of a small network. Adapting takes
-    the mean of each class's rows there, so that classes may be new, be of any number,
-    and come at any time.
+    Meta-training learns a space in which rows of any class lie close together: a linear
+    space in closed form, or that of a small network. Adapting takes the mean of the
+    rows of each class in that space. So classes may be new, there may be any number of
+    them, and they may come at any time.
 
     Parameters
     ----------
     hidden_layer_sizes : int or array-like of int, default=()
-        Units of each hidden layer of the network. ``()`` is no network: a linear space
-        in closed form, from the covariances of rows within classes and of class means.
+        Units of each hidden layer of the network. With ``()`` there is no network, but
+        a linear space in closed form, from the covariances of rows within classes and
+        of class means.
     n_components : int, default=64
-        Dimensions of a network's space: units of its last layer, which is linear. Not
-        used without hidden layers.
+        Number of dimensions of the network's space: the units of its last layer, which
+        is linear. It is not used without hidden layers.
     activation : {"relu", "tanh"}, default="relu"
-        Of the hidden layers.
+        Activation function of the hidden layers.
     layer_norm : bool, default=True
         Whether hidden layers are normalised over their units (Ba et al., 2016).
     n_way : int or tuple (low, high), default=(5, 20)
-        Classes in an episode of the meta-training: a number, or a range to draw the
-        number from; at most those that a task has. More than there will be to tell
-        apart later is good practice.
+        Number of classes in an episode of the meta-training, or a range to draw it
+        from. A task with fewer classes gives all of them. More classes than there will
+        be later are good practice.
     support_size : int or tuple (low, high), default=(1, 5)
-        Rows of each class to take means of: a number, or a range to draw it from. A
-        class that has fewer gives all but one.
+        Number of rows of each class to take the mean of, or a range to draw it from. A
+        class with no more rows gives all but one.
     n_queries : int, default=5
-        Rows of each class to be told, at most.
+        The most rows of each class to classify in an episode.
     learning_rate : float, default=3e-3
         Rate of Adam: constant for half of the run, then falling linearly to 0.
     meta_batch_size : int, default=4
@@ -119,39 +120,39 @@ class PrototypicalClassifier(MetaClassifierMixin, SharedNetwork, BaseMetaLearner
         Meta-iterations.
     standardize : bool, default=True
         Whether X is standardised inside, by mean and deviation of all meta-training
-        rows, so that units do not matter. A sparse X gives the model of a
-        dense one, and stays sparse.
+        rows, so that units do not matter. A sparse X stays sparse and gives the same
+        model as a dense X.
     random_state : int, RandomState instance or None, default=None
         Seed of the initial parameters and of the episodes.
 
     Attributes
     ----------
     classes_ : ndarray of shape (n_classes,)
-        The labels of the task adapted to. After fit without task ids, those of y; after
-        fit on several tasks there are none.
+        The labels of the task that the model is adapted to. After fit without task ids
+        they are those of y. After fit on several tasks the attribute does not exist.
     prototypes_ : ndarray of shape (n_classes, n_dimensions)
         The class means in the learned space.
     temperature_ : float
-        What squared distances are multiplied by.
+        The number that squared distances are multiplied by.
     coefs_, intercepts_ : list of ndarray
         Weights (fan_in, fan_out) and biases (fan_out,) of each layer, on standardised
         data.
     n_tasks_ : int
-        Tasks seen in meta-training.
+        Number of tasks seen in meta-training.
     n_iter_ : int
-        Meta-iterations run; 1 without hidden layers.
+        Number of meta-iterations; 1 without hidden layers.
     loss_curve_ : list of float
-        Only with hidden layers: log-loss of the episodes, per meta-iteration.
+        Log-loss of the episodes of each meta-iteration; only with hidden layers.
     n_adapt_rows_ : int
-        Rows that the model is adapted to.
+        Number of rows that the model is adapted to.
     n_features_in_ : int
         Number of features.
     feature_names_in_ : ndarray of shape (``n_features_in_``,)
-        Names of the features, where fit has seen names.
+        Names of the features, if fit saw names.
 
     See Also
     --------
-    ReptileClassifier : Own classes by a start learned for descent.
+    ReptileClassifier : Own classes, by descent from a learned start.
     EmpiricalBayesClassifier : Tasks that share their classes.
     skmeta.datasets.make_episodes : Tasks from one set with many classes.
 
@@ -165,24 +166,24 @@ class PrototypicalClassifier(MetaClassifierMixin, SharedNetwork, BaseMetaLearner
     An episode draws classes of one task, takes the means of some rows of each, and is
     scored by the log-loss of others; its gradient passes through both. With task ids a
     class is a label within a task. Without ids all rows are one task: a single set with
-    many classes, some of which are drawn for each episode.
+    many classes. Each episode draws some of them.
 
     Without hidden layers z whitens the covariance within classes, and then weighs each
     direction by :math:`v / (v + 1/K)`, v being the variance of class means there and K
-    the mean of ``support_size``: where classes hardly differ, means of a few rows say
-    nothing (probabilistic linear discriminant analysis). Both covariances are shrunk by
-    the rule of Ledoit and Wolf. Only the temperature is chosen by episodes. Where no
-    class has two rows that differ, z is the standardised X; where no task has two
-    classes of two rows, the temperature is 1/2.
+    the mean of ``support_size``: in directions in which classes hardly differ, means of
+    a few rows say nothing (probabilistic linear discriminant analysis). Both
+    covariances are shrunk by the rule of Ledoit and Wolf. Episodes choose only the
+    temperature. If no class has two different rows, z is the standardised X. If no task
+    has two classes of two rows, the temperature is 1/2.
 
-    :meth:`adapt` begins a new task, with the classes of its rows alone.
-    :meth:`partial_adapt` goes on from the present classes and may bring others. Only
-    sums are kept of the rows, so portions and their order make no difference, and
-    ``sample_weight`` weighs rows in the means. Meta-training takes all rows alike.
+    :meth:`adapt` begins a new task, which has only the classes of the rows given.
+    :meth:`partial_adapt` continues with the present classes and may add others. The
+    model keeps only sums of the rows, so portions and their order make no difference.
+    ``sample_weight`` weighs rows in the means. Meta-training treats all rows alike.
 
-    Columns up to some hundreds are meant. For more, and for sparse ones, put
-    :class:`~sklearn.decomposition.PCA` or :class:`~sklearn.decomposition.TruncatedSVD`
-    in front.
+    The classifier is made for up to some hundreds of columns. For more columns, and for
+    sparse ones, put :class:`~sklearn.decomposition.PCA` or
+    :class:`~sklearn.decomposition.TruncatedSVD` before it.
 
     References
     ----------
@@ -196,7 +197,7 @@ class PrototypicalClassifier(MetaClassifierMixin, SharedNetwork, BaseMetaLearner
 
     Examples
     --------
-    Learn from six digits how digits differ, then tell four others apart:
+    Learn from six digits how digits differ, then recognise four others:
 
     >>> import numpy as np
     >>> from sklearn.datasets import load_digits
@@ -268,10 +269,11 @@ class PrototypicalClassifier(MetaClassifierMixin, SharedNetwork, BaseMetaLearner
         X : {array-like, sparse matrix} of shape (n_samples, n_features)
             Rows of all tasks, in any order.
         y : array-like of shape (n_samples,)
-            Labels. With task ids a label means something within its task only.
+            Labels. With task ids a label has a meaning only within its task.
         task : array-like of shape (n_samples,), default=None
             Which task each row belongs to. Without ids all rows are one task, and the
-            model is an ordinary classifier of its classes; its space serves others.
+            model is an ordinary classifier of its classes. Its space also serves other
+            classes.
 
         Returns
         -------
@@ -308,7 +310,7 @@ class PrototypicalClassifier(MetaClassifierMixin, SharedNetwork, BaseMetaLearner
         else:
             network = self._learn_linear(table, codes, classes, settings, rng)
         start = None
-        if hasattr(self, "classes_"):  # of a single task
+        if hasattr(self, "classes_"):  # there was a single task
             empty = ClassSums.empty(network.sizes[-1]).among(self.classes_.copy())
             start = empty.plus(_embedded(network, table.X, codes, table.weight))
         self._learned = LearnedSpace(network, start)
@@ -319,7 +321,7 @@ class PrototypicalClassifier(MetaClassifierMixin, SharedNetwork, BaseMetaLearner
             n_classes = int(table.Y.max()) + 1
             raise ValueError(
                 "hidden_layer_sizes needs a task with two classes of two rows or more: "
-                "one row to take the mean of, and one to be told; got "
+                "one row to take the mean of, and one to classify; got "
                 f"n_samples={table.X.shape[0]} of {n_classes} classes in "
                 f"{table.n_tasks} tasks. Set hidden_layer_sizes=(), or check that task "
                 "is the task's id of each row."
@@ -330,7 +332,7 @@ class PrototypicalClassifier(MetaClassifierMixin, SharedNetwork, BaseMetaLearner
         start, losses = prototypes.begin(net, rng), []
         rows = prototypes.rows_of(table.X, start.dtype)
         run = prototypes.learn(net, start, rows, classes, settings, rng)
-        for theta, loss in run:  # noqa: B007 the last one is what was learned
+        for theta, loss in run:  # noqa: B007 the last theta is the result
             losses.append(loss)
         if not np.isfinite(theta).all():
             raise ValueError(
@@ -367,7 +369,7 @@ class PrototypicalClassifier(MetaClassifierMixin, SharedNetwork, BaseMetaLearner
     def _forget(self):
         self._present = self._learned.start
         if self._present is not None:
-            self.classes_ = self._present.classes.copy()  # anyone may write into it
+            self.classes_ = self._present.classes.copy()  # users may write into it
 
     def _adapt_to(self, batch):
         network = self._learned.network
@@ -375,7 +377,7 @@ class PrototypicalClassifier(MetaClassifierMixin, SharedNetwork, BaseMetaLearner
         codes = batch.Y[0, :, 0].astype(np.intp)
         weight = batch.weight[0] * batch.n_rows[0]
         blocks = _embedded(network, batch.X[0], codes, weight)
-        # the base has put the labels of these rows among the classes
+        # The base has added the labels of these rows to the classes.
         self._present = present.among(self.classes_.copy()).plus(blocks)
 
     def _raw_outputs(self, X):

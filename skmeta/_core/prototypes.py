@@ -1,11 +1,12 @@
-r"""Classes told apart by their means in a learned space (Snell et al., 2017).
+r"""Classification by class means in a learned space (Snell et al., 2017).
 
 An episode draws classes of one task, a few rows of each to take the means c_k of, and
-others to be told. With z the network's outputs and tau a learned temperature,
+other rows to classify, the queries. With z the network's outputs and tau a learned
+temperature,
 
     p(k | x) = softmax_k(-tau |z(x) - c_k|^2),
 
-and the network learns by the log-loss of the rows to be told, through both z and c.
+and the network learns by the log-loss of the queries, through both z and c.
 """
 
 from dataclasses import dataclass
@@ -19,17 +20,21 @@ from skmeta._core import adam, network
 from skmeta._core.layout import ParamLayout
 from skmeta._core.network import Network
 
-N_EPISODES = 20  # that a temperature is chosen by, where nothing else is learned
-SMALLEST = 1e-6  # variance in any direction, relative to the mean
+# A temperature is chosen by this many episodes, if nothing else is learned.
+N_EPISODES = 20
+# The variance in any direction is at least this large, relative to the mean variance.
+SMALLEST = 1e-6
+# The logarithm of the temperature is searched for within these bounds.
 LOG_TEMPERATURES = (-10.0, 5.0)
 # Sums over a table take about this many of its numbers at a time.
 SUM_CELLS = 2**16
-# Rows whose squared differences, relative to their squares, are below this are copies.
+# Rows count as copies if their squared differences are below this, relative to their
+# squares.
 ROUNDING = 1e-20
 
 
 class Settings(NamedTuple):
-    """What does not change during a run; ranges are numbers or (low, high)."""
+    """The settings of a run; ranges are numbers or (low, high)."""
 
     n_way: object
     support_size: object
@@ -67,14 +72,14 @@ class Episodes(NamedTuple):
     rows: np.ndarray  # (E, W, n) row numbers
     support: np.ndarray  # (E, W, n) bool
     query: np.ndarray  # (E, W, n) bool
-    present: np.ndarray  # (E, W) bool: False where a task has fewer classes
+    present: np.ndarray  # (E, W) bool, False where a task has fewer classes
 
 
 def class_table(codes, task):
-    """The `ClassTable` of rows with numbered classes (n,), of task numbers (n,).
+    """The `ClassTable` of rows, given their class numbers (n,) and task numbers (n,).
 
-    Classes of one row, which leave none to be told, and then tasks of one class, are
-    left out. None if nothing is left.
+    Classes of one row are left out, since they leave no query; so are tasks that then
+    have one class. The result is None if nothing is left.
     """
     order = np.argsort(codes, kind="stable")
     sizes = np.bincount(codes)
@@ -98,16 +103,16 @@ def class_table(codes, task):
 
 
 def distinct(rng, sizes, n):
-    """In each row, n different random numbers below its size (C,): (C, n).
+    """Array (C, n): in each row, n different random numbers below its size (C,).
 
-    Where the size is smaller than n, the last numbers mean nothing.
+    If the size is smaller than n, the last numbers have no meaning.
     """
     drawn = np.zeros((len(sizes), n), dtype=np.intp)
     for j in range(n):
         left = np.maximum(sizes - j, 1)
         number = (rng.random(len(sizes)) * left).astype(np.intp)
         for taken in np.sort(drawn[:, :j], axis=1).T:
-            number += number >= taken  # the numbers not taken, counted off
+            number += number >= taken  # counts only the numbers that are not taken
         drawn[:, j] = number
     return drawn
 
@@ -122,8 +127,8 @@ def draw_number(rng, limits):
 def draw_episodes(rng, table, settings):
     """`Episodes` of a common random way and shot, each of one task.
 
-    A class gives one row less than it has at most as support, and as queries what is
-    left.
+    A class gives at most all rows but one as support, and from the other rows its
+    queries.
     """
     n_way = draw_number(rng, settings.n_way)
     n_shots = draw_number(rng, settings.support_size)
@@ -165,7 +170,7 @@ def loss_and_gradient(Z, log_temperature, episodes):
     tau = np.exp(log_temperature)
     C, counts = class_means(Z, episodes.support)
     rows = Z.reshape(E, W * n, F)
-    # |z|^2 is common to all classes of a row, and drops out
+    # |z|^2 is the same for all classes of a row, and cancels.
     logits = tau * (2 * rows @ C.swapaxes(-1, -2) - (C * C).sum(axis=-1)[:, None])
     logits = np.where(episodes.present[:, None], logits, -np.inf)
     logits -= logits.max(axis=-1, keepdims=True)
@@ -211,7 +216,7 @@ def learn(net, theta, X, table, settings, rng):
 
 
 def begin(net, rng):
-    """First parameters and, last, the log temperature: distances of about one."""
+    """First parameters and, last, the log temperature, with distances of about one."""
     theta = net.layout.init(rng, np.float32)
     return np.append(theta, np.float32(-np.log(net.layout.sizes[-1])))
 
@@ -220,7 +225,7 @@ def begin(net, rng):
 
 
 def rows_of(X, dtype):
-    """A function that gives rows of X by their numbers, dense."""
+    """A function that returns dense rows of X by their numbers."""
 
     def rows(index):
         part = X[index]
@@ -245,8 +250,9 @@ def products(blocks, d):
 def shrunk(total, fourth, n):
     """The mean product of n rows, shrunk towards a multiple of the identity.
 
-    By the rule of Ledoit and Wolf (2004): as far as the products of rows scatter about
-    their mean, relative to how far that is from the identity.
+    By the rule of Ledoit and Wolf (2004), it shrinks the more, the more the products of
+    rows scatter about their mean, relative to the distance of that mean from the
+    identity.
     """
     covariance = total / n
     d = len(covariance)
@@ -263,7 +269,8 @@ def shrunk(total, fourth, n):
 def class_statistics(rows_of, shape, codes):
     """Means of the classes, and the covariance of rows about them, shrunk.
 
-    ``rows_of`` gives dense rows by their numbers: a part of all is held at a time.
+    ``rows_of`` returns dense rows by their numbers, so that only a part of them is in
+    memory at a time.
     """
     n_rows, n_features = shape
     counts = np.bincount(codes)
@@ -282,31 +289,32 @@ def class_statistics(rows_of, shape, codes):
         return means, None
     covariance = shrunk(total, fourth, n_rows)
     covariance *= n_rows / (n_rows - len(counts))
-    constant = ~varies  # nothing is known of such a column: as a standard one
+    constant = ~varies  # nothing is known about such a column; it gets variance 1
     covariance[constant] = covariance[:, constant] = 0
     covariance[constant, constant] = 1
     return means, covariance
 
 
 def discriminant(within, means, sizes, task, n_shots):
-    """A linear network, and its parameters, in whose outputs distances tell classes.
+    """A linear network, and its parameters, in whose outputs distances separate
+    classes.
 
-    They are whitened: rows scatter about the mean of their class with variance 1 in all
-    directions. The means of classes scatter about that of their task with variance v_j
-    in direction j, and means of K rows err by 1 / K; so squared differences count with
-    weight v_j / (v_j + 1 / K) (after Ioffe, 2006). With classes too few to tell what
-    they differ in, all directions count alike.
+    The outputs are whitened: rows scatter about the mean of their class with variance 1
+    in all directions. The means of classes scatter about that of their task with
+    variance v_j in direction j, and means of K rows err by 1 / K. So squared
+    differences count with weight v_j / (v_j + 1 / K) (as in Ioffe, 2006). If there are
+    too few classes to show in which directions they differ, all directions count alike.
 
     Parameters
     ----------
     within : ndarray of shape (d, d) or None
-        Covariance of rows within classes. None if nothing is known of it: then the
+        Covariance of rows within classes. None if nothing is known about it; then the
         space is that of X.
     means : ndarray of shape (n_classes, d)
     sizes, task : ndarray of shape (n_classes,)
         Rows of each class, and its task.
     n_shots : float
-        K, rows of each class that are expected to be given.
+        K, the number of rows of each class that a new task is expected to give.
     """
     d = means.shape[1]
     weight = np.eye(d)
@@ -326,7 +334,7 @@ def _directions(means, sizes, task, n_shots):
     """Directions (d, d) in which whitened class means differ, each by its weight."""
     d, n_tasks = means.shape[1], len(np.unique(task))
     n_free = len(means) - n_tasks
-    if n_free < 2:  # one difference says nothing of other directions
+    if n_free < 2:  # one difference says nothing about other directions
         return np.eye(d)
     _, task, counts = np.unique(task, return_inverse=True, return_counts=True)
     centre = np.zeros((n_tasks, d))
@@ -334,7 +342,7 @@ def _directions(means, sizes, task, n_shots):
     apart = means - (centre / counts[:, None])[task]
     scatter = shrunk(*products([apart], d), len(apart))
     variance, vectors = np.linalg.eigh(scatter * len(means) / n_free)
-    variance -= np.mean(1 / sizes)  # of which the means' own error
+    variance -= np.mean(1 / sizes)  # this is the error of the means
     if variance.max() <= 0:
         return np.eye(d)
     variance = np.maximum(variance, 0)
