@@ -203,9 +203,10 @@ class BaseEmpiricalBayes(LinearCoefficients, BaseMetaLearner):
 
         It holds about ``width`` numbers for each row.
         """
-        n = max(1, CELLS_IN_PREDICTING // width)
+        n, transform = max(1, CELLS_IN_PREDICTING // width), self._scaling.transform_X
+        if X.shape[0] <= n:  # to make blocks takes longer than to predict a few rows
+            return function(transform(X), self._offset(X))
         blocks = [X[rows] for rows in gen_batches(X.shape[0], n)]
-        transform = self._scaling.transform_X
         return np.concatenate([function(transform(X), self._offset(X)) for X in blocks])
 
     def suggest_queries(self, pool, n_queries=1):
