@@ -1,4 +1,4 @@
-"""The base model that a meta-learner corrects: how it is fitted, and what it says."""
+"""The base model that a meta-learner corrects: how it is fitted, and its offsets."""
 
 from contextlib import contextmanager
 from hashlib import blake2b
@@ -26,8 +26,10 @@ from skmeta._core.margin import margin_scale
 from skmeta._core.scaling import fit_scaling
 from skmeta._warn import warn
 
+# Out-of-task predictions come from at most this many folds of tasks.
 N_FOLDS = 5
-FLOOR = 1e-3  # of a probability: 0 and 1 would leave nothing to correct
+# Probabilities are kept this far from 0 and 1, which no correction could change.
+FLOOR = 1e-3
 
 
 # -- fitting --------------------------------------------------------------------------
@@ -41,8 +43,8 @@ def fit_base(base, X, y, weight, codes=None, seed=None):
     base : estimator
     X, y, weight : rows, targets and weights
     codes : ndarray of shape (n_rows,) or None
-        Numbers of the rows' tasks: the groups of a search, or of another model with
-        folds inside, whose splitter takes groups.
+        Task numbers of the rows. A search, or another model with folds inside, gets
+        them as groups if its splitter takes groups.
     seed : int or None
         Seed for each ``random_state`` of the base model that is None.
     """
@@ -58,11 +60,11 @@ def fit_base(base, X, y, weight, codes=None, seed=None):
         labels, places = np.unique(y, return_inverse=True)
         if labels.dtype.kind in "iu" and (labels == np.arange(len(labels))).all():
             raise
-        # Some classifiers, such as XGBoost's, want the labels 0, 1, ..., n - 1.
+        # Some classifiers, such as XGBoost's, need the labels 0, 1, ..., n - 1.
         model = _seeded(clone(base), seed)
         try:
             return OfPlaces(_fit(model, X, places, weight, codes), labels)
-        except Exception:  # the labels were not to blame
+        except Exception:  # the labels were not the reason
             pass
         raise
 
@@ -81,7 +83,7 @@ def _fit(model, X, y, weight, codes):
         given = {name: given[name] for name in given if name == "sample_weight"}
         with config_context(enable_metadata_routing=True):
             return model.fit(X, y, groups=codes, **given)
-    # The user's routing is about the model around: the base has no requests to state.
+    # The user's routing concerns the meta-learner; the base model makes no requests.
     with config_context(enable_metadata_routing=False):
         return model.fit(X, y, **given)
 
@@ -95,7 +97,7 @@ def takes_weights(base):
 
 
 def _fit_names(model):
-    """Names under which `fit` takes "sample_weight" and "groups", as far as it does."""
+    """The names under which `fit` takes "sample_weight" and "groups", if it does."""
     from sklearn.compose import TransformedTargetRegressor
     from sklearn.model_selection._search import BaseSearchCV
     from sklearn.pipeline import Pipeline
@@ -121,7 +123,7 @@ def _fit_names(model):
 
 
 def _wants_groups(cv):
-    """Whether a splitter makes use of groups; others of scikit-learn would warn."""
+    """Whether a splitter uses groups; other splitters of scikit-learn would warn."""
     from sklearn.model_selection._split import GroupsConsumerMixin
 
     known = type(cv).__module__.startswith("sklearn.")
@@ -129,11 +131,11 @@ def _wants_groups(cv):
 
 
 def _routes_groups(model):
-    """Whether `fit` hands groups on where metadata routing is switched on."""
+    """Whether `fit` passes groups on if metadata routing is switched on."""
     with config_context(enable_metadata_routing=True):
         try:
             consumed = get_routing_for_object(model).consumes("fit", ["groups"])
-        except Exception:  # a model that cannot state its routing is asked for none
+        except Exception:  # a model that cannot state its routing gets no groups
             return False
     return "groups" in consumed
 
@@ -154,7 +156,7 @@ def _has(method):
 
 
 class OfPlaces(ClassifierMixin, BaseEstimator):
-    """A classifier that was fitted to the places 0, 1, ... of the sorted labels."""
+    """A classifier that was fitted to the positions 0, 1, ... of the sorted labels."""
 
     def __init__(self, estimator, labels):
         self.estimator, self.labels = estimator, labels
@@ -177,7 +179,7 @@ class OfPlaces(ClassifierMixin, BaseEstimator):
 
 @contextmanager
 def naming(base, what):
-    """Name the base model, and what it was to do, in an error of its own."""
+    """Add the base model, and what it was doing, to an error that it raises."""
     try:
         yield
     except (ValueError, TypeError, RuntimeError, ArithmeticError, LookupError) as error:
@@ -188,7 +190,7 @@ def naming(base, what):
 
 @contextmanager
 def explaining_missing(model):
-    """Say of a missing value in X that not the base model is in its way."""
+    """Explain that the base model takes missing values, but the correction does not."""
     try:
         yield
     except ValueError as error:
@@ -206,11 +208,12 @@ def explaining_missing(model):
         ) from None
 
 
-# -- what it says ---------------------------------------------------------------------
+# -- its offsets ----------------------------------------------------------------------
 
 
 def raw_prediction(fitted, X, classes=None):
-    """What a fitted base model says of each row, as an offset on the raw margin.
+    """The prediction of a fitted base model for each row, as an offset on the raw
+    margin.
 
     Parameters
     ----------
@@ -222,14 +225,14 @@ def raw_prediction(fitted, X, classes=None):
     Returns
     -------
     offset : ndarray of shape (n_rows, n_outputs)
-        Prediction of a regressor; log-odds of the second of two classes, else the
-        log-probability of each class.
+        Prediction of a regressor, log-odds of the second of two classes, or the
+        log-probability of each of several classes.
     """
     if classes is None:
         offset = np.asarray(fitted.predict(X), dtype=float).reshape(X.shape[0], 1)
     else:
         P = np.zeros((X.shape[0], len(classes)))
-        # of classes that its rows had lacked, the base model knows nothing
+        # The base model knows nothing about classes that its rows lacked.
         own = getattr(fitted, "classes_", classes)
         _, here, there = np.intersect1d(classes, own, return_indices=True)
         P[:, here] = _probabilities(fitted, X)[:, there]
@@ -256,7 +259,7 @@ def out_of_task(base, X, y, weight, codes, classes=None, seed=None):
     """`raw_prediction` of each row by a clone fitted without the row's task.
 
     A model's errors on the rows that it was fitted on are smaller than those on a new
-    task, so they would teach too little correction. ``codes`` are the tasks' numbers.
+    task, so they would teach too little correction. ``codes`` are the task numbers.
     """
     n_outputs = 1 if classes is None or len(classes) == 2 else len(classes)
     offset = np.zeros((X.shape[0], n_outputs))
@@ -267,7 +270,7 @@ def out_of_task(base, X, y, weight, codes, classes=None, seed=None):
             f"could not be fitted in fold {number} of {len(folds)}, on {len(train)} "
             f"rows of {n_tasks} tasks (a task's error is that of a model without it)"
         )
-        # a single task has been cut into folds of rows, and there are no groups
+        # A single task has been cut into folds of rows, so there are no groups.
         groups = codes[train] if len(np.unique(codes)) > 1 else None
         with naming(base, where):
             fitted = fit_base(base, X[train], y[train], weight[train], groups, seed)
@@ -277,8 +280,8 @@ def out_of_task(base, X, y, weight, codes, classes=None, seed=None):
 
 
 def _folds(codes):
-    """Rows to fit on and rows to predict; of a single task, rows and no tasks."""
-    # here, since it takes longer to import than skmeta itself
+    """Rows to fit on and rows to predict; a single task is split by rows."""
+    # This is imported here, since it takes longer to import than skmeta itself.
     from sklearn.model_selection import GroupKFold, KFold
 
     n_rows, n_tasks = len(codes), len(np.unique(codes))
@@ -290,13 +293,13 @@ def _folds(codes):
     return []
 
 
-# -- asked once -----------------------------------------------------------------------
+# -- called once ----------------------------------------------------------------------
 
 
 class Told:
-    """What a base model has said of many rows, to be looked up for a few of them.
+    """The predictions of a base model for many rows, to look up those of a few.
 
-    A call of a forest for five rows costs nearly what one for thousands does.
+    Calling a forest for five rows takes nearly as long as for thousands.
     """
 
     def __init__(self, base, X, offset):
@@ -304,13 +307,13 @@ class Told:
         self.places = {key: place for place, key in enumerate(_keys(X))}
 
     def of(self, X):
-        """What was said of these rows; None if one of them is not known."""
+        """The offsets of these rows; None if one of them is not known."""
         places = [self.places.get(key) for key in _keys(X)]
         return None if None in places else self.offset[places]
 
 
 def _keys(X):
-    """A key of each row's values: 16 bytes, in which no two rows agree by chance."""
+    """A key of 16 bytes of each row's values, which does not agree by chance."""
     if hasattr(X, "indptr"):
         parts = (
             X.indices[a:b].tobytes() + X.data[a:b].tobytes()
@@ -326,7 +329,7 @@ _at_hand = local()
 
 @contextmanager
 def remembering(told):
-    """Look up what the base model was `Told` to say; None changes nothing."""
+    """Look up predictions of the base model in a `Told`; None changes nothing."""
     before = getattr(_at_hand, "told", ())
     _at_hand.told = before if told is None else (*before, told)
     try:
@@ -336,7 +339,7 @@ def remembering(told):
 
 
 def remembered(base, X):
-    """What this base model said of these rows, if somebody remembers; or None."""
+    """The remembered offsets of these rows by this base model, or None."""
     for told in getattr(_at_hand, "told", ()):
         if told.base is base and (offset := told.of(X)) is not None:
             return offset
@@ -347,9 +350,9 @@ def remembered(base, X):
 
 
 def check_base(model, targets, again):
-    """Refuse a base model of the wrong kind, or one that comes or goes.
+    """Refuse a base model of the wrong kind, or one that is added or dropped.
 
-    ``again`` says whether `fit` goes on from an earlier one.
+    ``again`` says whether `fit` continues an earlier fit.
     """
     base = model._parameter("base_estimator")
     fitted = getattr(model, "base_estimator_", None)
@@ -382,7 +385,8 @@ def check_base(model, targets, again):
 def fit_base_of(model, targets, X, y, weight, codes):
     """Fit the base model, and keep it in ``base_estimator_`` and ``base_scale_``.
 
-    Returns what it says out of task (n_rows, n_outputs), or None if there is none.
+    Returns its out-of-task offsets (n_rows, n_outputs), or None if there is no base
+    model.
     """
     for name in ("base_estimator_", "base_scale_"):  # of an earlier fit
         vars(model).pop(name, None)
@@ -410,9 +414,9 @@ def fit_base_of(model, targets, X, y, weight, codes):
 
 
 def base_offset(model, X):
-    """What the base model of a meta-learner says of validated X (n, d), or None.
+    """The base model's offsets for validated X (n, d), or None without a base model.
 
-    It is an array (n, o): numbers in the user's units, or log-odds, or
+    They are an array (n, o): numbers in the user's units, log-odds, or
     log-probabilities of more than two classes.
     """
     if not hasattr(model, "base_estimator_"):
@@ -421,7 +425,7 @@ def base_offset(model, X):
 
 
 def ask_base_once(model, tables):
-    """What the base model says of the validated rows of all tables, or None."""
+    """The base model's offsets for the validated rows of all tables, or None."""
     if not hasattr(model, "base_estimator_"):
         return None
     X = stack_rows([table for table in tables if table.shape[0]])
@@ -429,7 +433,7 @@ def ask_base_once(model, tables):
 
 
 def _ask(model, X):
-    """`raw_prediction` of the base model, which may have been asked before."""
+    """`raw_prediction` of the base model, which may be remembered."""
     base = model.base_estimator_
     told = remembered(base, X)
     if told is not None:
@@ -439,7 +443,7 @@ def _ask(model, X):
 
 
 def _believed(model, offset):
-    """What the base model says, as far as its log-odds can be believed."""
+    """The base model's offsets, scaled by how far its log-odds can be trusted."""
     return getattr(model, "base_scale_", 1.0) * offset
 
 
@@ -447,19 +451,19 @@ def _believed(model, offset):
 
 
 class GivenBase(NamedTuple):
-    """A base model as it was given: how it is shown, and its parameters as text."""
+    """A base model as the user gave it: how it is shown, and its parameters as text."""
 
     shown: str
     parameters: dict
 
 
 def given_base(base):
-    """The `GivenBase` of an estimator, or None of None."""
+    """The `GivenBase` of an estimator; None gives None."""
     return None if base is None else GivenBase(repr(base), _plain_parameters(base))
 
 
 def _check_same_parameters(base, given):
-    """Refuse another base model than that of the fit that `warm_start` goes on from."""
+    """Refuse a base model other than that of the fit that `warm_start` continues."""
     before, now = given.parameters, _plain_parameters(base)
     changed = sorted(name for name in before | now if before.get(name) != now.get(name))
     if changed:

@@ -19,8 +19,10 @@ from skmeta._checks.ids import encode_tasks
 from skmeta._checks.values import check_alike, is_missing, plain_weight, show
 from skmeta._warn import warn_once_per_search
 
-BLOCK = 64  # tasks to adapt to at once
-SHOWN = 5  # tasks to name in a message
+# This many tasks are adapted to at once.
+BLOCK = 64
+# A message names at most this many tasks.
+SHOWN = 5
 
 NO_TASK = (
     "few-shot scoring needs the task of each row. Switch routing on, "
@@ -50,9 +52,9 @@ def few_shot_scores(
     """Score a copy adapted to support rows of each task on the task's other rows.
 
     ``adapt_each(estimator, parts)`` returns copies adapted to each (X, y[, weight]) of
-    a list, ``ask_base_once(estimator, X)`` what the base model predicts for these rows,
-    or None, and ``score(model, X, y[, weight])`` a score. ``n_way`` is the
-    most classes that a task may bring, where each has its own, and None elsewhere.
+    a list. ``ask_base_once(estimator, X)`` returns the base model's predictions for
+    these rows, or None. ``score(model, X, y[, weight])`` returns a score. ``n_way`` is
+    the most classes that a task may have if each task has its own, and otherwise None.
     Returns (n_tasks, n_repeats), with NaN for a task that cannot be scored.
     """
     if task is None:
@@ -69,7 +71,7 @@ def few_shot_scores(
     )
     _tell(ids, np.diff(starts), obstacles, draw, small_tasks)
     kept = np.flatnonzero(obstacles == "")
-    blocks = (  # whose rows are drawn when it is their turn
+    blocks = (  # the rows of a block are drawn when it is scored
         [
             draw(order[starts[t] : starts[t + 1]], y, seeds[t])
             for t in kept[i : i + BLOCK]
@@ -90,7 +92,7 @@ def few_shot_scores(
 def _checked_rows(X, y, task, sample_weight):
     """Targets, weights, rows sorted by task, starts of tasks therein, and their ids.
 
-    A weight of 0 removes a row: it is gone before anything is drawn.
+    A weight of 0 removes a row before anything is drawn.
     """
     check_aligned(X=X, y=y, sample_weight=sample_weight, task=task)
     check_consistent_length(X, y, sample_weight)
@@ -133,7 +135,7 @@ def _score_block(estimator, adapt_each, score, X, y, weight, block, told):
     splits = [split for task_splits in block for split in task_splits]
     models = [estimator] * len(splits)
     with remembering(told):
-        if len(splits[0][0]):  # all tasks give rows, or none does
+        if len(splits[0][0]):  # either all tasks give rows, or none does
             parts = [_take(support, X, y, weight) for support, _ in splits]
             models = adapt_each(estimator, parts)
         return [
@@ -195,7 +197,7 @@ class Draw:
         if self.per_class:
             rng = np.random.RandomState(seed)
             return [self._of_each_class(rows, y, rng) for _ in range(self.n_repeats)]
-        # here, since it takes longer to import than skmeta itself
+        # This is imported here, since it takes longer to import than skmeta itself.
         from sklearn.model_selection import ShuffleSplit, StratifiedShuffleSplit
 
         splitter = StratifiedShuffleSplit if self.stratify else ShuffleSplit
@@ -206,7 +208,7 @@ class Draw:
         return [(rows[a], rows[b]) for a, b in split(rows, labels)]
 
     def _of_each_class(self, rows, y, rng):
-        """``n_support`` rows of each class; a class keeps one to be asked of it.
+        """``n_support`` rows of each class; a class keeps one row for the query.
 
         A class of one row gives that row: the model has to know the class.
         """
@@ -220,7 +222,7 @@ class Draw:
         return rows[given], rows[~given]
 
 
-# -- what the user is told ------------------------------------------------------------
+# -- warnings and errors --------------------------------------------------------------
 
 _OBSTACLES = {
     "small": "no more than n_support={n_support} rows, which leaves none to score",
@@ -235,14 +237,14 @@ _REMEDIES = {
         "cv=GroupKFold().set_split_request(groups='task'), and give a halving search "
         "another resource than rows, such as resource='max_iter'."
     ),
-    "single": "A class needs a row to be learned from and one to be asked.",
+    "single": "A class needs one row to learn from and one to predict.",
     "classes": "Meta-train with a task of as many classes.",
     "proportion": "Change n_support, or pass stratify=False.",
 }
 
 
 def _tell(ids, sizes, obstacles, draw, small_tasks):
-    """Warn of tasks left out; refuse them if asked to, or if no other is left."""
+    """Warn about tasks left out; refuse them if requested, or if no task is left."""
     left_out = np.flatnonzero(obstacles != "")
     if not len(left_out):
         return
@@ -277,7 +279,7 @@ def _some(ids):
 
 
 def _tell_undefined(values):
-    """Warn of scores that are undefined for a task's few query rows."""
+    """Warn about scores that are undefined for a task's few query rows."""
     undefined = np.isnan(values)
     if undefined.any():
         warn_once_per_search(

@@ -1,4 +1,4 @@
-"""Requests for ids by metadata routing that look at the ids as they pass."""
+"""Requests for ids by metadata routing that check the ids as they are routed."""
 
 from sklearn.utils.metadata_routing import MetadataRequest
 
@@ -6,21 +6,21 @@ from skmeta._checks.ids import check_routed_ids
 
 
 class _SingleIds(MetadataRequest):
-    """Refuses ids of several columns where they are routed.
+    """Refuses ids of several columns when they are routed.
 
-    A search asks all its parts for requests before its splitter sees a row, and that
-    would only say "object too deep for desired array".
+    A search collects the requests of its parts before its splitter sees a row. The
+    splitter would only say "object too deep for desired array".
     """
 
     def _route_params(self, **options):
         check_routed_ids(options["params"].get("task"), options.get("parent"))
         return super()._route_params(**options)
 
-    def __sklearn_clone__(self):  # from scikit-learn 1.9 on, in place of deepcopy
+    def __sklearn_clone__(self):  # scikit-learn 1.9 and later use this, not deepcopy
         return asking_for_single_ids(super().__sklearn_clone__())
 
 
 def asking_for_single_ids(request):
-    """The same request, which also looks at the ids."""
+    """The same request, which also checks the ids."""
     request.__class__ = _SingleIds
     return request

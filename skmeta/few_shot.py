@@ -139,9 +139,8 @@ def _inner_has(method):
 class FewShotRegressor(RegressorMixin, BaseFewShot):
     """Regressor for one task: `fit` adapts a frozen meta-learner to it.
 
-    With this the settings of the adaptation can be tuned on the rows of a new task by
-    :class:`~sklearn.model_selection.GridSearchCV`, and a meta-learner stands where any
-    regressor can stand.
+    With it, :class:`~sklearn.model_selection.GridSearchCV` can tune the adaptation on
+    the rows of a new task, and a meta-learner can take the place of any regressor.
 
     Parameters
     ----------

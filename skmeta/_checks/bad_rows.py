@@ -1,4 +1,4 @@
-"""Errors about values that are no numbers say which task they are in."""
+"""Errors about values that are not numbers name the task they are in."""
 
 from contextlib import contextmanager
 
@@ -11,9 +11,9 @@ from skmeta._checks.values import is_missing, show
 
 @contextmanager
 def naming_the_task(task, X=None, y=None, labels=None):
-    """Add to a ValueError about values that are no numbers the task they are in.
+    """Add the task to a ValueError about values that are not numbers.
 
-    ``y`` are targets that are to be numbers, ``labels`` such that need not be.
+    ``y`` are targets that must be numbers, ``labels`` targets that need not be.
     """
     try:
         yield
@@ -27,8 +27,8 @@ def naming_the_task(task, X=None, y=None, labels=None):
         )
         if "could not convert" in str(error):
             message += (
-                " Targets are to be numbers; labels want a classifier."
-                if X is None or _bad_row(X) is None  # so it is in y
+                " Targets must be numbers; use a classifier for labels."
+                if X is None or _bad_row(X) is None  # the bad value is in y
                 else " Encode text, for instance by OneHotEncoder in a Pipeline."
             )
         raise type(error)(message) from None

@@ -7,8 +7,8 @@ from scipy import sparse
 def is_clean(estimator, X, dtype, y=None):
     """Whether scikit-learn's `validate_data` would return X and y as they are.
 
-    Adapting to a handful of rows takes less time than that check. Whatever is not
-    plainly right goes to scikit-learn, which converts it or says what is wrong.
+    Adapting to a handful of rows takes less time than that check. Anything that is not
+    clearly right goes to scikit-learn, which converts it or says what is wrong.
     """
     return (
         type(X) is np.ndarray
@@ -32,7 +32,7 @@ def _is_clean_target(y, n_rows):
 
 
 def sum_duplicates(X):
-    """X itself, or a copy of a sparse one in which each cell is stored but once."""
+    """X itself, or a copy of a sparse X in which each cell is stored only once."""
     if sparse.issparse(X) and not X.has_canonical_format:
         X = X.copy()
         X.sum_duplicates()

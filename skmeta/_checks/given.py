@@ -1,4 +1,4 @@
-"""What a verb is given: tables and columns whose rows belong together."""
+"""The arguments of a verb: tables and columns whose rows belong together."""
 
 from collections.abc import Iterator
 from numbers import Number
@@ -12,8 +12,9 @@ from skmeta._checks.values import check_alike
 def check_aligned(**tables):
     """Refuse pandas objects whose row labels differ: scikit-learn never aligns them.
 
-    Behind a scaler X has no labels any more, but y and the ids still do. What is no
-    table or column at all is refused, too, such as the name of one.
+    Behind a scaler X has no labels any more, but y and the ids still have them.
+    Anything that is not a table or column is refused, too, such as the name of a
+    column.
     """
     for name, table in tables.items():
         if not name.startswith("task"):
@@ -42,7 +43,7 @@ def _check_is_table(name, table):
             f"{name}={table!r} is a name; pass the column itself, one value per row: "
             f"{name}=df[{table!r}]."
         )
-    if table is None and name == "y":  # the words that scikit-learn's checks expect
+    if table is None and name == "y":  # scikit-learn's checks expect these words
         raise ValueError(
             "This estimator requires y to be passed, but the target y is None. Pass "
             "one target per row."
@@ -72,4 +73,4 @@ def _check_is_table(name, table):
             "y.toarray().ravel()."
         )
     if name == "y" and isinstance(table, (list, tuple)):
-        check_alike(table)  # NumPy would make text of numbers
+        check_alike(table)  # NumPy would turn numbers into text

@@ -1,4 +1,4 @@
-"""Ids of tasks: one per row, what is none, and what is doubtful."""
+"""Ids of tasks: one per row; which are refused, and which are doubtful."""
 
 from collections import Counter
 from collections.abc import Set
@@ -25,7 +25,8 @@ def check_task_ids(task, n_rows, name="task", table="X"):
     Raises
     ------
     ValueError
-        If there are not as many ids as rows, one is missing, or one is no single value.
+        If there are not as many ids as rows, if one is missing, or if one is not a
+        single value.
     """
     if task is None:
         raise ValueError(
@@ -76,7 +77,7 @@ def _as_ids(task):
 
 
 def check_routed_ids(task, parent):
-    """Refuse ids that a splitter could not group by, before it says so in its words."""
+    """Refuse ids by which a splitter cannot group, with a clearer message."""
     if task is None or isinstance(task, str):
         return
     ids = _as_ids(task)
@@ -93,7 +94,7 @@ def check_routed_ids(task, parent):
 
 
 def _check_sortable(ids):
-    """Refuse ids that a splitter could not sort, or not so that equal ones meet."""
+    """Refuse ids that a splitter could not sort so that equal ids are neighbours."""
     kinds = kinds_of(ids)
     if len(kinds) > 1 or not _has_an_order(ids, *kinds.values()):
         said = " and ".join(f"{kind} such as {show(i)}" for kind, i in kinds.items())
@@ -104,7 +105,7 @@ def _check_sortable(ids):
 
 
 def _has_an_order(ids, *examples):
-    if any(isinstance(i, Set) for i in examples):  # but a partial one
+    if any(isinstance(i, Set) for i in examples):  # sets have only a partial order
         return False
     try:
         np.sort(ids[:2])
@@ -114,7 +115,7 @@ def _has_an_order(ids, *examples):
 
 
 def _plain_ids(ids, name):
-    """Ids in a type of their own, if they have one; an error if one cannot be an id."""
+    """Ids in their own type, if they have one; an error if one cannot be an id."""
     if ids.dtype.kind not in "OT":
         return ids
     ids = ids.astype(object)
@@ -138,7 +139,7 @@ def _plain_ids(ids, name):
 
 
 def _as_datetime64(moment):
-    convert = getattr(moment, "to_datetime64", None)  # of pandas, to the nanosecond
+    convert = getattr(moment, "to_datetime64", None)  # pandas keeps nanoseconds
     return np.datetime64(moment) if convert is None else convert()
 
 
@@ -156,15 +157,15 @@ def encode_tasks(task, n_rows):
 
 
 def _group(ids):
-    """Number of the group of equal ids that each belongs to, and its id."""
+    """For each id the number of its group of equal ids, and the id of each group."""
     if ids.dtype.kind != "O":
         unique, codes = np.unique(ids, return_inverse=True)
         return codes, unique
-    # by hash: sorting would not bring together what is only partly ordered
+    # Group by hash: sorting would not bring together ids that are only partly ordered.
     names = list(dict.fromkeys(ids))
     try:
         names.sort()
-    except TypeError:  # of several types: in the order of appearance
+    except TypeError:  # ids of several types stay in the order of appearance
         pass
     number = {name: i for i, name in enumerate(names)}
     codes = np.fromiter((number[i] for i in ids), dtype=np.intp, count=len(ids))
@@ -177,13 +178,13 @@ def encode_new_tasks(task, n_rows, task_new, n_new):
     Raises
     ------
     ValueError
-        If ids of rows and of new rows are of different kinds, or none of the new rows
-        is of a task with rows.
+        If ids of rows and of new rows are of different kinds, or if no new row belongs
+        to a task with rows.
     """
     known = check_task_ids(task, n_rows)
     new = check_task_ids(task_new, n_new, "task_new", "X_new")
     _check_same_kinds(known, new)
-    if known.dtype.kind != new.dtype.kind:  # else whole numbers would become floats
+    if known.dtype.kind != new.dtype.kind:  # keeps whole numbers from becoming floats
         known, new = known.astype(object), new.astype(object)
     ids = np.concatenate([known, new])
     codes, unique = _group(ids)
@@ -217,11 +218,12 @@ _TWO_KINDS = (
     "both the same type, for instance by astype(str)."
 )
 _one_by_one = ContextVar("one_by_one", default=False)
-MANY_ROWS = 100  # from which on one id per row is taken for a mistake
+# From this many rows on, one id per row is taken for a mistake.
+MANY_ROWS = 100
 
 
 def _warn_of_doubtful_ids(ids, unique):
-    """Warn of ids that are hardly those of tasks, with the counts."""
+    """Warn about ids that are probably not those of tasks, with their counts."""
     kinds = kinds_of(ids)
     if len(kinds) > 1:
         counts = Counter(map(kind_of, ids))
@@ -276,7 +278,7 @@ def _warn_of_fractions(unique, n_rows):
 
 @contextmanager
 def tasks_one_by_one():
-    """Within this block tasks have been given one by one: no id is a mistake."""
+    """Within this block tasks were given one by one, so no id is a mistake."""
     token = _one_by_one.set(True)
     try:
         yield
@@ -285,7 +287,7 @@ def tasks_one_by_one():
 
 
 def warn_of_single_rows(codes, ids):
-    """Warn if every one of many rows is a task of its own, unless given as a task."""
+    """Warn if each of many rows is its own task, unless tasks were given singly."""
     if len(ids) == len(codes) >= MANY_ROWS and not _one_by_one.get():
         warn(
             f"Each of the {len(codes)} rows is a task of its own, so nothing shows "

@@ -5,7 +5,7 @@ from functools import wraps
 
 
 def with_hint_to_task(verb):
-    """Decorator of a verb: ids under a name that it does not have are explained."""
+    """Decorator of a verb: explains ids under a name that the verb does not have."""
     known = inspect.signature(verb).parameters
 
     @wraps(verb)

@@ -7,7 +7,8 @@ from scipy import sparse
 
 from skmeta._checks.values import show
 
-LARGEST = {8: 1e100, 4: 1e37}  # by bytes: numbers whose products can be summed
+# The largest numbers whose products can be summed, by the bytes of a number.
+LARGEST = {8: 1e100, 4: 1e37}
 
 
 def check_magnitude(estimator, table, name="X"):
@@ -34,7 +35,7 @@ def check_magnitude(estimator, table, name="X"):
 
 @contextmanager
 def explaining_singular(weight):
-    """Say what makes a matrix singular that has an inverse by right."""
+    """Explain why a matrix is singular that should have an inverse."""
     try:
         yield
     except np.linalg.LinAlgError as error:

@@ -15,7 +15,7 @@ def check_hidden_layer_sizes(sizes):
 
 
 def check_range(name, value, *, least=1, unit="rows", optional=False):
-    """Refuse a pair that is no range (low, high) of whole numbers from ``least`` on."""
+    """Refuse a pair that is not a range (low, high) of whole numbers >= ``least``."""
     if not isinstance(value, tuple):
         return
     whole = all(isinstance(n, Integral) for n in value)

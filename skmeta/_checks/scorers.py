@@ -1,17 +1,20 @@
-"""Who calls: a scorer or search of scikit-learn that would score the learned start."""
+"""Find out whether a scorer or search calls, which would score the learned start."""
 
 import sys
 
 # Frames of these modules ask for a zero-shot score on purpose.
 _OWN_SCORING = ("skmeta._evaluation", "skmeta.model_selection")
 _VALIDATION = "sklearn.model_selection._validation"
-_DEPTH = 40  # frames between `predict` and a scorer, through compositions and joblib
+# There are at most this many frames between `predict` and a scorer, through
+# compositions and joblib.
+_DEPTH = 40
 
 
 def scored_on_purpose():
     """Whether this package's own scoring, which may be zero-shot, is a caller.
 
-    A search in between is another's scoring, even if it is fitted for a comparison.
+    The scoring of a search in between is not this package's own, even if the search is
+    fitted for a comparison.
     """
     for module, _ in _package_callers():
         if module in _OWN_SCORING:
@@ -22,18 +25,18 @@ def scored_on_purpose():
 
 
 def called_by_scorer(model):
-    """What scikit-learn wants with `predict`: "score", "predict", or None.
+    """What scikit-learn uses `predict` for: "score", "predict", or None.
 
-    "score" is a scorer's or search's call, "predict" that of `cross_val_predict`. None
-    of them offers a hook that says who calls, and all would silently take the start
-    that was learned for the adapted model. A model that is asked from inside another
-    estimator or metric, of which it is no part, is not what is scored.
+    "score" is the call of a scorer or search, "predict" that of `cross_val_predict`.
+    None of them has a hook that says who calls, and all would silently take the learned
+    start for the adapted model. If another estimator or metric calls a model that is
+    not a part of what is scored, that does not count.
     """
     found = None
     for module, frame in _package_callers():
         name = frame.f_code.co_name
         if module in _OWN_SCORING or (module == "skmeta._mixins" and name == "score"):
-            return None  # the latter has warned already
+            return None  # the score of the mixin has warned already
         if found == "predict" and name == "cross_val_predict":
             return None if _is_part_of_an_estimator(frame) else found
         use = _use_of(module, name)
@@ -48,9 +51,9 @@ def called_by_scorer(model):
 
 
 def groups_stay_above():
-    """Whether groups were given to a search or validation, and reach its splitter only.
+    """Whether groups were given to a search or validation and reach only its splitter.
 
-    Another model of this package in between fits what it wants to.
+    Another model of this package in between decides by itself what it fits.
     """
     for module, frame in _package_callers():
         if module.startswith("skmeta.") and frame.f_code.co_name not in _FIT_ITSELF:
@@ -64,11 +67,11 @@ def groups_stay_above():
     return False
 
 
-_FIT_ITSELF = ("fit", "checked")  # and the decorator that stands around it
+_FIT_ITSELF = ("fit", "checked")  # `fit` and the decorator around it
 
 
 def _use_of(module, name):
-    """What a function of scikit-learn wants of the estimator that it is given."""
+    """What a function of scikit-learn does with the estimator that it gets."""
     if module == _VALIDATION and name == "_fit_and_predict":
         return "predict"
     if module == _VALIDATION and name in ("_score", "_permutation_test_score"):
@@ -79,7 +82,7 @@ def _use_of(module, name):
 
 
 def _holds(estimator, model):
-    """Whether a model is an estimator, or stands somewhere inside it."""
+    """Whether a model is an estimator, or is somewhere inside it."""
     seen, waiting = set(), [estimator]
     while waiting:
         part = waiting.pop()
@@ -100,9 +103,10 @@ def _holds(estimator, model):
 def _is_part_of_an_estimator(frame):
     """Whether `cross_val_predict` serves another estimator, such as a stack of models.
 
-    That learns from predictions for new tasks, and will be given such predictions.
+    Such an estimator learns from predictions for new tasks, and will get such
+    predictions.
     """
-    module = "sklearn.utils._param_validation"  # stands around every function
+    module = "sklearn.utils._param_validation"  # this is around every function
     while module == "sklearn.utils._param_validation":
         frame = frame.f_back
         module = "" if frame is None else frame.f_globals.get("__name__", "")

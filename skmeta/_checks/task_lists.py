@@ -56,8 +56,8 @@ class TaskName(str):
 def _plain_names(names):
     """Keys that can be ids as they are, or the text of each.
 
-    The keys of a dict are told apart already, whatever they are: the groups of two
-    columns come with tuples as names, which no splitter of scikit-learn takes.
+    The keys of a dict always differ, whatever they are. The groups of two columns, for
+    example, have tuples as names, which no splitter of scikit-learn takes.
     """
     if len(kinds_of(as_object_array(names))) == 1 and isinstance(
         names[0], (str, Number, date, np.generic)

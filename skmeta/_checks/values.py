@@ -1,4 +1,4 @@
-"""Values of a column or table: of which kind they are, which are missing."""
+"""Values of a column or table: their kinds, and which are missing."""
 
 from datetime import date, datetime, timedelta
 from numbers import Number
@@ -34,13 +34,13 @@ def one_of_each_type(ids):
 
 
 def kind_of(i):
-    """In words, what two ids must have in common to be equal at all."""
+    """In words, the kind of an id; only ids of the same kind can be equal."""
     kind = next((k for types, k in _KINDS if isinstance(i, types)), type(i).__name__)
     aware = kind == "date and time" and getattr(i, "tzinfo", None) is not None
     return f"{kind} with a time zone" if aware else kind
 
 
-_KINDS = (  # np.datetime64 is an np.generic, and a datetime is a date: in this order
+_KINDS = (  # the order matters: np.datetime64 is an np.generic, a datetime is a date
     (str, "text"),
     (bytes, "bytes"),
     ((np.datetime64, datetime), "date and time"),
@@ -54,7 +54,7 @@ def kinds_of(ids):
     """One id of each kind: {kind: id}."""
     some = ids[:1] if ids.dtype.kind != "O" else one_of_each_type(ids)
     if any(isinstance(i, datetime) for i in some):
-        some = ids  # those with and without a time zone are of one type
+        some = ids  # moments with and without a time zone have the same type
     first = {}
     for i in some:
         first.setdefault(kind_of(i), i)
@@ -62,7 +62,7 @@ def kinds_of(ids):
 
 
 def as_object_array(items):
-    """1-D object array, also of tuples, which np.array would make 2-D."""
+    """1-D object array, even of tuples, which np.array would make 2-D."""
     array = np.empty(len(items), dtype=object)
     array[:] = items
     return array
@@ -81,7 +81,7 @@ def show(task_id):
 
 
 def plain_weight(weight, name="sample_weight"):
-    """Weights as floats, NaN where one is missing; an error if one is no number."""
+    """Weights as floats, with NaN for missing ones; an error if one is not a number."""
     if isinstance(weight, Number) and not isinstance(weight, complex):
         return weight  # the same for all rows
     given = np.asarray(weight)
@@ -107,8 +107,8 @@ def plain_weight(weight, name="sample_weight"):
 def plain_table(X, name="X"):
     """X with NaN for each missing value (None, NA, NaT) in a column of objects.
 
-    scikit-learn then says what it says of NaN. Dates are refused: as numbers they
-    would be counts of nanoseconds, and a missing one of them -9.2e18.
+    scikit-learn then raises its error about NaN. Dates are refused: as numbers they
+    would be counts of nanoseconds, and a missing date would be -9.2e18.
     """
     if sparse.issparse(X):
         return X
@@ -121,15 +121,15 @@ def plain_table(X, name="X"):
 
 
 def _as_array(values):
-    """As NumPy's; an array without entries of what has no such form."""
+    """The values as a NumPy array; an empty one if they cannot be one."""
     try:
         return np.asarray(values)
-    except (TypeError, ValueError, RuntimeError):  # ragged: scikit-learn says so
+    except (TypeError, ValueError, RuntimeError):  # scikit-learn refuses ragged values
         return np.empty(0)
 
 
 def _plain_columns(frame, name):
-    """The same of a DataFrame, column by column."""
+    """The same for a DataFrame, column by column."""
     plain = frame
     for j, (column, dtype) in enumerate(zip(frame.columns, frame.dtypes, strict=True)):
         values = None
@@ -152,7 +152,7 @@ def _is_temporal(dtype):
 
 
 def _plain_cells(cells, name):
-    """The same of an array; a new one if it holds a missing value."""
+    """The same for an array; it returns a copy if there is a missing value."""
     if cells.dtype.kind in "mM":
         raise ValueError(_DATES.format(f"{name} holds dates"))
     flat = cells.ravel()
@@ -176,7 +176,7 @@ _DATES = (
 
 
 def check_target(y, labels):
-    """Refuse targets with a value that is missing, no number, or no label.
+    """Refuse targets with a value that is missing, not a number, or not a label.
 
     A column of objects passes scikit-learn's own check, and None becomes NaN later.
     """
@@ -215,7 +215,7 @@ def _check_finite(values):
         finite = np.isfinite(values.astype(float)).all()
     except OverflowError:
         finite = False
-    except (TypeError, ValueError):  # text and the like: scikit-learn says so
+    except (TypeError, ValueError):  # scikit-learn refuses text and the like
         return
     if not finite:
         raise ValueError(
@@ -224,7 +224,7 @@ def _check_finite(values):
 
 
 def check_alike(values):
-    """Refuse text among numbers and the like."""
+    """Refuse mixed kinds of values, such as text among numbers."""
     kinds = kinds_of(as_object_array(values))
     kinds = {k: i for k, i in kinds.items() if not is_missing_value(i)}
     if len(kinds) > 1:
@@ -234,10 +234,12 @@ def check_alike(values):
         )
 
 
-# -- weights in all -------------------------------------------------------------------
+# -- the sum of weights ---------------------------------------------------------------
 
-EXACT_FLOAT = 2.0**53  # from here on not every whole number is a float
-LEAST_WEIGHT = 1e-100  # in all: less has no inverse that a float can hold
+# From here on not every whole number is a float.
+EXACT_FLOAT = 2.0**53
+# Weights must sum to at least this; a smaller sum has no inverse that a float can hold.
+LEAST_WEIGHT = 1e-100
 
 
 def check_total_weight(weight):
