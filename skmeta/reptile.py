@@ -410,7 +410,9 @@ class BaseReptile(CallbackSupportMixin, BaseMetaLearner):
         if not np.isfinite(theta).all():
             raise ValueError(_NON_FINITE.format("Adapting to these rows"))
         if not settings.backtracks:
-            self._check_adapted(inner.losses(net, before, theta, batch))
+            self._check_adapted(
+                inner.losses_before_and_after(net, before, theta, batch)
+            )
         # a copy, since the core goes on using its array
         self._present = PresentTask(theta[0].copy(), present.seen + weight)
 
@@ -478,7 +480,7 @@ class BaseReptile(CallbackSupportMixin, BaseMetaLearner):
                 rows = Rows.between(starts_new, tasks[part])
                 index = order[rows.index]
                 X = self._scaling.transform_X(self._dense(X_new[index.ravel()]))
-                outputs = inner.predict(net, theta[part], X.reshape(*index.shape, -1))
+                outputs = inner.outputs(net, theta[part], X.reshape(*index.shape, -1))
                 Z[index[rows.present]] = outputs[rows.present]
         return self._decode(Z, X_new, method)
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose
 
-from skmeta._core.descent import dual, inner, linear, planned
+from skmeta._core.descent import dual, inner, linear, loops, planned
 from skmeta._core.descent.loops import SecondMoment
 from skmeta._core.descent.plan import workspace
 from skmeta._core.descent.rates import RateState
@@ -87,9 +87,21 @@ def minibatch_rows(batch, size, n_steps):
     return draw_minibatches(np.random.default_rng(2), counts, size, n_steps)
 
 
+def plain_train(network, state, given, settings):
+    """`inner.descend` by the loops of `loops.py`."""
+    theta = np.broadcast_to(state.start, (len(given.batch.X), len(state.start)))
+    objective = inner.objective(network, given)
+    args = objective, given.rate, theta, settings.inner_steps
+    if settings.solver == "adam":
+        theta, loss, adam = inner.last(loops.adam(*args, state.adam))
+        # `loops.adam` keeps the mean over tasks only
+        return theta, loss, np.broadcast_to(adam.mean_square, theta.shape)
+    return *inner.last(loops.sgd(*args, given.clip)), None
+
+
 def both_ways(network, state, batch, settings, fast, minibatches=None):
     given = inner.problem(network, state, batch, settings, minibatches)
-    theta, loss, *_ = inner.plain(network, state, given, settings)
+    theta, loss, *_ = plain_train(network, state, given, settings)
     fast_theta, fast_loss = fast(given)
     if isinstance(fast_theta, dual.Descended):
         assert_allclose(fast_theta.sum(), theta.sum(axis=0), rtol=1e-9, atol=1e-12)
@@ -199,8 +211,8 @@ def test_planned_adam_is_adam(n_tasks, size, alpha):
     settings = replace(SETTINGS, solver="adam", alpha=alpha)
     rows = None if size is None else minibatch_rows(batch, size, 7)
     given = inner.problem(network, state, batch, settings, rows)
-    plain = inner.plain(network, state, given, settings)
-    fast = inner.train(network, state, batch, settings, rows)
+    plain = plain_train(network, state, given, settings)
+    fast = inner.descend(network, state, batch, settings, rows)
     assert_same(plain[:2], (fast[0].each(), fast[1]))
     assert_allclose(fast[2].mean(axis=0), plain[2].mean(axis=0), rtol=1e-12)
 
@@ -244,12 +256,12 @@ def test_every_way_keeps_the_precision(hidden, n_features, solver, dtype):
     )
     state, groups = make_state(network, "layer" if hidden else "parameter", dtype)
     settings = replace(SETTINGS, solver=solver, groups=groups, **GUARDED)
-    theta, _, moment = inner.train(network, state, batch, settings)
+    theta, _, moment = inner.descend(network, state, batch, settings)
     theta = theta.each()
     assert theta.dtype == dtype
     assert moment is None or moment.dtype == dtype
     given = inner.problem(network, state, batch, settings)
-    expected = inner.plain(network, state, given, settings)[0]
+    expected = plain_train(network, state, given, settings)[0]
     close = {np.float32: 2e-4, np.float64: 1e-9}[dtype]
     assert_allclose(theta, expected, rtol=close, atol=close)
 
@@ -277,7 +289,7 @@ def test_the_affine_map_is_the_mean_of_adapted_tasks(
         moved = replace(state, start=phi)
         problem = inner.problem(network, moved, batch, settings)
         problem = problem._replace(clip=given.clip)
-        theta, loss, _ = inner.plain(network, moved, problem, settings)
+        theta, loss, _ = plain_train(network, moved, problem, settings)
         assert_same((theta.mean(axis=0), loss.mean()), mean(phi))
 
 
@@ -298,7 +310,7 @@ def test_the_affine_map_is_not_used_if_a_gradient_could_be_clipped(sharing):
                 answered += 1
                 problem = inner.problem(network, moved, batch, settings)
                 problem = problem._replace(clip=length)
-                theta, _, _ = inner.plain(network, moved, problem, settings)
+                theta, _, _ = plain_train(network, moved, problem, settings)
                 assert_allclose(answer[0], theta.mean(axis=0), rtol=1e-9)
     assert 0 < answered < 12
 

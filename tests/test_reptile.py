@@ -1204,7 +1204,7 @@ def test_blas_has_one_thread_while_a_model_trains_and_its_own_number_after(
             if pool["user_api"] == "blas"
         }
 
-    seen, train = [], inner.train
+    seen, train = [], inner.descend
 
     def spy(*args):
         seen.append(n_threads())

@@ -1,9 +1,9 @@
-"""The inner loop: what tasks minimise, and which of the ways to compute it is taken.
+"""The inner loop: what tasks minimise, and the choice of the way to compute it.
 
-`loops.py` has the loops to read. The others take the same steps faster: `planned.py`
-any network, `dual.py` networks whose rows are wide, and `linear.py` all of a
-meta-iteration at once where that is linear. Which one it is depends on the shape of
-the problem only, and is decided in this file.
+`loops.py` has the loops to read. Three other files take the same steps faster:
+`planned.py` for any network, `dual.py` for networks whose rows are wide, and
+`linear.py` for a whole meta-iteration at once if that is linear. This file decides
+which of them is used; that depends on the shape of the problem only.
 """
 
 from collections import deque
@@ -22,29 +22,48 @@ from skmeta._core.tasks import (
     gather,
 )
 
-CHUNK_TASKS = 2**10  # to adapt to side by side: more are no faster
-CHUNK_NUMBERS = 2**16  # of the rows of tasks that are adapted to side by side
-ROW_CURVATURE = 0.5  # of a row's loss in a parameter: 1 at most, and less for labels
+# At most this many tasks are adapted to side by side; more would not be faster.
+CHUNK_TASKS = 2**10
+# The rows of tasks that are adapted to side by side hold at most this many numbers.
+CHUNK_NUMBERS = 2**16
+# A guess of the curvature of a row's loss in a parameter. It is at most 1 for numbers
+# on standardised data, and less for labels.
+ROW_CURVATURE = 0.5
 
 
 class Problem(NamedTuple):
-    """What the tasks of a batch minimise, and at what pace.
+    """What the tasks of a batch minimise, and how fast.
 
-    To the loss, a mean over n rows, comes the pull towards the start,
+    The objective is the loss, a mean over n rows, plus a pull towards the start,
 
         alpha / (2 n) sum_j (theta_j - phi_j)^2 / f_j,
 
-    f_j being the learned factor of rate j. On the sum over rows that is a fixed
-    penalty: it fades as rows come in, and holds back least what the tasks have shown
-    to move far. It is the pull of a Gaussian prior whose variances are as the f_j.
+    where f_j is the learned factor of rate j. The penalty on the sum over rows is
+    always the same, so its effect fades as rows come in. It is weakest for the
+    parameters that have moved far in training. It is the pull of a Gaussian prior whose
+    variances are proportional to the f_j.
+
+    Attributes
+    ----------
+    batch : Batch
+    minibatches : ndarray of int of shape (T, K, b) or None
+        The rows that each step sees; None: all.
+    start : ndarray of shape (P,)
+        phi.
+    strength : ndarray of shape (T, P) or (T, 1), or None
+        Strength of the pull; None: there is none.
+    rate : ndarray
+        Rates, which broadcast to (T, P).
+    clip : float or None
+        A longer gradient is shortened to this norm.
     """
 
     batch: Batch
-    minibatches: np.ndarray | None  # (T, K, b) rows that each step sees
-    start: np.ndarray  # (P,) phi
-    strength: np.ndarray | None  # of the pull, (T, P) or (T, 1)
-    rate: np.ndarray  # broadcasts to (T, P)
-    clip: float | None  # length of a gradient at most
+    minibatches: np.ndarray | None
+    start: np.ndarray
+    strength: np.ndarray | None
+    rate: np.ndarray
+    clip: float | None
 
 
 def problem(net, state, batch, settings, minibatches=None):
@@ -61,10 +80,10 @@ def problem(net, state, batch, settings, minibatches=None):
         n_rows = np.where(has_rows, batch.n_rows[:, None], 1.0)
         pull = np.where(has_rows, settings.alpha / n_rows, 0.0)
         if settings.solver == "adam":
-            # Adam's steps are as long however steep the objective is, so that a pull
-            # alone would hardly be felt: one row would move a task as far as a hundred.
+            # Adam's steps are equally long however steep the objective is. So a pull
+            # alone would do little: one row would move a task as far as a hundred rows.
             rate = (rate / (1.0 + pull)).astype(factor.dtype)
-        elif not settings.safe:  # else `stable_fraction` sees to it
+        elif not settings.safe:  # otherwise `stable_fraction` bounds the steps
             pull = np.minimum(pull, 1.0 / settings.learning_rate)
         strength = (pull / factor).astype(factor.dtype)
     if settings.safe and settings.solver == "sgd":
@@ -76,13 +95,14 @@ def problem(net, state, batch, settings, minibatches=None):
 
 
 def narrowed(factor, seen, alpha, n_rows):
-    """The factors of the rates of a task of which some rows are known already.
+    """The factors of the rates for a task that the model is already adapted to.
 
-    A Gaussian prior of variance f / alpha is, after rows of weight ``seen``, a
-    posterior of variance about 1 / (alpha / f + c seen), with c the curvature of a
-    row's loss. So the start is where the task stands, and f becomes f / (1 + c seen f /
-    alpha): the pull is stronger and the steps are shorter, as if all rows were there.
-    Without a pull a step is shared with the rows seen before.
+    After rows of weight ``seen``, a Gaussian prior of variance f / alpha becomes a
+    posterior of variance about 1 / (alpha / f + c seen), where c is the curvature of a
+    row's loss. So the start is where the task stands, and f becomes
+    f / (1 + c seen f / alpha). That makes the pull stronger and the steps shorter, as
+    if the earlier rows were still there. Without a pull, the new rows get their share
+    of a step only.
     """
     if alpha == 0.0:
         return factor * factor.dtype.type(n_rows / (n_rows + seen))
@@ -90,7 +110,7 @@ def narrowed(factor, seen, alpha, n_rows):
 
 
 def objective(net, problem):
-    """The objective of `descent`'s loops."""
+    """The objective of a `Problem`, as the loops of `loops.py` take it."""
     full = loops.full_batch(net, problem.batch)
     if problem.minibatches is not None:
         full = loops.minibatches(net, problem.batch, problem.minibatches)
@@ -101,23 +121,23 @@ def objective(net, problem):
 
 
 def n_side_by_side(net, settings, dtype, n_rows):
-    """How many tasks `train` is best given at once."""
+    """With how many tasks at once `descend` is fastest."""
     if _takes_dual(net, settings, n_rows):
         return dual.n_side_by_side(net, dtype)
     return tasks_side_by_side(net, dtype, n_rows)
 
 
-@np.errstate(over="ignore", invalid="ignore")  # whoever calls looks for what diverged
-def train(net, state, batch, settings, minibatches=None):
+@np.errstate(over="ignore", invalid="ignore")  # the caller looks for what diverged
+def descend(net, state, batch, settings, minibatches=None):
     """Adapt every task of a batch from the common start.
 
     Returns
     -------
     theta : Stacked or dual.Descended
-        The adapted parameters, ``sum()`` (P,) and ``each()`` (T, P); good until the
-        next call.
+        The adapted parameters: ``sum()`` is (P,) and ``each()`` is (T, P). They are
+        valid until the next call.
     loss : ndarray of shape (T,)
-        Before the last step.
+        The loss before the last step.
     moment : ndarray of shape (T, P) or None
         Adam's second moment.
     """
@@ -134,7 +154,7 @@ def train(net, state, batch, settings, minibatches=None):
 
 
 class Stacked:
-    """Parameters of tasks, one row each."""
+    """The parameters of tasks as one array, a row for each."""
 
     def __init__(self, theta):
         self._theta = theta
@@ -146,25 +166,15 @@ class Stacked:
         return self._theta
 
 
-def plain(net, state, given, settings):
-    """`train` by the loops of `loops.py`."""
-    theta = np.broadcast_to(state.start, (len(given.batch.X), len(state.start)))
-    args = objective(net, given), given.rate, theta, settings.inner_steps
-    if settings.solver == "adam":
-        theta, loss, adam = last(loops.adam(*args, state.adam))
-        # of several tasks `loops.adam` keeps the mean, and so may its sum
-        return theta, loss, np.broadcast_to(adam.mean_square, theta.shape)
-    return *last(loops.sgd(*args, given.clip)), None
-
-
 def affine_map(net, table, state, settings):
-    """The `linear.AffineMap` of all rows of all tasks; None if it does not apply.
+    """The `linear.AffineMap` of all rows of all tasks, or None.
 
-    It must be no larger than the data.
+    It is None if steps are not linear, or if the map would be larger than the data.
     """
     n_params = net.layout.n_params
     fits = net.layout.sizes[0] + 1 <= len(table.Y) and settings.solver == "sgd"
-    # it holds the rows of a task several times, so none may be most of the data
+    # The map holds the rows of a task several times while it is made, so no task may
+    # have most of the rows.
     fits = fits and table.sizes.max() <= max(LITTLE_ROWS, 8 * table.sizes.mean())
     if not fits or not linear.is_linear(net) or settings.batch_size is not None:
         return None
@@ -197,7 +207,7 @@ def _shape(batch, minibatches=None):
 
 def query_slope(net, theta, batch):
     """Gradient (T, P) of the mean loss of rows that adapting has not seen."""
-    batch = loops.moderated(batch)  # only safe runs learn rates
+    batch = loops.moderated(batch)  # as in the inner loop: only safe runs learn rates
     plan = workspace(net, theta.dtype).plan(*_shape(batch))
     plan.theta[...] = theta
     plan.load(batch.X, batch.Y, batch.weight, batch.offset)
@@ -208,10 +218,10 @@ def query_slope(net, theta, batch):
 
 
 def path(net, state, theta, batch, settings, n_steps, rng):
-    """Yield the parameters (T, P) after 0, 1, ..., n_steps steps of test-time descent.
+    """Yield the parameters (T, P) after 0, 1, ..., n_steps steps of adapting.
 
-    By backtracking on all rows; with Adam, and without safeguards, as in training.
-    What is yielded is good until the next step.
+    The steps backtrack and see all rows. With Adam, or without safeguards, they are
+    those of training. What is yielded is valid until the next step.
     """
     given = _adaptation(net, state, batch, settings, n_steps, rng)
     if not settings.backtracks:
@@ -220,7 +230,7 @@ def path(net, state, theta, batch, settings, n_steps, rng):
     return planned.backtracking(plan, given, theta, n_steps)
 
 
-@np.errstate(over="ignore", invalid="ignore")  # whoever calls looks for what diverged
+@np.errstate(over="ignore", invalid="ignore")  # the caller looks for what diverged
 def adapt(net, state, theta, batch, settings, n_steps, rng):
     """The last of `path`: the adapted parameters (T, P)."""
     if settings.backtracks or n_steps == 0:
@@ -235,9 +245,10 @@ def adapt(net, state, theta, batch, settings, n_steps, rng):
 def adapt_in_chunks(net, state, table, settings, steps_for, rng):
     """Adapt to all rows of every task of a table, from the common start.
 
-    ``steps_for`` (n_rows -> steps) tells how many steps to take. Yields the numbers
-    (T,) of some of the tasks, their parameters (T, P), good until the next, and, where
-    descent does not backtrack, their `losses`.
+    ``steps_for`` (n_rows -> steps) is the number of steps to take. Yields the numbers
+    (T,) of some of the tasks, and their parameters (T, P), which are valid until the
+    next. The third item is None if descent backtracks, and otherwise the
+    `losses_before_and_after`.
     """
     steps = np.array([steps_for(n) for n in table.sizes])
     rows, _ = draw_rows(None, table.sizes, None)
@@ -252,15 +263,15 @@ def adapt_in_chunks(net, state, table, settings, steps_for, rng):
             theta = adapt(net, state, start, batch, settings, int(n_steps), rng)
             change = None
             if not settings.backtracks:
-                change = losses(net, start, theta, batch)
+                change = losses_before_and_after(net, start, theta, batch)
             yield which, theta, change
 
 
 @np.errstate(over="ignore", invalid="ignore")
-def losses(net, before, after, batch):
+def losses_before_and_after(net, before, after, batch):
     """Loss (2, T) of the rows given, before and after adapting to them.
 
-    ``after`` may be what `adapt` has returned, and is as good afterwards.
+    ``after`` may be what `adapt` has returned, and stays valid.
     """
     plan = workspace(net, after.dtype).plan(*_shape(batch))
     plan.load(batch.X, batch.Y, batch.weight, batch.offset)
@@ -271,7 +282,7 @@ def losses(net, before, after, batch):
     return np.array(values)
 
 
-def predict(net, theta, X):
+def outputs(net, theta, X):
     """Raw outputs (T, n, o) of T networks (T, P) on their rows (T, n, d)."""
     plan = workspace(net, theta.dtype).plan(*X.shape[:2])
     plan.theta[...] = theta

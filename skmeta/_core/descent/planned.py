@@ -1,7 +1,8 @@
-"""The loops of `descent.py` in place, on a `Plan`.
+"""The loops of `loops.py` in place, on a `Plan`.
 
-Same steps, same order; nothing is allocated between them. Each function returns or
-yields the plan's own parameters, good until the plan is used again.
+The steps are the same and in the same order, but hardly anything is allocated between
+them. Each function returns or yields the plan's own parameters, which are valid until
+the plan is used again.
 """
 
 import math
@@ -11,8 +12,11 @@ import numpy as np
 from skmeta._core.descent.loops import BETA_2, EPSILON, GROW, SHRINK, shortening
 
 
-class Objective:
-    """What `descent.full_batch`, `minibatches` and `pulled` make, on a plan."""
+class PlannedObjective:
+    """The objective of `loops.full_batch` or `minibatches`, `pulled`, on a plan.
+
+    It is multiplied by ``scale`` for the gradient.
+    """
 
     def __init__(self, plan, problem, scale=1.0):
         batch, rows = problem.batch, problem.minibatches
@@ -22,10 +26,10 @@ class Objective:
         if rows is None:
             plan.load(batch.X, batch.Y, batch.weight * scale, batch.offset)
         else:
-            self._steps = minibatches(batch, rows, scale)
+            self._steps = gather_minibatches(batch, rows, scale)
 
     def gradient(self, step):
-        """The gradient (T, P) at ``plan.theta``, which the caller may write to."""
+        """The gradient (T, P) at ``plan.theta``. The caller may write into it."""
         plan = self.plan
         if self._steps is not None and step is not None:
             plan.load(*self._steps[step])
@@ -38,7 +42,7 @@ class Objective:
         return G
 
     def value(self):
-        """The loss (T,) where the last gradient was taken."""
+        """The objective (T,) where the last gradient was computed."""
         value = self.plan.value() / self._scale
         if self._strength is None:
             return value
@@ -46,8 +50,8 @@ class Objective:
         return value + 0.5 * np.einsum("tp,tp->t", move, pull)
 
 
-def minibatches(batch, rows, scale=1.0):
-    """What a plan loads for each step, all gathered at once."""
+def gather_minibatches(batch, rows, scale=1.0):
+    """X, Y, weight and offset for each step, gathered at once."""
     task, steps = np.arange(len(rows)), rows.swapaxes(0, 1)
     index = (task[:, None], steps)
     weight = batch.weight[index]
@@ -59,15 +63,15 @@ def minibatches(batch, rows, scale=1.0):
 
 
 def sgd(plan, problem, theta, n_steps):
-    """`descent.sgd`: the last parameters (T, P), and the loss before the last step."""
+    """`loops.sgd`: the last parameters (T, P), and the loss before the last step."""
     rate, clip = problem.rate, problem.clip
-    # A rate that is all that happens to a gradient is cheaper as a scale of the loss.
+    # Without clipping or pull, the rate can be part of the loss, which saves a pass.
     folded = rate.size == 1 and clip is None and problem.strength is None
-    objective = Objective(plan, problem, rate.item() if folded else 1.0)
+    objective = PlannedObjective(plan, problem, rate.item() if folded else 1.0)
     plan.theta[...] = theta
     first = 0
     if folded and problem.minibatches is None:
-        first = n_steps - 1  # nothing happens between gradient and step
+        first = n_steps - 1  # the loss is needed at the last step only
         plan.descend(first)
     for step in range(first, n_steps):
         G = objective.gradient(step)
@@ -82,11 +86,11 @@ def sgd(plan, problem, theta, n_steps):
 
 
 def adam(plan, problem, theta, n_steps, state):
-    """`descent.adam`: parameters, loss before the last step, second moments (T, P)."""
-    objective = Objective(plan, problem)
+    """`loops.adam`: parameters, loss before the last step, mean squares (T, P)."""
+    objective = PlannedObjective(plan, problem)
     plan.theta[...] = theta
     _, root, moment = plan.spare
-    # the moment over 1 - BETA_2, which saves a pass over it in each step
+    # This is the moment over 1 - BETA_2, which saves a pass over it in each step.
     moment[...] = state.mean_square / (1.0 - BETA_2)
     unit = math.sqrt(1.0 - BETA_2)
     for step in range(n_steps):
@@ -107,8 +111,8 @@ def adam(plan, problem, theta, n_steps, state):
 
 
 def backtracking(plan, problem, theta, n_steps):
-    """`descent.backtracking`: yields the parameters after 0, 1, ..., n_steps steps."""
-    objective = Objective(plan, problem)
+    """`loops.backtracking`: yields the parameters after 0, 1, ..., n_steps steps."""
+    objective = PlannedObjective(plan, problem)
     step, (point, slope) = plan.spare[2], np.empty((2, *plan.theta.shape), theta.dtype)
     plan.theta[...] = point[...] = theta
     slope[...] = objective.gradient(None)

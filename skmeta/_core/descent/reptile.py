@@ -194,7 +194,7 @@ def _always_the_same(network, table, state, settings, in_chunks):
 def adapt_chunk(network, table, settings, state, episode):
     """Sums over tasks of parameters, loss, second moment and slope of the rates."""
     support = _gather(table, episode, episode.support)
-    theta, loss, moment = inner.train(
+    theta, loss, moment = inner.descend(
         network, state, support, settings, episode.minibatches
     )
     total = theta.sum()
