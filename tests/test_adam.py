@@ -22,7 +22,9 @@ def test_steps_are_those_of_the_paper():
 def test_a_huge_gradient_counts_as_one_of_the_largest_norm_allowed():
     theta, g = np.zeros(3), np.array([3.0, 4.0, 0.0])
     _, huge = adam.step(theta, 1e6 * g, adam.start(theta), 0.1)
-    _, largest = adam.step(theta, adam.CLIP_NORM * g / 5, adam.start(theta), 0.1)
+    _, largest = adam.step(
+        theta, adam.MAX_GRADIENT_NORM * g / 5, adam.start(theta), 0.1
+    )
     assert_allclose(huge.mean, largest.mean)
 
 

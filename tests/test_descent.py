@@ -420,7 +420,7 @@ def test_the_bound_is_reached_by_one_feature_without_an_intercept(loss):
         layer.bias[...] = 0.0
     safe = rate * loops.stable_fraction(network, batch, rate, 0.0)
     X = batch.X[0, :, 0]
-    curvature = loops.CURVATURE[loss] * (batch.weight[0] @ X**2)
+    curvature = loops.MAX_CURVATURE[loss] * (batch.weight[0] @ X**2)
     assert_allclose(safe.max() * curvature, 1, rtol=1e-12)
     # its bound assumes two classes with probability one half each
     if loss != "softmax_log_loss":

@@ -8,8 +8,8 @@ from skmeta._core.descent import loops
 from skmeta._core.descent.inner import last
 from skmeta._core.descent.rates import (
     DECAY,
+    LOG_RATE_STEP,
     MAX_FACTOR,
-    STEP,
     RateState,
     initial_rates,
     update_rates,
@@ -104,7 +104,7 @@ def test_a_parameter_that_does_not_move_leaves_its_rate_alone():
 @pytest.mark.parametrize("size", [1e-12, 1.0, 1e12])
 def test_steps_do_not_depend_on_the_size_of_the_loss(size):
     state = run(np.arange(1), gradient=[-size], move=[1.0], n=3)
-    assert_allclose(state.log_factor, 3 * STEP, rtol=1e-6)
+    assert_allclose(state.log_factor, 3 * LOG_RATE_STEP, rtol=1e-6)
 
 
 @pytest.mark.parametrize("direction", [-1.0, 1.0])

@@ -1204,13 +1204,13 @@ def test_blas_has_one_thread_while_a_model_trains_and_its_own_number_after(
             if pool["user_api"] == "blas"
         }
 
-    seen, train = [], inner.descend
+    seen, descend = [], inner.descend
 
     def spy(*args):
         seen.append(n_threads())
-        return train(*args)
+        return descend(*args)
 
-    monkeypatch.setattr(inner, "train", spy)
+    monkeypatch.setattr(inner, "descend", spy)
     with threadpool_limits(2):
         before = n_threads()
         ReptileRegressor((4,), max_iter=2, random_state=0).meta_fit(linear_tasks)

@@ -1,1 +1,1 @@
-"""Reptile by descent: the loops, the meta-loop, and what is learned in it."""
+"""Reptile: the meta-loop, the inner loops and their fast forms, learned rates."""

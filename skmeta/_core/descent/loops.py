@@ -1,8 +1,8 @@
 """Inner loops: how the parameters of many tasks descend from a common start.
 
-An objective is a function ``objective(theta, step) -> (value (T,), gradient (T, P))``;
-the loops below know nothing else of network or data. They are the version to read;
-`planned.py` has the same loops in place, for speed.
+An objective is a function ``objective(theta, step) -> (value (T,), gradient (T, P))``.
+The loops below know nothing else about the network or the data. This is the version to
+read; `planned.py` has the same loops in place, for speed.
 """
 
 import math
@@ -12,13 +12,17 @@ import numpy as np
 
 from skmeta._core.network import loss_and_gradient
 
-CLIP_NORM = 10.0  # of a task's gradient on standardised data; tighter costs accuracy
-FAR = 100.0  # mean square of a row, over that of ordinary rows
+# A longer gradient of a task on standardised data is shortened to this norm. A smaller
+# norm would cost accuracy.
+CLIP_NORM = 10.0
+# A row weighs less if its mean square is more than this many times that of others.
+FAR_ROW = 100.0
+# Factors of a step after it was accepted and after it was refused.
 GROW, SHRINK = 1.2, 0.5
+# Adam's constants, named as in its paper.
 BETA_2, EPSILON = 0.999, 1e-8
-
-# Upper bound of d2(loss) / d(output)2, for the step bound of linear models.
-CURVATURE = {
+# Upper bounds of the second derivative of each loss in the output.
+MAX_CURVATURE = {
     "squared_error": 1.0,
     "huber": 1.0,
     "log_loss": 0.25,
@@ -44,7 +48,7 @@ def full_batch(network, batch):
 
 
 def minibatches(network, batch, rows):
-    """The objective whose step k sees the rows (T, K, b)[:, k] of each task."""
+    """The objective whose step k sees ``rows[:, k]`` of each task; rows (T, K, b)."""
     task = np.arange(len(rows))[:, None]
     offset = None
     if batch.offset is not None:
@@ -83,8 +87,8 @@ def pulled(objective, start, strength):
 
 def sgd(objective, rate, theta, n_steps, clip=None):
     """Gradient descent from theta (T, P); yields theta and the loss before the step."""
-    for step in range(n_steps):
-        value, G = objective(theta, step)
+    for k in range(n_steps):
+        value, G = objective(theta, k)
         step = rate if clip is None else rate * shortening(G, clip)
         theta = theta - step * G
         yield theta, value
@@ -93,15 +97,15 @@ def sgd(objective, rate, theta, n_steps, clip=None):
 def adam(objective, rate, theta, n_steps, state):
     """Adam with beta_1 = 0 (Nichol et al., 2018), each task from the same state.
 
-    Yields theta, the loss before each step, and the state as a mean over tasks: for
-    one task that is exactly what the original code carries from task to task.
+    Yields theta, the loss before each step, and the state as a mean over tasks. For a
+    single task this is exactly what the original code carries from task to task.
     """
     moment = np.broadcast_to(state.mean_square, theta.shape)
     for step in range(n_steps):
         value, G = objective(theta, step)
         t = state.n_steps + step + 1
         moment = BETA_2 * moment + (1 - BETA_2) * G * G
-        # epsilon stands outside the bias correction, as in TensorFlow's Adam
+        # Epsilon is added after the bias correction, as in TensorFlow's Adam.
         scale = rate * math.sqrt(1.0 - BETA_2**t)
         theta = theta - scale * G / (np.sqrt(moment) + EPSILON)
         yield theta, value, SecondMoment(moment.mean(axis=0), t)
@@ -110,9 +114,9 @@ def adam(objective, rate, theta, n_steps, state):
 def backtracking(objective, rate, theta, n_steps):
     """Descent that accepts a step only if it lowers the loss.
 
-    Yields theta after 0, 1, ..., n_steps steps. The step of each task grows by 1.2
-    when accepted and halves when not, so no rate is too large: the loss of the rows
-    given never rises.
+    Yields theta after 0, 1, ..., n_steps steps. The step of each task grows by the
+    factor 1.2 when it is accepted and is halved when it is not. So no rate is too
+    large: the loss of the rows given never rises.
     """
     value, G = objective(theta, None)
     scale = np.ones((len(theta), 1), dtype=theta.dtype)
@@ -135,31 +139,33 @@ def shortening(G, limit):
 
 
 def moderated(batch):
-    """A batch in which a row far out among standardised ones weighs less.
+    """A batch in which a row far away from ordinary rows weighs less.
 
-    The step of a task is as short as its largest row demands: one row at 1,000
-    deviations would hold all parameters still, also those on which the other rows have
-    much to say, or else bend the task to itself. A row of up to `FAR` times the mean
-    square of ordinary ones keeps its weight. Beyond, its say falls with its distance.
+    The largest row of a task decides how short its steps must be. One row at 1,000
+    deviations would either hold all parameters still, although the other rows tell much
+    about them, or pull the task towards itself. A row keeps its weight up to `FAR_ROW`
+    times the mean square of ordinary rows; beyond, its weight falls with its distance.
     """
     X = batch.X
-    if max(X.max(initial=0.0), -X.min(initial=0.0)) ** 2 <= FAR:  # no row can be
+    if (
+        max(X.max(initial=0.0), -X.min(initial=0.0)) ** 2 <= FAR_ROW
+    ):  # no row can be far
         return batch
     square = np.einsum("tnd,tnd->tn", X, X) + 1.0
-    distance = square / (X.shape[2] + 1)  # of ordinary rows about 1
-    if not (distance > FAR).any():
+    distance = square / (X.shape[2] + 1)  # about 1 for ordinary rows
+    if not (distance > FAR_ROW).any():
         return batch
-    kept = np.minimum(1.0, (FAR / distance) ** 3).astype(batch.weight.dtype)
+    kept = np.minimum(1.0, (FAR_ROW / distance) ** 3).astype(batch.weight.dtype)
     return batch._replace(weight=batch.weight * kept)
 
 
 def stable_fraction(network, batch, rate, pull):
     """Fraction (T, 1) of ``rate`` at which a linear model's descent is a contraction.
 
-    With curvature bound c of the loss and preconditioner R = diag(rate), the steps
-    contract if c times the largest eigenvalue of X R X' / n, plus the curvature
-    ``pull`` (T, 1) of the pull towards the start, is at most 1; the trace is a cheap
-    bound of that eigenvalue. Networks with hidden layers have no such bound.
+    Let c bound the curvature of the loss, and R = diag(rate). The steps contract if
+    c times the largest eigenvalue of X R X' / n, plus the curvature ``pull`` (T, 1) of
+    the pull towards the start, is at most 1. The trace is a cheap bound of that
+    eigenvalue. Networks with hidden layers have no such bound.
     """
     curvature = pull
     if network.layout.n_layers == 1:
@@ -167,5 +173,5 @@ def stable_fraction(network, batch, rate, pull):
         weighted = batch.weight[..., None] * batch.X
         second_moment = np.einsum("tnd,tnd->td", weighted, batch.X)
         trace = (second_moment @ layer.weight + layer.bias).max(axis=-1, keepdims=True)
-        curvature = CURVATURE[network.loss] * trace + pull
+        curvature = MAX_CURVATURE[network.loss] * trace + pull
     return (1.0 / np.maximum(curvature, 1.0)).astype(rate.dtype)

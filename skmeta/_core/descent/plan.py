@@ -2,15 +2,15 @@
 
 On a handful of rows a small network spends its time between the operations, not in
 them. So a `Plan` makes every array and every view of it beforehand and writes the
-gradient down as a list of calls, ``[(function, arguments), ...]``, of which one step
-is a loop over that list. It computes what `network.loss_and_gradient` does, which
-stays the version to read and the one that this is tested against.
+gradient down as a list of calls, ``[(function, arguments), ...]``. One step is a loop
+over this list. It computes the same as `network.loss_and_gradient`, which is the
+version to read, and tests compare the two.
 
-Two choices shorten the list. Activations have one more column than units, always 1,
-so that biases are rows of the weights; that column is written like any other (the
-activation of a constant), so element-wise calls run over contiguous memory. And for
-a single task the arrays have no task axis, since products of matrices cost less
-per call than products of stacks.
+Two choices shorten the list. Activations have one more column than units, which is
+always 1, so that biases are rows of the weights. This column is computed like any other
+(as the activation of a constant), so element-wise calls run over contiguous memory. And
+for a single task the arrays have no task axis, since a product of matrices costs less
+per call than a product of stacks.
 """
 
 import threading
@@ -21,26 +21,37 @@ import numpy as np
 
 from skmeta._core.network import HUBER_DELTA, LAYER_NORM_EPS, LOSSES
 
-CHUNK_BYTES = 2**19  # of the tasks side by side: they stay in the L2 cache
-LEAST = 5  # tasks side by side: no cache is worth calling more often
-LARGE, FEW_ROWS = 2**13, 32  # a layer's parameters, and rows: see `_backward_calls`
-MAX_PLANS = 64
-MAX_WORKSPACES = 4
-KEPT_BYTES = 2**24  # of all buffers that a thread keeps from one use to the next
-BIG_BYTES = 2**20  # of a plan: it takes so long to use that making it counts little
-ONE = {"tanh": 20.0, "relu": 1.0}  # what the activation turns into exactly 1
+# The parameters or rows of the tasks side by side take this much room, so that they
+# stay in the L2 cache.
+CHUNK_BYTES = 2**19
+# But at least this many tasks run side by side: fewer would mean more calls, which
+# cost more than the cache saves.
+MIN_TASKS_SIDE_BY_SIDE = 5
+# A product with a weight matrix of at least this many numbers, for at most this many
+# rows, is faster transposed: see `Plan._times_transpose`.
+LARGE_MATRIX, ROWS_TO_TRANSPOSE = 2**13, 32
+# A thread keeps at most this many workspaces, and plans in each.
+MAX_WORKSPACES, MAX_PLANS = 4, 64
+# A thread keeps at most this much of its buffers from one use to the next.
+KEPT_BYTES = 2**24
+# A larger plan is not kept: next to using it, making it takes little time.
+BIG_BYTES = 2**20
+# Each activation turns this number into exactly 1.
+TURNED_INTO_ONE = {"tanh": 20.0, "relu": 1.0}
 
 
 def tasks_side_by_side(network, dtype, n_rows=0):
-    """How many tasks to run side by side: by their parameters, or by their rows."""
+    """How many tasks to run side by side, by the room of their parameters or rows."""
     numbers = max(network.layout.n_params, n_rows * (network.layout.sizes[0] + 1))
-    return max(LEAST, CHUNK_BYTES // (numbers * np.dtype(dtype).itemsize))
+    return max(
+        MIN_TASKS_SIDE_BY_SIDE, CHUNK_BYTES // (numbers * np.dtype(dtype).itemsize)
+    )
 
 
 class Workspace:
     """Parameters and gradients of many tasks, and the plans that work on them.
 
-    ``nbytes`` are those of all that is kept.
+    ``nbytes`` counts all buffers that are kept.
     """
 
     def __init__(self, network, dtype):
@@ -49,7 +60,7 @@ class Workspace:
         self._allocate(1)
 
     def plan(self, n_tasks, n_rows, input_gradient=False):
-        """The plan of this shape, made anew or met again."""
+        """The plan of this shape: a kept one, or else a new one."""
         if n_tasks > len(self._flat[0]):
             self._allocate(n_tasks)
         shape = (n_tasks, n_rows, input_gradient)
@@ -63,16 +74,16 @@ class Workspace:
         return plan
 
     def clear(self):
-        """Leave nothing of the rows and parameters of those who have used it."""
+        """Wipe the rows and parameters that the last uses have left."""
         for plan in self._used.values():
             plan.clear()
         self._used.clear()
 
     def _make_room(self):
-        """Drop plans that are big, or too many."""
+        """Drop big plans, and the oldest ones if there are too many."""
         sizes = {shape: plan.nbytes for shape, plan in self._plans.items()}
         total = sum(sizes.values())
-        for shape, size in sizes.items():  # the first has not been used for longest
+        for shape, size in sizes.items():  # the longest unused come first
             many = len(self._plans) >= MAX_PLANS or total > KEPT_BYTES
             if many or size > BIG_BYTES:
                 total -= size
@@ -85,10 +96,11 @@ class Workspace:
         self._plans.clear()
         self._used.clear()
         self._flat = [np.zeros(shape, self.dtype) for _ in range(5)]
-        self.nbytes = sum(buffer.nbytes for buffer in self._flat)  # of all that is kept
+        self.nbytes = sum(buffer.nbytes for buffer in self._flat)
 
 
-_local = threading.local()  # no two threads share a buffer
+# Each thread has buffers of its own.
+_local = threading.local()
 
 
 def workspace(network, dtype):
@@ -103,10 +115,10 @@ def workspace(network, dtype):
 
 
 def wiping(function):
-    """Let a function leave the buffers of its thread empty, and few.
+    """Decorator: wipe the buffers of this thread when the function ends.
 
-    They stay for the next one to use, who may be anybody: without rows in them, and no
-    more than `KEPT_BYTES`.
+    The next user of the buffers may be anybody, so no rows stay in them. At most
+    `KEPT_BYTES` of them stay.
     """
 
     @wraps(function)
@@ -134,19 +146,20 @@ class Plan:
     Attributes
     ----------
     theta, G : ndarray of shape (T, P)
-        Where the parameters are read from, and the gradient is written to.
+        Parameters are read from the first, and gradients are written to the second.
     spare : tuple of three ndarray of shape (T, P)
-        Room for whoever descends.
+        Room for the loops of `planned.py`.
     D : ndarray of shape (T, n, d + 1)
-        With ``input_gradient``: derivative in the rows, and a column without meaning.
+        Only with ``input_gradient``: the derivative in the rows. Its last column has no
+        meaning.
     """
 
     def __init__(self, network, n_rows, theta, G, *spare, input_gradient=False):
         self.network, self.theta, self.G, self.spare = network, theta, G, spare
-        self._data = [theta, G, *spare]  # whatever depends on rows or parameters
+        self._data = [theta, G, *spare]  # all that depends on rows or parameters
         self._squeeze = len(theta) == 1
         sizes, self._n_rows = network.layout.sizes, n_rows
-        # inputs of the hidden layers, one after the other in one piece of memory
+        # The outputs of all hidden layers stand one after the other in one array.
         self._widths = [width + 1 for width in sizes[1:-1]]
         n_numbers = len(theta) * n_rows * sum(self._widths)
         self._hidden = self._of_data(np.ones(n_numbers, self.theta.dtype))
@@ -172,7 +185,7 @@ class Plan:
         return array
 
     def clear(self):
-        """Wipe rows, parameters and all that was made of them."""
+        """Wipe rows, parameters and all that was computed from them."""
         for array in self._data:
             array.fill(0.0)
         if self._offset is not None:
@@ -182,7 +195,7 @@ class Plan:
 
     @property
     def rows(self):
-        """Where the rows are (T, n, d)."""
+        """The buffer of the rows (T, n, d)."""
         X = self._inputs[0][..., :-1]
         return X[None] if self._squeeze else X
 
@@ -192,6 +205,7 @@ class Plan:
         self.load_targets(Y, weight, offset)
 
     def load_targets(self, Y, weight, offset=None):
+        """Copy in what belongs to the rows, which are there already."""
         self._Y[...] = self._view(Y)
         self._weight[...] = self._view(weight)[..., None]
         if (offset is None) != (self._offset is None):
@@ -208,7 +222,7 @@ class Plan:
         return self.G
 
     def descend(self, n_steps):
-        """That many steps of gradient descent with rate 1, on the rows loaded."""
+        """Take steps of gradient descent with rate 1, on the rows that are loaded."""
         update = (np.subtract, (self.theta, self.G, self.theta))
         calls = [*self._calls, update]
         for _ in range(n_steps):
@@ -228,7 +242,7 @@ class Plan:
         return self._Z[None] if self._squeeze else self._Z
 
     def value(self):
-        """Mean loss of each task (T,), where the last gradient was taken."""
+        """Mean loss of each task (T,) where the last gradient was computed."""
         if self.network.loss == "squared_error":
             if self._squeeze:
                 return 0.5 * np.vdot(self._residual, self._D)[None]
@@ -241,21 +255,22 @@ class Plan:
     def _forward_calls(self, blocks):
         calls = []
         for i, following in enumerate(self._inputs[1:]):
-            Z = np.full_like(following, ONE[self.network.activation])
+            Z = np.full_like(following, TURNED_INTO_ONE[self.network.activation])
             self._of_data(Z[..., :-1])
             calls.append((np.matmul, (self._inputs[i], blocks[i], Z[..., :-1])))
             if self.network.layout.layer_norm:
                 calls += self._norms[i].forward(Z[..., :-1])
             if self.network.activation == "tanh":
                 calls.append((np.tanh, (Z, following)))
-            else:  # maximum with an array of zeros is three times as fast as with 0
+            else:
+                # The maximum with an array of zeros is three times as fast as with 0.
                 rectify = partial(np.maximum, out=following)
                 calls.append((rectify, (Z, np.zeros_like(Z))))
         calls.append((np.matmul, (self._inputs[-1], blocks[-1], self._Z)))
         return calls
 
     def _loss_calls(self):
-        """From the outputs Z to D, the derivative of the weighted mean loss."""
+        """Calls that compute D, the derivative of the weighted mean loss in Z."""
         Z, Y, R, D = self._Z, self._Y, self._residual, self._D
         weigh = (np.multiply, (R, self._weight, D))
         match self.network.loss:
@@ -270,7 +285,7 @@ class Plan:
                     weigh,
                 ]
             case "log_loss":
-                # p = (1 + tanh(z / 2)) / 2, since tanh runs on vector units
+                # p = (1 + tanh(z / 2)) / 2 is fast, since tanh runs on vector units.
                 half = np.full((), 0.5, self.theta.dtype)
                 return [
                     (np.multiply, (Z, half, R)),
@@ -315,7 +330,7 @@ class Plan:
         return calls
 
     def _slope_calls(self):
-        """Derivatives of the activations, of all hidden layers at once."""
+        """Calls that compute the derivatives of all hidden activations at once."""
         A, slope = self._hidden, self._of_data(np.empty_like(self._hidden))
         self._slopes = self._split(slope)
         if self.network.activation == "relu":
@@ -325,13 +340,14 @@ class Plan:
         return [square, (np.subtract, (one, slope, slope))] if A.size else []
 
     def _times_transpose(self, D, W, like):
-        """Calls that compute D W', and where it will be."""
+        """Calls that compute D W', and the array of the result."""
         result, WT = self._of_data(np.empty_like(like)), W.swapaxes(-1, -2)
-        if D.shape[-1] == 1:  # an outer product, at which matmul is slow
+        if D.shape[-1] == 1:  # matmul is slow at outer products
             return [(np.multiply, (D, WT, result))], result
-        if W.shape[-1] * W.shape[-2] < LARGE or self._n_rows > FEW_ROWS:
+        small = W.shape[-1] * W.shape[-2] < LARGE_MATRIX
+        if small or self._n_rows > ROWS_TO_TRANSPOSE:
             return [(np.matmul, (D, WT, result))], result
-        # (W D')' is up to twice as fast as D W' where W is large and D is not
+        # (W D')' is up to twice as fast as D W' if W is large and D is not.
         DT = self._of_data(np.empty_like(D.swapaxes(-1, -2), order="C"))
         result = self._of_data(np.empty_like(like.swapaxes(-1, -2), order="C"))
         copied = (np.copyto, (DT, D.swapaxes(-1, -2)))
@@ -354,7 +370,7 @@ class Plan:
         ]
 
     def _view(self, stack):
-        """Without the task axis if there is one task."""
+        """The array without its task axis, if there is only one task."""
         return stack[0] if self._squeeze else stack
 
 
@@ -374,13 +390,13 @@ class Norm:
             plan._of_data(plan._array(width)) for _ in range(3)
         )
         self._mean, self._deviation = (plan._of_data(plan._array(1)) for _ in range(2))
-        # sums as products, which are faster
+        # Sums are computed as products, which are faster.
         self._to_mean = np.full((width, 1), 1.0 / width, plan.theta.dtype)
         self._to_sum = np.ones((1, plan._n_rows), plan.theta.dtype)
         self._eps = np.full((), LAYER_NORM_EPS, plan.theta.dtype)
 
     def forward(self, Z):
-        """Calls that put gain * z-hat + shift in the place of Z."""
+        """Calls that replace Z by gain * z-hat + shift."""
         z, product, deviation = self._standard, self._product, self._deviation
         return [
             (np.matmul, (Z, self._to_mean, self._mean)),
@@ -395,7 +411,10 @@ class Norm:
         ]
 
     def backward(self, D):
-        """Calls that make, of the derivative D in the output, that in the input."""
+        """Calls that turn the derivative D in the output into that in the input.
+
+        Returns them and the array of the result.
+        """
         z, product, result = self._standard, self._product, self._D
         return [
             (np.multiply, (D, z, product)),

@@ -1,16 +1,16 @@
 """Positive inner rates, learned while Reptile runs.
 
-A single inner rate lets every parameter move alike. How far a parameter should move
-differs: an offset may vary between tasks where a slope does not. After K inner steps
-``theta - start = -rate * sum of gradients``, so to first order the loss of rows that
+With a single inner rate all parameters move alike, but they should not: an offset may
+vary between tasks where a slope does not. After K inner steps
+``theta - start = -rate * sum of gradients``. So, to first order, the loss of rows that
 the inner loop has not seen depends on the rates by
 
     d loss(theta) / d log rate = gradient(theta) * (theta - start),
 
-summed over the parameters that share a rate. That product is all that is needed
-(a first-order form of Meta-SGD, Li et al., 2017; rates per layer as in MAML++,
-Antoniou et al., 2019). Rates stay positive by their logarithm, and within a factor of
-`MAX_FACTOR` of where they began, so they cannot explode.
+summed over the parameters that share a rate. This product is all that is needed. It is
+a first-order form of Meta-SGD (Li et al., 2017); rates per layer are those of MAML++
+(Antoniou et al., 2019). Learning the logarithm keeps rates positive, and they stay
+within a factor of `MAX_FACTOR` of where they began, so they cannot explode.
 """
 
 from dataclasses import dataclass
@@ -18,8 +18,10 @@ from dataclasses import dataclass
 import numpy as np
 
 MAX_FACTOR = 100.0
+# How much of the mean square of a gradient stays from one meta-iteration to the next.
 DECAY = 0.95
-STEP = 0.03  # of the logarithm of a rate, per meta-iteration
+# The logarithm of a rate moves by about this much in a meta-iteration.
+LOG_RATE_STEP = 0.03
 
 
 @dataclass(frozen=True)
@@ -44,10 +46,10 @@ def update_rates(state, groups, slope, fraction):
     groups : ndarray of int of shape (P,)
         Which rate each parameter uses.
     slope : ndarray of shape (P,)
-        Gradient of the query loss at the adapted parameters, times adapted parameters
-        less the start, summed over tasks.
+        Sum over tasks of the gradient of the query loss at the adapted parameters,
+        times their distance from the start.
     fraction : float
-        Of the full step, annealed like the meta step.
+        Fraction of the full step to take. It falls during a run, as the meta step does.
     """
     slope = np.bincount(groups, weights=slope, minlength=len(state.log_factor))
     mean_square = DECAY * state.mean_square + (1 - DECAY) * slope**2
@@ -55,5 +57,7 @@ def update_rates(state, groups, slope, fraction):
     spread = np.sqrt(mean_square / (1 - DECAY**n_updates))
     step = np.divide(slope, spread, out=np.zeros_like(slope), where=spread > 0)
     limit = np.log(MAX_FACTOR)
-    log_factor = np.clip(state.log_factor - STEP * fraction * step, -limit, limit)
+    log_factor = np.clip(
+        state.log_factor - LOG_RATE_STEP * fraction * step, -limit, limit
+    )
     return RateState(log_factor, mean_square, n_updates)
