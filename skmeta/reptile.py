@@ -1,6 +1,5 @@
 """Reptile estimators (Nichol, Achiam & Schulman, 2018)."""
 
-from contextlib import contextmanager
 from dataclasses import replace
 from functools import lru_cache, partial
 from numbers import Integral, Real
@@ -15,15 +14,14 @@ from sklearn.utils._param_validation import (
     validate_parameter_constraints,
 )
 
+from skmeta import _reptile_checks as checks
 from skmeta._base import BaseMetaLearner
 from skmeta._callbacks import CallbackSupportMixin, meta_iterations
 from skmeta._checks.parameters import check_hidden_layer_sizes, check_range
 from skmeta._checks.task_lists import stack_rows
-from skmeta._checks.values import show
 from skmeta._core import network
 from skmeta._core.descent import inner, training, trouble
 from skmeta._core.descent.plan import wiping
-from skmeta._core.descent.reptile import NonFiniteTask
 from skmeta._core.descent.state import (
     LearnedStart,
     PresentTask,
@@ -31,16 +29,15 @@ from skmeta._core.descent.state import (
     architecture_of,
     initial_state,
     rate_groups,
+    rate_sharing,
 )
 from skmeta._core.descent.validation import steps_for
 from skmeta._core.layout import ParamLayout
 from skmeta._core.scaling import identity_scaling
-from skmeta._core.tasks import Rows
 from skmeta._mixins import MetaClassifierMixin, MetaRegressorMixin
 from skmeta._targets import Numbers, OwnLabels, SharedLabels
 from skmeta._task_input import SortedRows, validate_task
 from skmeta._threads import on_one_blas_thread
-from skmeta._warn import warn
 
 PAPER_MODE = {
     "solver": "adam",
@@ -64,8 +61,9 @@ DEFAULT_RATE = {"sgd": 0.1, "adam": 1e-3}
 DENSE_CELLS = 2**22
 # Private fitted attributes.
 STATE = ("_frame", "_learned", "_present")
-# Rows whose mean weight is below this hardly count, which is rarely what one means.
-LOW_MEAN_WEIGHT = 0.1
+
+AT_LEAST_ONE = Interval(Integral, 1, None, closed="left")
+POSITIVE = Interval(Real, 0, None, closed="neither")
 
 
 # Typed, since 1 and True are equal, and one of them is no number of steps.
@@ -86,25 +84,19 @@ class BaseReptile(CallbackSupportMixin, BaseMetaLearner):
 
     _parameter_constraints: dict = {
         **BaseMetaLearner._parameter_constraints,
-        "hidden_layer_sizes": [
-            "array-like",
-            Interval(Integral, 1, None, closed="left"),
-        ],
+        "hidden_layer_sizes": ["array-like", AT_LEAST_ONE],
         "activation": [StrOptions({"tanh", "relu"})],
         "layer_norm": ["boolean"],
         "solver": [StrOptions({"sgd", "adam"})],
-        "learning_rate": [
-            Interval(Real, 0, None, closed="neither"),
-            StrOptions({"auto"}),
-        ],
+        "learning_rate": [POSITIVE, StrOptions({"auto"})],
         "learn_rates": [StrOptions({"auto", "parameter", "layer"}), None],
-        "inner_steps": [Interval(Integral, 1, None, closed="left")],
-        "batch_size": [Interval(Integral, 1, None, closed="left"), None],
-        "support_size": [Interval(Integral, 1, None, closed="left"), tuple, None],
+        "inner_steps": [AT_LEAST_ONE],
+        "batch_size": [AT_LEAST_ONE, None],
+        "support_size": [AT_LEAST_ONE, tuple, None],
         "alpha": [Interval(Real, 0, None, closed="left")],
-        "meta_step": [Interval(Real, 0, None, closed="neither")],
-        "meta_batch_size": [Interval(Integral, 1, None, closed="left")],
-        "max_iter": [Interval(Integral, 1, None, closed="left")],
+        "meta_step": [POSITIVE],
+        "meta_batch_size": [AT_LEAST_ONE],
+        "max_iter": [AT_LEAST_ONE],
         "adapt_steps": [
             Interval(Integral, 0, None, closed="left"),
             StrOptions({"auto"}),
@@ -112,7 +104,7 @@ class BaseReptile(CallbackSupportMixin, BaseMetaLearner):
         "standardize": ["boolean"],
         "early_stopping": ["boolean"],
         "validation_fraction": [Interval(Real, 0, 1, closed="neither")],
-        "n_iter_no_change": [Interval(Integral, 1, None, closed="left")],
+        "n_iter_no_change": [AT_LEAST_ONE],
         "warm_start": ["boolean"],
         "n_jobs": [Integral, None],
         "verbose": ["verbose"],
@@ -154,33 +146,21 @@ class BaseReptile(CallbackSupportMixin, BaseMetaLearner):
     @property
     def coef_(self):
         """Coefficients of a linear model in the user's units."""
-        (layer,) = self._linear_layers()
-        scaling = self._scaling
-        return layer.weight.T * scaling.y_scale / scaling.x_scale
+        return self._in_user_units()[0]
 
     @property
     def intercept_(self):
         """Intercept of a linear model in the user's units."""
-        (layer,) = self._linear_layers()
-        scaling = self._scaling
-        return (
-            scaling.y_mean
-            + scaling.y_scale * layer.bias
-            - self._coef_times_mean(layer.weight)
-        )
+        return self._in_user_units()[1]
 
-    def _coef_times_mean(self, weight):
-        scaling = self._scaling
-        return (weight.T * scaling.y_scale / scaling.x_scale) @ scaling.x_mean
-
-    def _linear_layers(self):
+    def _in_user_units(self):
         layers = self._layers("_present.theta")
         if len(layers) > 1:
             raise AttributeError(
-                "coef_ and intercept_ are those of a linear model; this one has hidden "
-                "layers: see coefs_ and intercepts_."
+                "Only a linear model has coef_ and intercept_, and this model has "
+                "hidden layers. See coefs_ and intercepts_."
             )
-        return layers
+        return self._scaling.linear_in_user_units(layers[0].weight, layers[0].bias)
 
     def _layers(self, name):
         """Views per layer, read-only since adapted copies share the start."""
@@ -206,37 +186,45 @@ class BaseReptile(CallbackSupportMixin, BaseMetaLearner):
     @wiping
     @on_one_blas_thread
     def _meta_train(self, table, ids, again, data):
-        self._check_parameters(table)
+        check_range("support_size", self.support_size, optional=True)
+        if self.early_stopping:
+            checks.enough_tasks(table)
         seed = check_random_state(self.random_state).randint(np.iinfo(np.int32).max)
         rng = np.random.default_rng(seed)
         net = self._build_network(table)
         about = {
             "architecture": architecture_of(net),
-            "inner_loop": (self.solver, not self._is_plain(), self._rate_sharing(net)),
+            "inner_loop": (
+                self.solver,
+                not self._is_plain(),
+                rate_sharing(net, self.solver, self.learn_rates),
+            ),
             "mean_weight": float(table.weight.mean()),
             "constant_loss": trouble.constant_loss(net, table),
             "seed": seed,
         }
-        self._check_weights(about["mean_weight"], 1.0)
+        checks.weights(about["mean_weight"], 1.0, self.alpha)
         settings = self._training_settings(net, table, about["inner_loop"])
         if again:
-            self._check_unchanged(about)
+            checks.unchanged(self._learned, about)
             start = self._learned.state
         else:
             start = initial_state(net, settings, rng, table.Y.dtype)
         holding_out = self._holding_out()
 
         def after_each(so_far):
-            self._say(so_far)
+            if self.verbose:
+                _print_progress(so_far)
             return report(partial(self._stopped_at, so_far, about))
 
         n_iter = settings.max_iter * holding_out.n_runs(table)
-        with _naming(ids), meta_iterations(self, n_iter, **data) as report:
-            trained = training.train(
-                net, table, start, settings, holding_out, rng, after_each
-            )
+        with checks.naming(ids), meta_iterations(self, n_iter, **data) as report:
+            given = net, table, start, settings, holding_out, rng
+            trained = training.train(*given, after_each)
         self._keep(trained, about)
-        self._check_arrived(settings)
+        checks.training_arrived(
+            trained.losses, about["constant_loss"], settings.safe, self.standardize
+        )
 
     def _keep(self, trained, about):
         """Set the fitted attributes to what was `training.Trained`."""
@@ -262,16 +250,6 @@ class BaseReptile(CallbackSupportMixin, BaseMetaLearner):
             if name in STATE or (name.endswith("_") and name[0] != "_")
         }
 
-    def _check_parameters(self, table):
-        check_range("support_size", self.support_size, optional=True)
-        n_tasks = len(training.may_be_held_out(table))
-        if self.early_stopping and n_tasks < training.MIN_TASKS_TO_HOLD_OUT:
-            raise ValueError(
-                "early_stopping=True holds out whole tasks of two rows or more and "
-                f"needs at least {training.MIN_TASKS_TO_HOLD_OUT}; got {n_tasks}. Set "
-                "early_stopping=False."
-            )
-
     def _fit_scaling(self, targets, X, Y, weight):
         if self._keeps_units(targets, X, Y):
             return identity_scaling(X.shape[1])
@@ -285,28 +263,13 @@ class BaseReptile(CallbackSupportMixin, BaseMetaLearner):
         """
         if self.standardize:
             return False
-        columns, sizes = trouble.uneven_columns(X)
-        if len(columns):
-            message = _UNEVEN_PLAIN if self._is_plain() else _UNEVEN
-            warn(message.format(columns[0], sizes[columns[0]]))
-        if self._is_plain():
+        plain = self._is_plain()
+        even = checks.even_columns(X, plain)
+        if plain:
             return True
-        if len(columns) or self.solver == "adam":  # its steps have a fixed length
+        if not even or self.solver == "adam":  # its steps have a fixed length
             return False
         return targets.are_labels or trouble.is_even(Y)
-
-    def _check_weights(self, mean, usual):
-        """Warn of weights that leave hardly a row to learn from."""
-        if mean < LOW_MEAN_WEIGHT * min(1.0, usual):
-            warn(_LOW_WEIGHT.format(mean, self.alpha))
-
-    def _check_arrived(self, settings):
-        """Warn where meta-training has left the tasks worse off than a constant."""
-        constant = self._learned.constant_loss
-        loss = trouble.training_failed(self.loss_curve_, constant, settings.safe)
-        if loss is not None:
-            remedy = "Lower" if self.standardize else "Set standardize=True, lower"
-            warn(_DIVERGED.format(loss, constant, remedy))
 
     def _build_network(self, table):
         hidden = check_hidden_layer_sizes(self.hidden_layer_sizes)
@@ -314,26 +277,6 @@ class BaseReptile(CallbackSupportMixin, BaseMetaLearner):
         sizes = (table.X.shape[1], *hidden, n_outputs)
         layout = ParamLayout(sizes, bool(self.layer_norm))
         return network.Network(layout, self.activation, self._loss_name(n_outputs))
-
-    def _check_unchanged(self, about):
-        """Refuse to go on from an earlier fit with another model."""
-        known = self._learned
-        if any(about[x] != getattr(known, x) for x in ("architecture", "inner_loop")):
-            raise ValueError(
-                "warm_start=True goes on from an earlier fit, but the network, solver, "
-                "standardize or learn_rates have changed since. Put them back, or set "
-                "warm_start=False to begin anew."
-            )
-
-    def _rate_sharing(self, net):
-        """Which parameters share a learned rate; None where rates are not learned."""
-        if self.solver == "adam":
-            return None
-        if self.learn_rates != "auto":
-            return self.learn_rates
-        few_parameters = net.layout.n_layers == 1
-        much_signal = net.loss in ("squared_error", "huber")
-        return "parameter" if few_parameters or much_signal else "layer"
 
     def _is_plain(self):
         """Whether the loops of the paper run, without safeguards: see `PAPER_MODE`."""
@@ -377,15 +320,6 @@ class BaseReptile(CallbackSupportMixin, BaseMetaLearner):
             chooses_steps=choose,
         )
 
-    def _say(self, so_far):
-        n = len(so_far.losses)
-        if not self.verbose or n % training.VALIDATE_EVERY:
-            return
-        line = f"Meta-iteration {n}, loss = {so_far.losses[-1]:.8f}"
-        if so_far.scores:
-            line += f", validation score = {so_far.scores[-1]:.8f}"
-        print(line)
-
     # -- adaptation -------------------------------------------------------------------
 
     @wiping
@@ -394,7 +328,7 @@ class BaseReptile(CallbackSupportMixin, BaseMetaLearner):
         net, state, settings = self._to_adapt_with()
         n_rows, weight = batch.X.shape[1], float(batch.n_rows[0])
         if n_rows > 1:  # a single row may well be meant to count little
-            self._check_weights(weight / n_rows, learned.mean_weight)
+            checks.weights(weight / n_rows, learned.mean_weight, self.alpha)
         if present.seen:  # go on from where the task stands
             state = replace(state, start=present.theta, seen=present.seen)
         before = present.theta[None]
@@ -407,22 +341,12 @@ class BaseReptile(CallbackSupportMixin, BaseMetaLearner):
             self._adaptation_steps(n_rows),
             self._minibatch_rng(),
         )
-        if not np.isfinite(theta).all():
-            raise ValueError(_NON_FINITE.format("Adapting to these rows"))
+        checks.finite(theta, "these rows")
         if not settings.backtracks:
-            self._check_adapted(
-                inner.losses_before_and_after(net, before, theta, batch)
-            )
+            losses = inner.losses_before_and_after(net, before, theta, batch)
+            checks.adapting(*losses, learned.constant_loss)
         # a copy, since the core goes on using its array
         self._present = PresentTask(theta[0].copy(), present.seen + weight)
-
-    def _check_adapted(self, losses):
-        """Warn where adapting has raised the loss of the very rows given."""
-        before, after = losses
-        worse = trouble.raised(before, after, self._learned.constant_loss)
-        if len(worse):
-            first = worse[0]
-            warn(_RAISED.format(before[first], after[first], len(worse), len(after)))
 
     def _to_adapt_with(self):
         """Network, state and settings of the core, as they are for adapting."""
@@ -469,35 +393,33 @@ class BaseReptile(CallbackSupportMixin, BaseMetaLearner):
         if self._targets.own_classes or self.batch_size is not None:
             return super()._predict_each(known, new, method)
         X_new, order, starts_new = new
-        table, counts_new = self._new_table(known), np.diff(starts_new)
+        table = self._new_table(known)
         net = self._learned.network
         Z = np.empty((len(order), net.layout.sizes[-1]), self._dtype)
+
+        def rows_at(places):
+            return self._scaling.transform_X(self._dense(X_new[order[places]]))
+
         for tasks, theta in self._adapt_chunks(table):
-            # one wide task among small ones would cost as much padding as they hold
-            longest, total = counts_new[tasks].max(), counts_new[tasks].sum()
-            even = longest * len(tasks) <= 2 * total
-            for part in [slice(None)] if even else np.arange(len(tasks))[:, None]:
-                rows = Rows.between(starts_new, tasks[part])
-                index = order[rows.index]
-                X = self._scaling.transform_X(self._dense(X_new[index.ravel()]))
-                outputs = inner.outputs(net, theta[part], X.reshape(*index.shape, -1))
-                Z[index[rows.present]] = outputs[rows.present]
+            adapted = net, theta, tasks, starts_new
+            for places, outputs in inner.outputs_of_tasks(*adapted, rows_at):
+                Z[order[places]] = outputs
         return self._decode(Z, X_new, method)
 
     def _adapt_chunks(self, table):
         """Adapt to many tasks; yields numbers of some of them, and their weights."""
         net, state, settings = self._to_adapt_with()
-        self._check_weights(float(table.weight.mean()), self._learned.mean_weight)
+        learned = self._learned
+        checks.weights(float(table.weight.mean()), learned.mean_weight, self.alpha)
         losses = []
         for tasks, theta, change in inner.adapt_in_chunks(
             net, state, table, settings, self._adaptation_steps, None
         ):
-            if not np.isfinite(theta).all():
-                raise ValueError(_NON_FINITE.format("Adapting to these tasks"))
+            checks.finite(theta, "these tasks")
             losses.append(change)
             yield tasks, theta
         if losses and not settings.backtracks:
-            self._check_adapted(np.concatenate(losses, axis=1))
+            checks.adapting(*np.concatenate(losses, axis=1), learned.constant_loss)
 
     def _adaptation_steps(self, n_rows):
         if self.adapt_steps != "auto":
@@ -523,46 +445,13 @@ class BaseReptile(CallbackSupportMixin, BaseMetaLearner):
         return np.concatenate([outputs(X[i : i + n]) for i in range(0, X.shape[0], n)])
 
 
-_NON_FINITE = (
-    "{} produced weights that are not finite. Set standardize=True, or lower "
-    "learning_rate."
-)
-_LOW_WEIGHT = (
-    "The mean sample weight of a row is {:.2g}. A weight of 2 is a row given twice, so "
-    "that these rows hardly count against the pull to the start, alpha={:.3g}. If only "
-    "the weights' ratios matter, divide them by their mean."
-)
-_DIVERGED = (
-    "Meta-training ended with a loss of {:.3g} on the tasks drawn, where a constant "
-    "prediction has {:.3g}: it diverged, or did not get there. {} learning_rate, or "
-    "raise max_iter."
-)
-_RAISED = (
-    "Adapting raised the loss of the very rows given, from {:.3g} to {:.3g} (in {} of "
-    "{} tasks): the steps are too long. Lower learning_rate or adapt_steps. Steps of "
-    "solver='sgd' with standardize=True are taken only where they lower that loss."
-)
-_UNEVEN = (
-    "standardize=False, but column {} of X has the root mean square {:.3g}: descent on "
-    "such columns would not get far, so they are standardised inside all the same. "
-    "Set standardize=True, or put a StandardScaler in front."
-)
-_UNEVEN_PLAIN = (
-    "standardize=False, learn_rates=None and alpha=0 are the loops of the paper, on "
-    "data as they are, and column {} of X has the root mean square {:.3g}: they "
-    "diverge or learn little where columns are not of about the size 1. Set "
-    "standardize=True, or put a StandardScaler in front."
-)
-
-
-@contextmanager
-def _naming(ids):
-    """Let the error of an inner loop that diverges name the task."""
-    try:
-        yield
-    except NonFiniteTask as error:
-        name = show(ids[error.args[0][0]])
-        raise ValueError(_NON_FINITE.format(f"The inner loop on task {name}")) from None
+def _print_progress(so_far):
+    n = len(so_far.losses)
+    if n % training.VALIDATE_EVERY == 0:
+        line = f"Meta-iteration {n}, loss = {so_far.losses[-1]:.8f}"
+        if so_far.scores:
+            line += f", validation score = {so_far.scores[-1]:.8f}"
+        print(line)
 
 
 class ReptileRegressor(MetaRegressorMixin, BaseReptile):

@@ -1093,7 +1093,7 @@ def test_rows_mean_the_same_dense_and_sparse_after_a_dense_fit(standardize):
     assert_allclose(dense.predict(X), other.predict(X))
 
 
-@pytest.mark.filterwarnings("ignore:standardize=False")
+@pytest.mark.filterwarnings("ignore:.*standardize=False")
 @pytest.mark.parametrize("early_stopping", [False, True])
 def test_the_task_that_diverges_is_named_also_beside_held_out_tasks(early_stopping):
     tasks = {

@@ -49,6 +49,14 @@ class Scaling:
     def transform_y(self, y):
         return (y - self.y_mean) / self.y_scale
 
+    def linear_in_user_units(self, weight, bias):
+        """Coefficients (o, d) and intercept (o,) in the user's units.
+
+        ``weight`` (d, o) and ``bias`` (o,) are those on standardised data.
+        """
+        coef = weight.T * self.y_scale / self.x_scale
+        return coef, self.y_mean + self.y_scale * bias - coef @ self.x_mean
+
     def uncentred(self):
         """The same scales about zero."""
         return replace(self, x_mean=np.zeros_like(self.x_mean), y_mean=0.0)

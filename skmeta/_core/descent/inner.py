@@ -16,6 +16,7 @@ from skmeta._core.descent.plan import CHUNK_BYTES, tasks_side_by_side, workspace
 from skmeta._core.network import Batch
 from skmeta._core.tasks import (
     LITTLE_ROWS,
+    Rows,
     chunks,
     draw_minibatches,
     draw_rows,
@@ -288,6 +289,26 @@ def outputs(net, theta, X):
     plan.theta[...] = theta
     plan.rows[...] = X
     return plan.outputs()
+
+
+def outputs_of_tasks(net, theta, tasks, starts, rows_at):
+    """Yield places of rows (m,), and the raw outputs (m, o) of their tasks for them.
+
+    Parameters
+    ----------
+    theta : ndarray of shape (T, P)
+        Parameters of the ``tasks`` (T,).
+    starts : ndarray of int
+        The rows of task t stand at the places ``starts[t]:starts[t + 1]``.
+    rows_at : callable (places (m,)) -> ndarray of shape (m, d)
+    """
+    counts = np.diff(starts)[tasks]
+    # Next to one task with many rows, all others would be mostly padding.
+    even = counts.max() * len(tasks) <= 2 * counts.sum()
+    for part in [slice(None)] if even else np.arange(len(tasks))[:, None]:
+        rows = Rows.between(starts, tasks[part])
+        X = rows_at(rows.index.ravel()).reshape(*rows.index.shape, -1)
+        yield rows.index[rows.present], outputs(net, theta[part], X)[rows.present]
 
 
 def _adaptation(net, state, batch, settings, n_steps, rng):

@@ -105,11 +105,22 @@ def initial_state(network, settings, rng, dtype):
     return ReptileState(start, rates, adam)
 
 
-def rate_groups(network, sharing):
-    """Group of each parameter (P,), if rates are shared per "layer" or "parameter".
+def rate_sharing(network, solver, learn_rates):
+    """Which parameters share a rate: those of a "layer" or "parameter", or None.
 
-    None if they are not learned.
+    None: no rate is learned.
     """
+    if solver == "adam":
+        return None
+    if learn_rates != "auto":
+        return learn_rates
+    few_parameters = network.layout.n_layers == 1
+    much_signal = network.loss in ("squared_error", "huber")
+    return "parameter" if few_parameters or much_signal else "layer"
+
+
+def rate_groups(network, sharing):
+    """Number of the rate that each parameter (P,) uses: see `rate_sharing`."""
     if sharing is None:
         return None
     if sharing == "layer":
@@ -132,7 +143,7 @@ class LearnedStart:
     architecture : tuple
         The arguments of `network_of`.
     inner_loop : tuple
-        Solver, whether it is safe, and how rates are shared: see `rate_groups`.
+        Solver, whether it is safe, and `rate_sharing`.
     mean_weight : float
         Mean weight of the rows of meta-training.
     constant_loss : float
