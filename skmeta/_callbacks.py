@@ -1,4 +1,4 @@
-"""scikit-learn's callbacks (1.9 and later) around the meta-iterations."""
+"""Who hears of meta-iterations: scikit-learn's callbacks (1.9 and later), and users."""
 
 from contextlib import contextmanager
 
@@ -8,6 +8,27 @@ except ImportError:  # scikit-learn < 1.9 has no callbacks
 
     class CallbackSupportMixin:
         """An empty class for versions of scikit-learn without callbacks."""
+
+
+def print_progress(losses, scores):
+    """Print the last loss and, if there is one, the last score of held-out tasks."""
+    line = f"Meta-iteration {len(losses)}, loss = {losses[-1]:.8f}"
+    if scores:
+        line += f", validation score = {scores[-1]:.8f}"
+    print(line)
+
+
+def fitted_attributes(model):
+    """The attributes of a fitted model, without its parameters and callbacks."""
+    return {
+        name: value
+        for name, value in vars(model).items()
+        if name in PRIVATE_STATE or (name.endswith("_") and name[0] != "_")
+    }
+
+
+# The private attributes of all fitted meta-learners.
+PRIVATE_STATE = ("_frame", "_learned", "_present")
 
 
 @contextmanager

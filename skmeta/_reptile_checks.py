@@ -7,6 +7,7 @@ import numpy as np
 from skmeta._checks.values import show
 from skmeta._core.descent import trouble
 from skmeta._core.descent.reptile import NonFiniteTask
+from skmeta._core.descent.state import architecture_of
 from skmeta._core.descent.training import MIN_TASKS_TO_HOLD_OUT, may_be_held_out
 from skmeta._warn import warn
 
@@ -51,8 +52,9 @@ _UNEVEN_FOR_PLAIN_LOOPS = (
 _EVEN_REMEDY = "Set standardize=True, or put a StandardScaler in front."
 
 
-def training_arrived(losses, constant, safe, standardize):
+def training_arrived(losses, learned, standardize):
     """Warn if meta-training has left the tasks worse off than a constant."""
+    constant, (_, safe, _) = learned.constant_loss, learned.inner_loop
     loss = trouble.training_failed(losses, constant, safe)
     if loss is not None:
         remedy = "Lower" if standardize else "Set standardize=True, lower"
@@ -93,9 +95,9 @@ def enough_tasks(table):
         )
 
 
-def unchanged(learned, about):
+def unchanged(learned, network, inner_loop):
     """Refuse to go on from what was learned with another model."""
-    now = about["architecture"], about["inner_loop"]
+    now = architecture_of(network), inner_loop
     if now != (learned.architecture, learned.inner_loop):
         raise ValueError(
             "warm_start=True goes on from an earlier fit, but the network, solver, "

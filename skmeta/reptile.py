@@ -1,23 +1,23 @@
 """Reptile estimators (Nichol, Achiam & Schulman, 2018)."""
 
 from dataclasses import replace
-from functools import lru_cache, partial
+from functools import partial
 from numbers import Integral, Real
 from operator import attrgetter
 
 import numpy as np
 from joblib import effective_n_jobs
 from sklearn.utils import check_random_state
-from sklearn.utils._param_validation import (
-    Interval,
-    StrOptions,
-    validate_parameter_constraints,
-)
+from sklearn.utils._param_validation import Interval, StrOptions
 
+from skmeta import _callbacks
 from skmeta import _reptile_checks as checks
 from skmeta._base import BaseMetaLearner
-from skmeta._callbacks import CallbackSupportMixin, meta_iterations
-from skmeta._checks.parameters import check_hidden_layer_sizes, check_range
+from skmeta._checks.parameters import (
+    check_again,
+    check_hidden_layer_sizes,
+    check_range,
+)
 from skmeta._checks.task_lists import stack_rows
 from skmeta._core import network
 from skmeta._core.descent import inner, training, trouble
@@ -26,7 +26,6 @@ from skmeta._core.descent.state import (
     LearnedStart,
     PresentTask,
     ReptileSettings,
-    architecture_of,
     initial_state,
     rate_groups,
     rate_sharing,
@@ -59,27 +58,12 @@ PAPER_MODE = {
 DEFAULT_RATE = {"sgd": 0.1, "adam": 1e-3}
 # A sparse X is made dense for at most this many numbers at a time.
 DENSE_CELLS = 2**22
-# Private fitted attributes.
-STATE = ("_frame", "_learned", "_present")
 
 AT_LEAST_ONE = Interval(Integral, 1, None, closed="left")
 POSITIVE = Interval(Real, 0, None, closed="neither")
 
 
-# Typed, since 1 and True are equal, and one of them is no number of steps.
-@lru_cache(typed=True)
-def _check_of_adapting(cls, adapt_steps, learning_rate, alpha):
-    """Check the parameters that adapting reads: once for each that are given."""
-    given = {
-        "adapt_steps": adapt_steps,
-        "learning_rate": learning_rate,
-        "alpha": alpha,
-    }
-    constraints = {name: cls._parameter_constraints[name] for name in given}
-    validate_parameter_constraints(constraints, given, caller_name=cls.__name__)
-
-
-class BaseReptile(CallbackSupportMixin, BaseMetaLearner):
+class BaseReptile(_callbacks.CallbackSupportMixin, BaseMetaLearner):
     """Parameters, meta-training and adaptation of both Reptile estimators."""
 
     _parameter_constraints: dict = {
@@ -192,13 +176,10 @@ class BaseReptile(CallbackSupportMixin, BaseMetaLearner):
         seed = check_random_state(self.random_state).randint(np.iinfo(np.int32).max)
         rng = np.random.default_rng(seed)
         net = self._build_network(table)
+        sharing = rate_sharing(net, self.solver, self.learn_rates)
         about = {
-            "architecture": architecture_of(net),
-            "inner_loop": (
-                self.solver,
-                not self._is_plain(),
-                rate_sharing(net, self.solver, self.learn_rates),
-            ),
+            "network": net,
+            "inner_loop": (self.solver, not self._is_plain(), sharing),
             "mean_weight": float(table.weight.mean()),
             "constant_loss": trouble.constant_loss(net, table),
             "seed": seed,
@@ -206,25 +187,26 @@ class BaseReptile(CallbackSupportMixin, BaseMetaLearner):
         checks.weights(about["mean_weight"], 1.0, self.alpha)
         settings = self._training_settings(net, table, about["inner_loop"])
         if again:
-            checks.unchanged(self._learned, about)
+            checks.unchanged(self._learned, net, about["inner_loop"])
             start = self._learned.state
         else:
             start = initial_state(net, settings, rng, table.Y.dtype)
         holding_out = self._holding_out()
 
         def after_each(so_far):
-            if self.verbose:
-                _print_progress(so_far)
+            if self.verbose and len(so_far.losses) % training.VALIDATE_EVERY == 0:
+                _callbacks.print_progress(so_far.losses, so_far.scores)
             return report(partial(self._stopped_at, so_far, about))
 
         n_iter = settings.max_iter * holding_out.n_runs(table)
-        with checks.naming(ids), meta_iterations(self, n_iter, **data) as report:
+        with (
+            _callbacks.meta_iterations(self, n_iter, **data) as report,
+            checks.naming(ids),
+        ):
             given = net, table, start, settings, holding_out, rng
             trained = training.train(*given, after_each)
         self._keep(trained, about)
-        checks.training_arrived(
-            trained.losses, about["constant_loss"], settings.safe, self.standardize
-        )
+        checks.training_arrived(trained.losses, self._learned, self.standardize)
 
     def _keep(self, trained, about):
         """Set the fitted attributes to what was `training.Trained`."""
@@ -244,32 +226,22 @@ class BaseReptile(CallbackSupportMixin, BaseMetaLearner):
         model = object.__new__(type(self))
         vars(model).update(vars(self))
         model._keep(so_far, about)
-        return {
-            name: value
-            for name, value in vars(model).items()
-            if name in STATE or (name.endswith("_") and name[0] != "_")
-        }
+        return _callbacks.fitted_attributes(model)
 
     def _fit_scaling(self, targets, X, Y, weight):
-        if self._keeps_units(targets, X, Y):
-            return identity_scaling(X.shape[1])
-        return targets.scaling(X, Y, weight)
+        """Standardise, unless the data are to be left as they are and can be.
 
-    def _keeps_units(self, targets, X, Y):
-        """Whether to descend on the data as they are.
-
-        That is what ``standardize=False`` asks for. But with numbers of any size steps
-        are too long or too short, and rates and pull mean nothing.
+        The second is what ``standardize=False`` asks for. But if numbers are far from
+        the size 1, steps are too long or too short, and rates and pull mean nothing.
         """
-        if self.standardize:
-            return False
-        plain = self._is_plain()
-        even = checks.even_columns(X, plain)
-        if plain:
-            return True
-        if not even or self.solver == "adam":  # its steps have a fixed length
-            return False
-        return targets.are_labels or trouble.is_even(Y)
+        if not self.standardize:
+            plain = self._is_plain()
+            even = checks.even_columns(X, plain)
+            even = even and (targets.are_labels or trouble.is_even(Y))
+            # Adam's steps have a fixed length, which suits standardised data only.
+            if plain or (even and self.solver != "adam"):
+                return identity_scaling(X.shape[1])
+        return targets.scaling(X, Y, weight)
 
     def _build_network(self, table):
         hidden = check_hidden_layer_sizes(self.hidden_layer_sizes)
@@ -332,15 +304,10 @@ class BaseReptile(CallbackSupportMixin, BaseMetaLearner):
         if present.seen:  # go on from where the task stands
             state = replace(state, start=present.theta, seen=present.seen)
         before = present.theta[None]
-        theta = inner.adapt(
-            net,
-            state,
-            before,
-            batch,
-            settings,
-            self._adaptation_steps(n_rows),
-            self._minibatch_rng(),
-        )
+        # Minibatches are drawn alike for every task.
+        rng = None if self.batch_size is None else np.random.default_rng(learned.seed)
+        n_steps = self._adaptation_steps(n_rows)
+        theta = inner.adapt(net, state, before, batch, settings, n_steps, rng)
         checks.finite(theta, "these rows")
         if not settings.backtracks:
             losses = inner.losses_before_and_after(net, before, theta, batch)
@@ -350,36 +317,21 @@ class BaseReptile(CallbackSupportMixin, BaseMetaLearner):
 
     def _to_adapt_with(self):
         """Network, state and settings of the core, as they are for adapting."""
-        # these three may have been set since meta-training
-        given = self.adapt_steps, self.learning_rate, self.alpha
-        try:
-            _check_of_adapting(type(self), *given)
-        except TypeError:  # a list, say, which no cache can hold
-            _check_of_adapting.__wrapped__(type(self), *given)
+        check_again(self, "adapt_steps", "learning_rate", "alpha")
         learned = self._learned
         net = learned.network
         return net, learned.state, self._settings(net, *learned.inner_loop)
-
-    def _minibatch_rng(self):
-        """Where adapting draws its minibatches from: the same for all tasks."""
-        if self.batch_size is None:
-            return None
-        return np.random.default_rng(self._learned.seed)
 
     @wiping
     def _adapt_each(self, parts):
         if self._targets.own_classes or self.batch_size is not None:
             return super()._adapt_each(parts)
-        models, rows = [], []
-        for part in parts:
-            models.append(self._unadapted_copy())
-            rows.append(validate_task(models[-1], *part))
-        X, y, weight = (
-            stack_rows(column) if i == 0 else np.concatenate(column)
-            for i, column in enumerate(zip(*rows, strict=True))
-        )
-        starts = np.concatenate([[0], np.cumsum([len(part[1]) for part in rows])])
-        table = self._new_table(SortedRows(X, y, weight, starts))
+        models = [self._unadapted_copy() for _ in parts]
+        rows = [validate_task(m, *part) for m, part in zip(models, parts, strict=True)]
+        X, y, weight = zip(*rows, strict=True)
+        starts = np.concatenate([[0], np.cumsum([len(part) for part in y])])
+        y, weight = np.concatenate(y), np.concatenate(weight)
+        table = self._new_table(SortedRows(stack_rows(X), y, weight, starts))
         for tasks, theta in self._adapt_chunks(table):
             for t, row in zip(tasks, theta, strict=True):
                 seen = float(weight[starts[t] : starts[t + 1]].sum())
@@ -425,33 +377,22 @@ class BaseReptile(CallbackSupportMixin, BaseMetaLearner):
         if self.adapt_steps != "auto":
             return self.adapt_steps
         table = getattr(self, "adapt_steps_", None)
-        if table is None:  # too few tasks to hold any out
-            return self.inner_steps
-        return steps_for(table, n_rows)
+        # There is no table if there were too few tasks to hold any out.
+        return self.inner_steps if table is None else steps_for(table, n_rows)
 
     def _forget(self):
         self._present = PresentTask(self._learned.start)
 
     def _raw_outputs(self, X):
         net, theta = self._learned.network, self._present.theta[None]
-        n = X.shape[0]
-        if hasattr(X, "toarray"):
-            n = max(1, DENSE_CELLS // X.shape[1])
+        is_sparse = hasattr(X, "toarray")
+        n = max(1, DENSE_CELLS // X.shape[1]) if is_sparse else X.shape[0]
 
         def outputs(rows):
             rows = self._scaling.transform_X(self._dense(rows))
             return network.predict(net, theta, rows[None])[0]
 
         return np.concatenate([outputs(X[i : i + n]) for i in range(0, X.shape[0], n)])
-
-
-def _print_progress(so_far):
-    n = len(so_far.losses)
-    if n % training.VALIDATE_EVERY == 0:
-        line = f"Meta-iteration {n}, loss = {so_far.losses[-1]:.8f}"
-        if so_far.scores:
-            line += f", validation score = {so_far.scores[-1]:.8f}"
-        print(line)
 
 
 class ReptileRegressor(MetaRegressorMixin, BaseReptile):

@@ -230,12 +230,11 @@ def test_an_error_in_the_middle_of_training_leaves_the_model_as_it_was(
 
 
 def test_an_interrupt_leaves_the_model_as_it_was(linear_tasks, unchanged, monkeypatch):
-    def interrupt(so_far):
-        if len(so_far.losses) == 3:
-            raise KeyboardInterrupt
+    def interrupt(losses, scores):
+        raise KeyboardInterrupt
 
-    monkeypatch.setattr("skmeta.reptile._print_progress", interrupt)
-    model = ReptileRegressor(max_iter=5).meta_fit(linear_tasks).set_params(verbose=1)
+    monkeypatch.setattr("skmeta._callbacks.print_progress", interrupt)
+    model = ReptileRegressor(max_iter=15).meta_fit(linear_tasks).set_params(verbose=1)
     with unchanged(model), pytest.raises(KeyboardInterrupt):
         model.meta_fit(linear_tasks[:7])
 

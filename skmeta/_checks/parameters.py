@@ -1,6 +1,9 @@
-"""Parameters whose constraints scikit-learn cannot state."""
+"""Parameters whose constraints scikit-learn cannot state, or does not check in time."""
 
+from functools import lru_cache
 from numbers import Integral
+
+from sklearn.utils._param_validation import validate_parameter_constraints
 
 
 def check_hidden_layer_sizes(sizes):
@@ -24,3 +27,21 @@ def check_range(name, value, *, least=1, unit="rows", optional=False):
             f"{name} must be {'None, ' if optional else ''}a number of {unit}, or a "
             f"range (low, high) with {least} <= low <= high; got {value}."
         )
+
+
+def check_again(model, *names):
+    """Check parameters that may have been set since `fit`, and are read now."""
+    values = [getattr(model, name) for name in names]
+    try:
+        _check_once(type(model), names, *values)
+    except TypeError:  # a list, say, which no cache can hold
+        _check_once.__wrapped__(type(model), names, *values)
+
+
+# The cache is typed, since 1 and True are equal, and only one of them is a number of
+# steps.
+@lru_cache(typed=True)
+def _check_once(cls, names, *values):
+    constraints = {name: cls._parameter_constraints[name] for name in names}
+    given = dict(zip(names, values, strict=True))
+    validate_parameter_constraints(constraints, given, caller_name=cls.__name__)

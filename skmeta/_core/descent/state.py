@@ -163,14 +163,15 @@ class LearnedStart:
     seed: int
 
     @classmethod
-    def of(cls, state, **about):
-        """What is kept of a state, and what else is known about the run."""
+    def of(cls, state, network, **about):
+        """What is kept of a state, the network, and other fields about the run."""
         rates, adam = state.rates, state.adam
         return cls(
             start=state.start,
             log_factor=rates and rates.log_factor.astype(np.float32),
             second_moment=adam and adam.mean_square,
             n_adam_steps=adam.n_steps if adam else 0,
+            architecture=architecture_of(network),
             **about,
         )
 
