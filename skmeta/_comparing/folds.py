@@ -14,7 +14,7 @@ from sklearn.utils.parallel import Parallel, delayed
 from skmeta._base_model import remembering
 from skmeta._comparing.baselines import Baselines
 from skmeta._comparing.given import (
-    TaskRows,
+    ComparedRows,
     checked_baselines,
     checked_folds,
     checked_rows,
@@ -158,7 +158,7 @@ class Trial:
         For the pooled model.
     seed : int
         Seed of the baselines.
-    data : TaskRows
+    data : ComparedRows
     sizes : ndarray of int
         Numbers of rows given.
     draws : list of list of GivenAndAsked
@@ -172,7 +172,7 @@ class Trial:
     kind: ComparedTargets
     candidates: list | None
     seed: int
-    data: TaskRows
+    data: ComparedRows
     sizes: np.ndarray
     draws: list
 

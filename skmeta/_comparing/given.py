@@ -25,7 +25,7 @@ from skmeta._compositions import has_own_classes, meta_learner
 N_COMPARED_FOLDS = 5
 
 
-class TaskRows(NamedTuple):
+class ComparedRows(NamedTuple):
     """Rows of all tasks."""
 
     X: object
@@ -77,7 +77,7 @@ def _kind(estimator):
 
 
 def checked_rows(X, y, task, labels):
-    """`TaskRows` of the user's table; ``labels`` says whether y holds labels."""
+    """`ComparedRows` of the user's table; ``labels`` says whether y holds labels."""
     check_aligned(X=X, y=y, task=task)
     check_consistent_length(X, y)
     n_rows = _num_samples(X)
@@ -93,7 +93,7 @@ def checked_rows(X, y, task, labels):
         assert_all_finite(y, input_name="y")
     if labels:
         check_classification_targets(y)
-    return TaskRows(X, y if labels else y.astype(float), ids[codes], codes, ids)
+    return ComparedRows(X, y if labels else y.astype(float), ids[codes], codes, ids)
 
 
 def checked_sizes(n_support, data, n_way):
