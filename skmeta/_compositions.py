@@ -457,15 +457,10 @@ def part_that_adapts(estimator, verb):
     return inside if composition.rebuild(estimator, inside) is inside else estimator
 
 
-def has_own_classes(estimator):
-    """Whether each task brings its own classes to the meta-learner inside."""
-    return most_classes(estimator) is not None
-
-
-def most_classes(estimator):
-    """The most classes that a task may bring, or None where all tasks share them."""
+def targets_of(estimator):
+    """The `Targets` of the meta-learner inside, or None if no meta-learner is found."""
     _, inner = _unwrapped(estimator)
-    return None if inner is None else inner._targets.n_way
+    return inner._targets if isinstance(inner, BaseMetaLearner) else None
 
 
 def transformed_rows(estimator, X):

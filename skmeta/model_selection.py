@@ -17,7 +17,7 @@ from sklearn.utils.metadata_routing import MetadataRequest
 
 from skmeta import _evaluation
 from skmeta._comparing.result import BaselineComparison
-from skmeta._compositions import ask_base_once, most_classes, part_that_adapts
+from skmeta._compositions import ask_base_once, part_that_adapts, targets_of
 from skmeta._metrics import scorer_for
 from skmeta._routing import asking_for_single_ids
 from skmeta.adaptation import adapt_each
@@ -147,7 +147,8 @@ def few_shot_scores(
     _check_one_metric(scoring)
     # The score of a search can itself be a few-shot score, so it is not used.
     estimator = part_that_adapts(estimator, "few_shot_scores")
-    n_way = most_classes(estimator)
+    targets = targets_of(estimator)
+    n_way = None if targets is None else targets.n_way
     scorer = scorer_for(estimator, scoring, weighted=sample_weight is not None)
     return _evaluation.few_shot_scores(
         estimator,

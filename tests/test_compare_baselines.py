@@ -19,6 +19,7 @@ from skmeta import (
     EmpiricalBayesClassifier,
     EmpiricalBayesRegressor,
     PrototypicalClassifier,
+    ReptileClassifier,
     adapt,
 )
 from skmeta._comparing.baselines import logit_offset, variance_ratio
@@ -579,6 +580,18 @@ def test_tasks_with_classes_of_their_own():
     assert found.mean("own model")[1] > 0.6 > found.mean("support mean")[1]
     with pytest.raises(ValueError, match="each must be given a row"):
         compare(data, model, n_support=(1, 3), baselines=None)
+
+
+def test_an_unfitted_model_says_that_tasks_have_classes_of_their_own():
+    rng = np.random.default_rng(0)
+    centres = 3 * rng.normal(size=(20, 4))
+    y = np.repeat(np.arange(20), 12)
+    X = centres[y] + rng.normal(size=(240, 4))
+    data = flat(make_episodes(X, y, 20, n_way=2, n_shots=1, n_queries=7))
+    model = ReptileClassifier(task_classes="own", max_iter=20, random_state=0)
+    found = compare(data, model, n_support=(2, 6), baselines=None)
+    assert found.scoring == "accuracy"
+    assert found.baselines == ["support mean", "own model", "neighbours"]
 
 
 def test_pipelines_on_frames_share_their_preprocessing_with_the_baselines():

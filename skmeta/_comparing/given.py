@@ -4,7 +4,6 @@ from numbers import Integral
 from typing import NamedTuple
 
 import numpy as np
-from sklearn.base import is_classifier
 from sklearn.model_selection import GroupKFold
 from sklearn.utils import _safe_indexing, check_consistent_length, column_or_1d
 from sklearn.utils.multiclass import check_classification_targets
@@ -19,7 +18,7 @@ from skmeta._comparing.kinds import (
     ComparedNumbers,
     ComparedOwnLabels,
 )
-from skmeta._compositions import has_own_classes, meta_learner
+from skmeta._compositions import meta_learner, targets_of
 
 # The number of folds if the user gives none.
 N_COMPARED_FOLDS = 5
@@ -71,9 +70,10 @@ def kind_of_targets(estimators):
 
 
 def _kind(estimator):
-    if not is_classifier(estimator):
+    targets = targets_of(estimator)
+    if not targets.are_labels:
         return ComparedNumbers
-    return ComparedOwnLabels if has_own_classes(estimator) else ComparedLabels
+    return ComparedOwnLabels if targets.own_classes else ComparedLabels
 
 
 def checked_rows(X, y, task, labels):
