@@ -35,10 +35,11 @@ demo: $(VENV)/.has-examples  ## show the shopping guide at work
 ## Checks that CI runs (.ci/run: these, and the demo)
 
 .PHONY: lint
-lint: $(VENV)/.has-dev  ## style, layout and spelling
+lint: $(VENV)/.has-dev  ## style, layout, spelling and imports
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/codespell
+	$(BIN)/lint-imports --no-cache --no-logo
 	$(BIN)/python benchmarks/report.py --check
 
 # Times are compared with plain NumPy in the same run. Only a real slowdown exceeds the
