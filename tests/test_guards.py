@@ -179,7 +179,7 @@ BAD_TABLES = {
     ),
     "text in y": (
         {"y": np.array([1.0] * 19 + ["a"], dtype=object)},
-        "Targets are to be numbers",
+        "Targets must be numbers",
     ),
     "NaN in y, no hint": ({"y": ones(20, row_3=np.nan)}, r"row 3, of task 'S0'\.$"),
     "the name of y": ({"y": "sales"}, "y='sales' is a name; pass the column"),

@@ -170,7 +170,7 @@ def _plain_cells(cells, name):
 
 
 _DATES = (
-    "{}; the columns of X are to be numbers. Make numbers of them, such as days since "
+    "{}; the columns of X must be numbers. Make numbers of them, such as days since "
     "a certain date, or the day of the week."
 )
 
@@ -204,7 +204,7 @@ def check_target(y, labels):
         if not isinstance(value, (str, Number, np.generic)) or kind in "mM":
             raise ValueError(
                 f"y holds {show(value)}, of the type {type(value).__name__}; the "
-                "targets of a regressor are to be numbers. Make numbers of them, such "
+                "targets of a regressor must be numbers. Make numbers of them, such "
                 "as days."
             )
 
