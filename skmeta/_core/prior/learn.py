@@ -15,18 +15,29 @@ from skmeta._core.prior.models import ToMeasure
 from skmeta._core.prior.search import MAX_TASKS, StructureSearch, zero_shot
 from skmeta._core.prior.structures import NONE, Diagonal, groups, place
 
-# For a single task one number is searched for, and an exact answer costs nothing.
+# A single task needs a search for one number, and an exact answer costs nothing.
 ONE_TASK_TOL = 1e-12
-# With so many tasks one run without all those held out takes the place of the folds.
+# With so many tasks, features are learned in one run without all held-out tasks, and
+# not in one run for each fold.
 TASKS_FOR_ONE_RUN = 2000
 
 
 class Options(NamedTuple):
     """How a prior is searched for.
 
-    ``units`` (P, P) turns coefficients in the units that structures are about into
-    standardised ones; None where they are the same. ``features`` is None for a linear
-    model.
+    Attributes
+    ----------
+    structure : str
+        "auto", or the structure that the spread between tasks has.
+    tol : float
+        Tolerance of the search.
+    max_iter : int
+        Largest number of iterations of a search.
+    units : ndarray of shape (P, P) or None
+        Turns coefficients in the units that structures are about into standardised
+        ones. None if they are the same.
+    features : FeatureOptions or None
+        How features are learned. None for a linear model.
     """
 
     structure: str = "auto"
@@ -46,13 +57,13 @@ def learn(table, model, design, options, rng, before_search=None):
     model : GaussianModel or LaplaceModel
         The likelihood.
     design : Design
-        The columns that a linear model has.
+        The columns of the linear model.
     options : Options
     rng : RandomState
-        For the folds, and for the rows that errors are measured with.
+        Draws the folds, and the rows that errors are measured with.
     before_search : callable or None
-        Called once with (tasks, n_tasks): those that the structure is chosen with, and
-        how many there are. What takes long is still to come then.
+        Called once, before anything that takes long, with (tasks, n_tasks): the tasks
+        that the structure is chosen with, and the number of all tasks.
 
     Returns
     -------
@@ -74,9 +85,9 @@ def _shape(table, design):
 
 
 def _learn_from_many(table, model, design, options, rng, before_search):
-    """The prior, and what its errors are to be measured with.
+    """The prior of many tasks, and what its errors are measured with.
 
-    What is not returned is let go: what follows needs its memory.
+    Everything else is freed on return, because what follows needs the memory.
     """
     parts = design.parts(table)
     some = _some_tasks(parts, rng)
@@ -93,7 +104,7 @@ def _learn_from_many(table, model, design, options, rng, before_search):
         max_iter=options.max_iter,
     )
     chosen = search.run(options.structure)
-    search.tried.clear()  # of many columns the priors of all folds are large
+    search.tried.clear()  # with many columns the priors of all folds are large
     folds = [
         FoldRows.of(few.take(fold.kept), few.take(fold.held_out), fold.prior)
         for fold in chosen.folds
@@ -128,17 +139,17 @@ def _some_tasks(parts, rng):
     some = np.arange(len(parts))
     if len(parts) > MAX_TASKS:
         some = rng.permutation(len(parts))
-        # a task of one row tells nothing of what follows from the rows before
+        # a task of one row does not show how well some rows predict others
         single = parts.sizes[some] < 2
         some = np.sort(some[np.argsort(single, kind="stable")][:MAX_TASKS])
     return some
 
 
 def _with_start(learned, measured):
-    """What has been learned, with what predicts before adapting.
+    """What has been learned, together with what predicts before adapting.
 
-    That is the prior, the fit to all rows as one task, or a constant: what is the best
-    for tasks held out.
+    That is the prior, the fit to all rows as one task, or a constant, whichever
+    predicts held-out tasks best.
     """
     if not measured.folds:
         return replace(learned, start_mean=learned.mean)
@@ -155,10 +166,10 @@ def _with_start(learned, measured):
 
 
 def _learn_from_one(table, model, design, options, rng, before_search):
-    """A single task shows no spread: it is a Bayesian ridge or logistic regression.
+    """The prior of a single task: a Bayesian ridge or logistic regression.
 
-    Its slopes are drawn about zero with a variance that maximises the evidence, and the
-    prior of later tasks is its posterior.
+    One task shows no spread between tasks. So its slopes are drawn about zero, with the
+    variance that maximises the evidence, and the prior of later tasks is its posterior.
     """
     part = design.parts(table)[0]
     tasks = model.gather([part], design).with_pinned_slopes()
@@ -182,9 +193,9 @@ def _learn_from_one(table, model, design, options, rng, before_search):
 
 
 def _learn_features(table, some, learned, chosen, options, rng, seed):
-    """The prior with learned features, if they pay, and what measures its errors.
+    """The prior with learned features, and what its errors are measured with.
 
-    Else the linear prior, and None.
+    If features do not pay, this is the linear prior and None.
     """
     model = learned.model
     target = model.feature_target(table)
@@ -206,7 +217,7 @@ def _learn_features(table, some, learned, chosen, options, rng, seed):
 def _search_features(target, some, learned, chosen, options, rng):
     """Features that are learned in the folds in which the structure was chosen.
 
-    Of many tasks those of all folds are held out at once: they are few.
+    If there are many tasks, those of all folds are held out at once, being few.
     """
     model, design, how = learned.model, learned.design, options.features
     held_out = [some[fold.held_out] for fold in chosen.folds]

@@ -24,17 +24,17 @@ from skmeta._core.prior.stacks import Stack
 from skmeta._core.prior.structures import NONE, Beside
 from skmeta._core.tasks import Parts, sizes_of, slices
 
-ADAPT_CELLS = 2**16  # numbers of rows that are conditioned on at a time
-# With so few tasks each one is held out by itself to measure errors.
+# Rows are conditioned on in blocks of about this many numbers.
+ADAPT_CELLS = 2**16
+# With at most this many tasks, each one is held out by itself to measure errors.
 FEW_TASKS = 20
 # The errors of at most this many tasks are measured.
 MAX_MEASURED = 500
-# A head with features is searched for so shortly where it only tells whether they pay.
+# To tell whether features pay, a head is searched for with this many iterations.
 FEATURE_ITER = 12
-# Rows do not tell a spread from noise if it could stand for more than all but this
-# share of the noise ...
+# Rows tell a spread from noise only if the spread could not stand for this share of it,
 NOT_NOISE = 0.01
-# ... or if no task has more rows than this: then they tell it only by chance.
+# and if some task has more rows than this, since otherwise they tell it by chance.
 CHANCE_ROWS = 2
 # The variance of targets about a linear head is not taken for less than this.
 LEAST_NOISE = 1e-3
@@ -76,11 +76,14 @@ class TaskModel(ABC):
 
     @abstractmethod
     def start_factor(self, factor):
-        """How uncertain the start is that is not the prior's: a factor like its own."""
+        """How uncertain a start is that is not the prior, as a factor (P, r)."""
 
     @abstractmethod
     def not_told(self, tasks, chosen, units):
-        """(rows, coefficients) where rows do not tell spread from noise, or None."""
+        """(rows, coefficients) if rows do not tell spread from noise, else None.
+
+        See `LearnedPrior.not_told`.
+        """
 
     def to_measure(self, measured, everything, parts, chosen, options, rng):
         """The `ToMeasure` of a linear model.
@@ -91,18 +94,18 @@ class TaskModel(ABC):
         return measured
 
     def in_brief(self, tasks, learned):
-        """What is kept of all tasks while those of the folds are looked at."""
+        """What is kept of all tasks while errors on the folds are measured."""
         return tasks
 
     @abstractmethod
     def calibrate(self, learned, tasks, folds, scores, rng):
-        """What is to be known of errors, measured on the tasks of `to_measure`."""
+        """How large errors are, measured on what `to_measure` returns."""
 
     @abstractmethod
     def predictive(self, learned, Z, moved, present):
         """The predictive distribution of rows with outputs Z (n, o).
 
-        ``moved`` (n, o, r) is by what the outputs vary.
+        The outputs vary by ``moved`` (n, o, r) times standard normal numbers.
         """
 
     @abstractmethod
@@ -115,7 +118,7 @@ class TaskModel(ABC):
 
     @abstractmethod
     def feature_target(self, table):
-        """The table with numbers for targets, to learn features by."""
+        """The table with targets that are numbers, to learn features by."""
 
     @abstractmethod
     def feature_head(self, table, prior, design):
@@ -186,8 +189,7 @@ class GaussianModel(TaskModel):
         return gaussian.condition(mean, factor, noise, X, Y[:, 0], weight)
 
     def condition(self, learned, rows, present):
-        # what the earlier rows said is all in the posterior, so that many rows may come
-        # a block at a time
+        # the posterior holds all that earlier rows said, so blocks of rows will do
         mean, factor, _ = learned.known(present)
         for some in slices(len(rows.Y), ADAPT_CELLS // len(mean)):
             part = TaskRows(*(field[some] for field in rows))
@@ -214,9 +216,9 @@ class GaussianModel(TaskModel):
     def to_measure(self, measured, everything, parts, chosen, options, rng):
         """All tasks, and the folds that errors are measured in.
 
-        Each of few tasks is held out by itself, so that no draw decides. Of many, two
-        halves of those that can tell are: they have a row to give and one to ask. Where
-        there are not enough of them, they are filled up with others.
+        If there are few tasks, each is held out by itself, so that no draw decides. If
+        there are many, two halves of some of them are held out. Tasks come first that
+        have a row to give and one to ask for; others fill up the number.
         """
         n = len(parts)
         measured = measured._replace(tasks=everything)
@@ -357,8 +359,8 @@ class LaplaceModel(TaskModel):
         return theta[0], factor[0]
 
     def condition(self, learned, rows, present):
-        # The posterior is not normal: only all rows together, met from the prior, make
-        # the answer independent of the order and the portions in which they came.
+        # The posterior is not normal. So the prior meets all rows again, to make the
+        # answer independent of the order and the portions in which they came.
         rows = rows._replace(X=learned.design(rows.X))
         if present is not None:
             both = zip(present.rows, rows, strict=True)
@@ -367,11 +369,11 @@ class LaplaceModel(TaskModel):
         return Present(*self.posterior(*prior, rows), rows)
 
     def start_factor(self, factor):
-        # a fit to all rows is as good as certain; the spread is the prior's
+        # a fit to all rows is as good as certain
         return np.zeros_like(factor)
 
     def not_told(self, tasks, chosen, units):
-        # more rows than one tell how much tasks differ: labels have no noise
+        # there is no noise: tasks of more than one row tell how much tasks differ
         if np.max(sizes_of(tasks.parts)) > 1:
             return None
         varying = chosen.structure.factor(np.ones_like(chosen.prior.numbers))
@@ -391,14 +393,14 @@ class LaplaceModel(TaskModel):
 
     @staticmethod
     def _moderated(learned, moved, present):
-        # how far the posterior is from normal is no matter before there is one
+        # before adapting there is no posterior, and the prior is normal
         share = 1.0 if present is None else learned.calibration
         return np.sqrt(share) * moved
 
     def draw(self, learned, Z, moved, present, n_draws, rng):
         moved = self._moderated(learned, moved, present)
         u = rng.standard_normal(size=(n_draws, moved.shape[-1]))
-        return self.likelihood.draw(Z + np.einsum("nor,kr->kno", moved, u), rng)
+        return self.likelihood.draw(Z + np.einsum("nor,dr->dno", moved, u), rng)
 
     def root_information(self, Z):
         return self.likelihood.root_curvature(self.likelihood.mean(Z))
@@ -439,7 +441,7 @@ class LaplaceModel(TaskModel):
             scores = np.hstack([scores, score])
             option = int(scores.sum(axis=1).argmax())
             gain = scores[option] - chosen.score[: scores.shape[1]]
-            if features.surely_better(-gain):  # the folds to come will not turn it
+            if features.surely_better(-gain):  # later folds will not change that
                 return None, None
         if not features.surely_better(gain):
             return None, None
@@ -454,9 +456,9 @@ class LaplaceModel(TaskModel):
         return design.with_features(learner.network, learner.with_unit_scales(state))
 
     def _beside(self, linear, parts, design, options, max_iter=np.inf):
-        """A prior with learned features, of one spread, beside what a linear one says.
+        """The prior with features that share one spread, beside the linear prior.
 
-        Only that spread and the mean are new.
+        That spread and the mean are searched for; the spread of the others is kept.
         """
         tasks = self.gather(parts, design)
         new = np.ones((tasks.n_coefficients // design.n_columns, design.n_columns))
