@@ -32,9 +32,10 @@ FEW_TASKS = 20
 MAX_MEASURED = 500
 # To tell whether features pay, a head is searched for with this many iterations.
 FEATURE_ITER = 12
-# Rows tell a spread from noise only if the spread could not stand for this share of it,
+# Rows tell the spread from noise only if no spread could imitate this share of the
+# noise, ...
 NOT_NOISE = 0.01
-# and if some task has more rows than this, since otherwise they tell it by chance.
+# ... and if some task has more rows than this. Otherwise they tell it only by chance.
 CHANCE_ROWS = 2
 # The variance of targets about a linear head is not taken for less than this.
 LEAST_NOISE = 1e-3
