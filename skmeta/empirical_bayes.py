@@ -16,7 +16,7 @@ from skmeta._checks.magnitude import explaining_singular
 from skmeta._coefficients import CoefficientsOfOneOutput, LinearCoefficients
 from skmeta._core.prior.design import Design, from_users_units
 from skmeta._core.prior.learn import Options, learn
-from skmeta._core.prior.learned import TaskRows
+from skmeta._core.prior.learned import SeenRows
 from skmeta._core.prior.likelihoods import of_labels
 from skmeta._core.prior.models import GaussianModel, LaplaceModel
 from skmeta._core.prior.search import MIN_TASKS_TO_FOLD
@@ -181,7 +181,7 @@ class BaseEmpiricalBayes(LinearCoefficients, BaseMetaLearner):
     def _adapt_to(self, batch):
         Y, weight = batch.Y[0], batch.weight[0] * batch.n_rows[0]
         offset = np.zeros_like(Y) if batch.offset is None else batch.offset[0]
-        rows = TaskRows(batch.X[0], Y, weight, offset)
+        rows = SeenRows(batch.X[0], Y, weight, offset)
         with explaining_singular(weight):
             self._present = self._learned.condition(rows, self._present)
 

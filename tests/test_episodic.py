@@ -212,7 +212,7 @@ def test_the_score_is_the_mean_log_density_of_single_rows_and_their_error():
     learner, state = begun()
     table = table_of((9, 4, 12, 2))
     episodes = episodic.held_out_episodes(np.random.default_rng(0), table)
-    found = episodic.score(learner, state, table, episodes)
+    found = episodic.score_episodes(learner, state, table, episodes)
     belief = learner.belief(state).of_one_output()
     density, error = [[] for _ in range(4)], [[] for _ in range(4)]
     for tasks, support, query in episodes:

@@ -104,10 +104,12 @@ def test_report_zero_is_the_linear_prior_without_any_features(waves, search):
     assert_allclose(linear.mean[-2:], fold.head.mean)
     assert_allclose(linear.factor[-2:, -2:], fold.head.factor)
     assert np.abs(linear.factor[:8]).max() < 1e-15
-    found = episodic.score(learner, states[0], held_out, episodes)
+    found = episodic.score_episodes(learner, states[0], held_out, episodes)
     assert_array_equal(found, [search.log_density[0][:20], search.error[0][:20]])
     theta = np.zeros_like(states[0].theta)  # other features must make no difference
-    other = episodic.score(learner, states[0]._replace(theta=theta), held_out, episodes)
+    other = episodic.score_episodes(
+        learner, states[0]._replace(theta=theta), held_out, episodes
+    )
     assert_allclose(found, other, rtol=1e-12)
 
 

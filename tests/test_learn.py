@@ -8,7 +8,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 
 from skmeta._core.prior.design import Design
 from skmeta._core.prior.learn import Options, learn
-from skmeta._core.prior.learned import TaskRows
+from skmeta._core.prior.learned import SeenRows
 from skmeta._core.prior.likelihoods import Bernoulli
 from skmeta._core.prior.models import GaussianModel, LaplaceModel
 from skmeta._core.tasks import TaskTable
@@ -34,7 +34,7 @@ def learned_from(table, model, design=None, **options):
 
 
 def rows_of(table, some):
-    return TaskRows(table.X[some], table.Y[some], table.weight[some], 0 * table.Y[some])
+    return SeenRows(table.X[some], table.Y[some], table.weight[some], 0 * table.Y[some])
 
 
 @pytest.fixture(scope="module")

@@ -267,7 +267,7 @@ def held_out_episodes(rng, table):
     return episodes
 
 
-def score(learner, state, table, episodes):
+def score_episodes(learner, state, table, episodes):
     """Log density of an unseen row, and root mean squared error, of each task: (2, T).
 
     Both are means over the numbers of support rows.

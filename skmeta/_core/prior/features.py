@@ -100,7 +100,8 @@ class FeatureSearch:
             rng = np.random.default_rng(self.seed)
             episodes = episodic.held_out_episodes(rng, held_out)
             scores = [
-                episodic.score(learner, state, held_out, episodes) for state in states
+                episodic.score_episodes(learner, state, held_out, episodes)
+                for state in states
             ]
             parts.append(np.swapaxes(scores, 0, 1))
         return np.concatenate(parts, axis=-1)

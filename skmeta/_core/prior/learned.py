@@ -9,7 +9,7 @@ from skmeta._core.prior.design import Design
 from skmeta._core.prior.queries import Pool, apart_from, choose_queries
 
 
-class TaskRows(NamedTuple):
+class SeenRows(NamedTuple):
     """Rows of one task, X standardised."""
 
     X: np.ndarray  # (n, n_features)
@@ -27,7 +27,7 @@ class Present(NamedTuple):
 
     mean: np.ndarray  # (P,)
     factor: np.ndarray  # (P, r), a factor of the covariance
-    rows: TaskRows | None = None
+    rows: SeenRows | None = None
 
 
 @dataclass(frozen=True)
@@ -125,7 +125,7 @@ class LearnedPrior:
     # -- one task ---------------------------------------------------------------------
 
     def condition(self, rows, present=None):
-        """What is known about a task after further `TaskRows`, as a `Present`."""
+        """What is known about a task after further `SeenRows`, as a `Present`."""
         return self.model.condition(self, rows, present)
 
     def known(self, present):

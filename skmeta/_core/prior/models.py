@@ -16,7 +16,7 @@ from skmeta._core.prior.calibration import Calibration, FoldRows, KnownVariances
 from skmeta._core.prior.fit import fit_prior
 from skmeta._core.prior.gaussian import ROWS_PER_COEFFICIENT, GaussianTasks
 from skmeta._core.prior.laplace import LaplaceTasks
-from skmeta._core.prior.learned import Present, TaskRows
+from skmeta._core.prior.learned import Present, SeenRows
 from skmeta._core.prior.likelihoods import Likelihood
 from skmeta._core.prior.moderation import moderation
 from skmeta._core.prior.search import MAX_FOLD_ITER, MAX_TASKS
@@ -193,7 +193,7 @@ class GaussianModel(TaskModel):
         # the posterior holds all that earlier rows said, so blocks of rows will do
         mean, factor, _ = learned.known(present)
         for some in slices(len(rows.Y), ADAPT_CELLS // len(mean)):
-            part = TaskRows(*(field[some] for field in rows))
+            part = SeenRows(*(field[some] for field in rows))
             part = part._replace(X=learned.design(part.X))
             mean, factor = self.posterior(mean, factor, learned.noise, part)
         return Present(mean, factor)
@@ -365,7 +365,7 @@ class LaplaceModel(TaskModel):
         rows = rows._replace(X=learned.design(rows.X))
         if present is not None:
             both = zip(present.rows, rows, strict=True)
-            rows = TaskRows(*map(np.concatenate, both))
+            rows = SeenRows(*map(np.concatenate, both))
         prior = learned.mean, learned.factor, learned.noise
         return Present(*self.posterior(*prior, rows), rows)
 

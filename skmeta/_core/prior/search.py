@@ -293,7 +293,7 @@ def _standard_error(values):
 
 # -- before adapting ------------------------------------------------------------------
 
-ZERO_SHOT = ("prior", "pooled", "constant")
+STARTS = ("prior", "pooled", "constant")
 
 
 def zero_shot(folds):
@@ -307,11 +307,11 @@ def zero_shot(folds):
     # the tasks of one fold are let go before those of the next are gathered
     losses = np.sum(list(starmap(_losses_before, folds)), axis=0)
     # rounding must not choose, so the first one that is as good as the best is taken
-    return ZERO_SHOT[int((losses <= losses.min() * (1 + TIED_LOSSES)).argmax())]
+    return STARTS[int((losses <= losses.min() * (1 + TIED_LOSSES)).argmax())]
 
 
 def _losses_before(kept, held_out, prior):
-    """Losses of held-out tasks by each of the `ZERO_SHOT` predictions."""
+    """Losses of held-out tasks by each of the `STARTS` predictions."""
     return [
         held_out.prior_loss(prior).sum(),
         held_out.loss(kept.pooled()).sum(),
