@@ -331,7 +331,7 @@ def test_dates_are_refused_as_targets_of_a_regressor(targets, linear_tasks, unch
     X, _ = linear_tasks[0]
     model = fitted("eb")
     for verb in verbs(model, X, targets, X, ["S0"] * 12):
-        with unchanged(model), pytest.raises(ValueError, match="to be numbers"):
+        with unchanged(model), pytest.raises(ValueError, match="must be numbers"):
             verb()
 
 
