@@ -7,6 +7,7 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 
 import skmeta
 import skmeta.adaptation
+import skmeta.base
 import skmeta.datasets
 import skmeta.exceptions
 import skmeta.model_selection
@@ -75,6 +76,7 @@ def test_only_the_first_parameter_may_be_given_by_position(cls):
     [
         skmeta,
         skmeta.adaptation,
+        skmeta.base,
         skmeta.datasets,
         skmeta.exceptions,
         skmeta.model_selection,

@@ -7,6 +7,7 @@ import pytest
 
 import skmeta
 import skmeta.adaptation
+import skmeta.base
 import skmeta.datasets
 import skmeta.exceptions
 import skmeta.model_selection
@@ -18,6 +19,7 @@ CONFIG = Path(__file__).parents[1]  # the folder of pyproject.toml
 MODULES = [
     skmeta,
     skmeta.adaptation,
+    skmeta.base,
     skmeta.datasets,
     skmeta.exceptions,
     skmeta.model_selection,
