@@ -1,88 +1,26 @@
 """Classifier by class means in a learned space (Snell, Swersky & Zemel, 2017)."""
 
-from dataclasses import dataclass
 from numbers import Integral, Real
 
 import numpy as np
-from sklearn.utils import check_random_state, gen_batches
+from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
 
 from skmeta._base import BaseMetaLearner
 from skmeta._checks.keywords import with_hint_to_task
 from skmeta._checks.parameters import check_hidden_layer_sizes, check_range
-from skmeta._core import prototypes
 from skmeta._core.layout import ParamLayout
-from skmeta._core.network import Network, predict
+from skmeta._core.network import Network
+from skmeta._core.prototypes.episodes import EpisodeSettings, class_table
+from skmeta._core.prototypes.learn import linear_space, network_space
+from skmeta._core.prototypes.space import ClassSums
+from skmeta._core.tasks import slices
 from skmeta._mixins import MetaClassifierMixin
-from skmeta._shared_network import LearnedNetwork, SharedNetwork
 from skmeta._targets import OpenLabels
 from skmeta._threads import on_one_blas_thread
 
-# Predicting holds about this many numbers of the network at a time.
-EMBED_CELLS = 2**22
 
-
-@dataclass(frozen=True)
-class LearnedSpace:
-    """What meta-training has learned.
-
-    Attributes
-    ----------
-    network : LearnedNetwork
-    start : ClassSums or None
-        The classes to predict before adapting, if there was only one task.
-    """
-
-    network: LearnedNetwork
-    start: object = None
-
-
-@dataclass(frozen=True)
-class ClassSums:
-    """Sums over the rows of each class in the learned space.
-
-    Attributes
-    ----------
-    classes : ndarray of shape (n_classes,)
-    sums : ndarray of shape (n_classes, n_dimensions)
-    counts : ndarray of shape (n_classes,)
-        The sum of the rows' weights.
-    """
-
-    classes: np.ndarray
-    sums: np.ndarray
-    counts: np.ndarray
-
-    @classmethod
-    def empty(cls, n_dimensions):
-        """No class yet."""
-        return cls(np.zeros(0), np.zeros((0, n_dimensions)), np.zeros(0))
-
-    def among(self, labels):
-        """The same sums, with empty sums for the other ``labels``."""
-        sums, counts = (
-            np.zeros((len(labels), self.sums.shape[1])),
-            np.zeros(len(labels)),
-        )
-        if len(self.classes):
-            old = np.searchsorted(labels, self.classes)
-            sums[old], counts[old] = self.sums, self.counts
-        return ClassSums(labels, sums, counts)
-
-    def plus(self, blocks):
-        """The sums with more rows, in blocks (positions of classes, rows, weights)."""
-        sums, counts = self.sums.copy(), self.counts.copy()
-        for codes, Z, weight in blocks:
-            np.add.at(sums, codes, Z * weight[:, None])
-            np.add.at(counts, codes, weight)
-        return ClassSums(self.classes, sums, counts)
-
-    @property
-    def means(self):
-        return self.sums / self.counts[:, None]
-
-
-class PrototypicalClassifier(MetaClassifierMixin, SharedNetwork, BaseMetaLearner):
+class PrototypicalClassifier(MetaClassifierMixin, BaseMetaLearner):
     r"""Classifier that compares rows with class means in a learned space.
 
     Meta-training learns a space in which rows of any class lie close together: a linear
@@ -296,8 +234,8 @@ class PrototypicalClassifier(MetaClassifierMixin, SharedNetwork, BaseMetaLearner
         rng = np.random.default_rng(seed)
         codes = table.Y[:, 0].astype(np.intp)
         task = np.repeat(np.arange(table.n_tasks), table.sizes)
-        classes = prototypes.class_table(codes, task)
-        settings = prototypes.Settings(
+        classes = class_table(codes, task)
+        settings = EpisodeSettings(
             self.n_way,
             self.support_size,
             self.n_queries,
@@ -306,15 +244,16 @@ class PrototypicalClassifier(MetaClassifierMixin, SharedNetwork, BaseMetaLearner
             self.max_iter,
         )
         if hidden:
-            network = self._learn_network(table, classes, hidden, settings, rng)
+            space = self._learn_network(table, classes, hidden, settings, rng)
         else:
-            network = self._learn_linear(table, codes, classes, settings, rng)
-        start = None
+            space = linear_space(table, codes, classes, settings, rng)
+            vars(self).pop("loss_curve_", None)
+            self.n_iter_ = 1
         if hasattr(self, "classes_"):  # there was a single task
-            empty = ClassSums.empty(network.sizes[-1]).among(self.classes_.copy())
-            start = empty.plus(_embedded(network, table.X, codes, table.weight))
-        self._learned = LearnedSpace(network, start)
-        self._present = start
+            labels = self.classes_.copy()
+            space = space.starting_from(labels, table.X, codes, table.weight)
+        self._learned, self._present = space, space.start
+        self.temperature_ = space.temperature
 
     def _learn_network(self, table, classes, hidden, settings, rng):
         if classes is None:
@@ -327,38 +266,15 @@ class PrototypicalClassifier(MetaClassifierMixin, SharedNetwork, BaseMetaLearner
                 "is the task's id of each row."
             )
         sizes = (table.X.shape[1], *hidden, int(self.n_components))
-        layout = ParamLayout(sizes, bool(self.layer_norm))
-        net = Network(layout, self.activation)
-        start, losses = prototypes.begin(net, rng), []
-        rows = prototypes.rows_of(table.X, start.dtype)
-        run = prototypes.learn(net, start, rows, classes, settings, rng)
-        for theta, loss in run:  # noqa: B007 the last theta is the result
-            losses.append(loss)
-        if not np.isfinite(theta).all():
+        net = Network(ParamLayout(sizes, bool(self.layer_norm)), self.activation)
+        space, losses = network_space(net, table, classes, settings, rng)
+        if space is None:
             raise ValueError(
                 "Meta-training produced weights that are not finite. Set "
                 "standardize=True, or lower learning_rate."
             )
-        self.temperature_ = float(np.exp(theta[-1]))
         self.loss_curve_, self.n_iter_ = losses, len(losses)
-        return LearnedNetwork.of(net, theta[:-1])
-
-    def _learn_linear(self, table, codes, classes, settings, rng):
-        vars(self).pop("loss_curve_", None)
-        rows = prototypes.rows_of(table.X, np.float64)
-        means, within = prototypes.class_statistics(rows, table.X.shape, codes)
-        sizes, first = np.bincount(codes), np.unique(codes, return_index=True)[1]
-        task = np.searchsorted(table.starts, first, side="right")
-        net, theta = prototypes.discriminant(
-            within, means, sizes, task, np.mean(self.support_size)
-        )
-        self.temperature_, self.n_iter_ = 0.5, 1
-        if classes is not None:
-            best = prototypes.best_log_temperature(
-                net, theta, rows, classes, settings, rng
-            )
-            self.temperature_ = float(np.exp(best))
-        return LearnedNetwork.of(net, theta)
+        return space
 
     # -- adaptation -------------------------------------------------------------------
 
@@ -372,24 +288,30 @@ class PrototypicalClassifier(MetaClassifierMixin, SharedNetwork, BaseMetaLearner
             self.classes_ = self._present.classes.copy()  # users may write into it
 
     def _adapt_to(self, batch):
-        network = self._learned.network
-        present = self._present or ClassSums.empty(network.sizes[-1])
+        space = self._learned
+        present = self._present or ClassSums.empty(space.sizes[-1])
         codes = batch.Y[0, :, 0].astype(np.intp)
         weight = batch.weight[0] * batch.n_rows[0]
-        blocks = _embedded(network, batch.X[0], codes, weight)
         # The base has added the labels of these rows to the classes.
-        self._present = present.among(self.classes_.copy()).plus(blocks)
+        present = present.among(self.classes_.copy())
+        self._present = present.plus(space.embedded(batch.X[0], codes, weight))
 
     def _raw_outputs(self, X):
-        network, C = self._learned.network, self.prototypes_
-        logits = np.empty((X.shape[0], len(C)))
-        for rows in gen_batches(X.shape[0], _chunk(network)):
-            Z = _embed(network, self._scaling.transform_X(self._dense(X[rows])))
-            squares = (Z**2).sum(axis=1)[:, None] + (C**2).sum(axis=1) - 2 * Z @ C.T
-            logits[rows] = -self.temperature_ * squares
-        return logits
+        space, means = self._learned, self.prototypes_
+        transform = self._scaling.transform_X
+        return np.concatenate(
+            [
+                space.logits(transform(self._dense(X[rows])), means)
+                for rows in slices(X.shape[0], space.block)
+            ]
+        )
 
     # -- fitted attributes ------------------------------------------------------------
+
+    @property
+    def _reads_rows_once(self):
+        # a network would ask for the rows in each meta-iteration
+        return not check_hidden_layer_sizes(self.hidden_layer_sizes)
 
     @property
     def prototypes_(self):
@@ -401,20 +323,17 @@ class PrototypicalClassifier(MetaClassifierMixin, SharedNetwork, BaseMetaLearner
             )
         return self._present.means
 
+    @property
+    def coefs_(self):
+        """Weights of each layer of the network, on standardised data."""
+        return [layer.weight for layer in self._layers()]
 
-def _chunk(network):
-    """Rows to embed at a time."""
-    return max(1, EMBED_CELLS // sum(network.sizes))
+    @property
+    def intercepts_(self):
+        """Biases of each layer of the network, on standardised data."""
+        return [layer.bias for layer in self._layers()]
 
-
-def _embed(network, X):
-    """Standardised rows in the learned space, in the precision of X."""
-    X = X.toarray() if hasattr(X, "toarray") else X
-    theta = network.theta.astype(X.dtype)
-    return predict(network.net, theta[None], X[None])[0]
-
-
-def _embedded(network, X, codes, weight):
-    """Blocks of (codes, rows in the learned space, weights) of standardised rows."""
-    for rows in gen_batches(X.shape[0], _chunk(network)):
-        yield codes[rows], _embed(network, X[rows]), weight[rows]
+    def _layers(self):
+        if not self.__sklearn_is_fitted__():
+            raise AttributeError(f"This {type(self).__name__} is not fitted yet.")
+        return self._learned.layers()

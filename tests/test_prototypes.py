@@ -10,21 +10,23 @@ from scipy.special import log_softmax
 from skmeta._core import network
 from skmeta._core.layout import ParamLayout
 from skmeta._core.network import Network
-from skmeta._core.prototypes import (
+from skmeta._core.prototypes.discriminant import discriminant
+from skmeta._core.prototypes.episodes import (
     Episodes,
-    Settings,
-    begin,
-    best_log_temperature,
-    class_means,
+    EpisodeSettings,
     class_table,
-    discriminant,
     distinct,
     draw_episodes,
-    learn,
+)
+from skmeta._core.prototypes.training import (
+    best_log_temperature,
+    class_means,
+    episodic_steps,
+    first_parameters,
     loss_and_gradient,
 )
 
-SETTINGS = Settings(
+SETTINGS = EpisodeSettings(
     n_way=(2, 4),
     support_size=(1, 3),
     n_queries=2,
@@ -290,9 +292,9 @@ def learned(X, **settings):
     """Parameters after each meta-iteration, and the losses."""
     rng = np.random.default_rng(0)
     net = Network(ParamLayout((X.shape[1], 6, 4), True), "relu")
-    run = learn(
+    run = episodic_steps(
         net,
-        begin(net, rng),
+        first_parameters(net, rng),
         lambda index: X[index],
         ragged_table(),
         SETTINGS._replace(**settings),
@@ -334,7 +336,7 @@ def test_the_rate_is_constant_for_half_of_the_run_and_ends_near_zero():
 def test_distances_begin_at_about_one():
     rng = np.random.default_rng(0)
     net = Network(ParamLayout((20, 30, 64), True), "relu")
-    theta = begin(net, rng)
+    theta = first_parameters(net, rng)
     X = rng.standard_normal((200, 20)).astype(np.float32)
     Z = network.predict(net, theta[None, :-1], X[None])[0]
     apart = ((Z[:100] - Z[100:]) ** 2).sum(axis=1)

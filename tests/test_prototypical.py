@@ -20,7 +20,6 @@ from sklearn.neighbors import NearestCentroid
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-import skmeta.prototypical
 from skmeta import (
     FewShotClassifier,
     PrototypicalClassifier,
@@ -625,7 +624,7 @@ def test_prediction_in_chunks_changes_nothing(hidden, convert, clouds, monkeypat
     X = convert(clouds.X)
     whole = fast(hidden).fit(X, clouds.y)
     p = whole.adapt(X, clouds.y).predict_proba(X)
-    monkeypatch.setattr(skmeta.prototypical, "EMBED_CELLS", 50)
+    monkeypatch.setattr("skmeta._core.prototypes.space.EMBED_CELLS", 50)
     chunks = fast(hidden).fit(X, clouds.y)
     assert_allclose(chunks.adapt(X, clouds.y).predict_proba(X), p, rtol=1e-7)
 
