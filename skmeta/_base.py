@@ -513,11 +513,11 @@ class BaseMetaLearner(LearnedRepr, BaseEstimator, ABC):
         )
 
     def _base_offset(self, X):
-        """What the base model says of validated X (n, d): (n, o), or None."""
+        """The base model's offsets (n, o) for validated X (n, d), or None."""
         return base_offset(self, X)
 
     def _ask_base_about(self, X):
-        """What the base model says of rows that are not validated yet, or None."""
+        """The base model's offsets for rows that are not validated yet, or None."""
         if not hasattr(self, "base_estimator_") or not _num_samples(X):
             return None
         return ask_base_once(self, [_task_input.validate_new_rows(self, X)])

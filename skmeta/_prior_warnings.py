@@ -17,7 +17,7 @@ MIN_FREEDOM = 2.0
 
 
 def warn_of_few_rows(table, fit_intercept, rows_per_coefficient):
-    """Warn where all rows together hardly tell what the tasks have in common."""
+    """Warn if all rows together hardly show what the tasks have in common."""
     n_rows, n_columns = table.X.shape
     if n_rows < n_columns:
         warn(
@@ -50,7 +50,7 @@ def warn_of_weights(table):
 
 
 def warn_of_too_few_to_learn_features(n_tasks):
-    """Warn that there are no tasks to hold out, to tell whether features pay."""
+    """Warn that there are too few tasks to find out whether features pay."""
     warn(
         f"Learned features need {MIN_TASKS_TO_FOLD} tasks or more, some of them held "
         f"out to tell whether they pay; got {n_tasks}. This is a linear "

@@ -1,4 +1,4 @@
-"""What Reptile warns of, and what it refuses."""
+"""What Reptile warns about, and what it refuses."""
 
 from contextlib import contextmanager
 

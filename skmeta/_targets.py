@@ -211,7 +211,7 @@ class SharedLabels(Labels):
 
 
 class TaskLabels(Labels):
-    """What the labels share that each task brings for itself."""
+    """What targets with each task's own labels have in common."""
 
     own_classes = True
 

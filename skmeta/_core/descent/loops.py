@@ -142,7 +142,7 @@ def moderated(batch):
     """A batch in which a row far away from ordinary rows weighs less.
 
     The largest row of a task decides how short its steps must be. One row at 1,000
-    deviations would either hold all parameters still, although the other rows tell much
+    deviations would either hold all parameters still, although the other rows say much
     about them, or pull the task towards itself. A row keeps its weight up to `FAR_ROW`
     times the mean square of ordinary rows; beyond, its weight falls with its distance.
     """

@@ -88,7 +88,7 @@ def train(network, table, start, settings, holding_out, rng, after_each):
     Parameters
     ----------
     after_each : callable (Trained) -> bool
-        Called after each meta-iteration. It tells whether to stop.
+        Called after each meta-iteration. It returns whether to stop.
     """
     run = partial(_run, network, start, settings, rng, after_each)
     everything = np.arange(table.n_tasks)

@@ -25,11 +25,11 @@ N_GIVEN_DRAWS = 2000
 FEW_COEFFICIENTS = 20
 # The rows of one task are drawn at most this many times.
 MAX_REPEATS = 40
-# What the model itself says of errors counts as so many independent errors.
+# The model's own distribution of errors counts as this many independent errors.
 PRIOR_ERRORS = 20
-# Errors after other numbers of rows count as so many independent errors.
+# Errors after other numbers of rows count as this many independent errors.
 OTHER_ERRORS = 100
-# About so many numbers are held at a time.
+# About this many numbers are held at a time.
 DRAW_CELLS = 2**21
 # A variance is raised by at most this factor for what maximum likelihood takes away.
 MAX_SCALE = 100.0
@@ -55,8 +55,8 @@ class HeldOut(NamedTuple):
 
     prior: Belief
     start: np.ndarray  # (P,) coefficients that predict before adapting
-    scales: np.ndarray  # of the variances of spread and noise: see `known_variances`
-    tasks: list  # of rows (X, Y, weight, ...)
+    scales: np.ndarray  # scales of the variances of spread and noise: `known_variances`
+    tasks: list  # the rows (X, Y, weight, ...) of each task
 
 
 def some_rows(rows, rng):
@@ -295,7 +295,7 @@ class Calibration(NamedTuple):
     worth: np.ndarray
 
     def of(self, present):
-        """What holds of a task that rows are known of, or of one without any."""
+        """The variances for a task with known rows, or for one without any."""
         return self.before if present is None else self.after
 
     def half_width(self, coverage, n_rows, freedom):
@@ -304,7 +304,7 @@ class Calibration(NamedTuple):
 
 
 def width(levels, worth, coverage, n_rows, freedom):
-    """Half the width of an interval, in deviations, of a task with so many rows.
+    """Half the width of an interval, in deviations, for a task with ``n_rows`` rows.
 
     It lies between what errors on held-out tasks say, and Student's t at ``freedom``
     degrees of freedom. The next error is larger than the largest of n with probability

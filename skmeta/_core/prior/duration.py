@@ -4,10 +4,10 @@ from time import perf_counter
 
 import numpy as np
 
-# A search usually evaluates the evidence so many times, with the folds included.
+# A search usually evaluates the evidence this many times, including the folds.
 EVALUATIONS = {"intercept": 40, "rich": 100}
-# It evaluates the evidence of all tasks so many times more, if the structure is chosen
-# on some of the tasks only.
+# It evaluates the evidence of all tasks this many times more, if the structure is
+# chosen on only some of the tasks.
 ON_ALL = 30
 # Held-out tasks then cost about this many products of P x P matrices for each task.
 CALIBRATION = 10

@@ -8,7 +8,7 @@ is minus the log density of a task's query rows, given its support rows,
     log p(y_query | y_support) = log p(y_support, y_query) - log p(y_support),
 
 a difference of two evidences. They have a closed form, and so has their gradient in
-psi, from which the backward pass of the network goes on (Bertinetto et al., 2019;
+psi, from which the backward pass of the network continues (Bertinetto et al., 2019;
 Harrison et al., 2018). The mean of the head, the scales of its spread and the noise are
 learned with the network.
 """
@@ -63,8 +63,8 @@ class Belief(NamedTuple):
 class FeatureState(NamedTuple):
     """What is learned."""
 
-    theta: np.ndarray  # of the network, in single precision
-    numbers: np.ndarray  # of the head: mean (P, o), log scales (r,), log noise
+    theta: np.ndarray  # parameters of the network, in single precision
+    numbers: np.ndarray  # the head's mean (P, o), log scales (r,) and log noise
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Whether learned features pay, and for how long to learn them: held-out tasks tell."""
+"""Whether learned features pay, and how long to learn them, by held-out tasks."""
 
 from typing import NamedTuple
 

@@ -14,7 +14,8 @@ from skmeta._core.prior.structures import BOUNDS, SMALLEST, Placed
 
 # A search begins with this variance of each coefficient, in units of the noise.
 START_VARIANCE = 0.25
-# The same for a `Placed` structure, in units of what one task could just tell.
+# The same for a `Placed` structure, in units of the smallest spread that one task
+# shows.
 PLACED_START = 4.0
 # A search for few numbers first looks at all combinations of these deviations.
 LEVELS = (0.03, 0.3, 2.0, 20.0, 1e3)
@@ -23,7 +24,7 @@ FEW_NUMBERS = 2
 MANY_TASKS = 2000
 # A richer fit tries to begin at these distances from a simpler one; 0 is that one.
 BOLDNESS = (3.0, 1.0, 0.1, 0.0)
-# A quadratic penalty of this size makes the spread zero where the rows tell nothing.
+# A quadratic penalty of this size makes the spread zero where the rows say nothing.
 SMALL = 1e-4
 # L-BFGS remembers this many steps.
 MEMORY = 40
@@ -101,8 +102,8 @@ class Hill:
     """The evidence as a function of a structure's numbers, and of the mean if need be.
 
     ``x`` are the numbers, followed by coordinates of the mean. Values and slopes are
-    those of the sum over tasks, and so is the tolerance: many tasks that tell little
-    must not dilute what a few tell. A penalty that matters only where the evidence is
+    those of the sum over tasks, and so is the tolerance: many tasks that say little
+    must not dilute what a few say. A penalty that matters only where the evidence is
     flat makes the maximum a single point, whatever the order, the units and the
     rounding.
     """

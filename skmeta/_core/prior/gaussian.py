@@ -31,9 +31,10 @@ UNSEEN_DEVIATION = 1.0
 DEPENDENT = 1e-10
 # A Cholesky factor is too coarse for tasks whose rows are spread more than this.
 TOO_SPREAD = 1e4
-# Whitened rows of tasks with so many times fewer rows than coefficients are not kept.
+# Whitened rows are not kept for tasks with this many times fewer rows than
+# coefficients.
 SHORT_TASK = 4
-# About so many numbers are rotated at a time, ...
+# About this many numbers are rotated at a time, ...
 QR_CELLS = 2**15
 # ... and at most this many tasks wait for it.
 MAX_WAITING = 1000
@@ -96,7 +97,7 @@ class GaussianTasks:
     that a long task costs the others no padding.
     """
 
-    blocks: list  # of Block, rows in the basis; each task is in one
+    blocks: list  # a list of Block, with rows in the basis; each task is in one
     weight: np.ndarray  # (T,) sums of sample weights
     counts: np.ndarray  # (T,) numbers of rows
     residual: np.ndarray  # (T,) sum of squares of the rows left out
@@ -149,7 +150,7 @@ class GaussianTasks:
         return self.basis.to.shape[1]
 
     def work(self, n_varying):
-        """Multiplications of one evaluation of the evidence, if so many vary."""
+        """Multiplications of one evaluation of the evidence, if ``n_varying`` vary."""
         P, r = self.n_coefficients, n_varying
         work = P**3 / 3
         for block in self.blocks:
@@ -172,7 +173,7 @@ class GaussianTasks:
         return _in_own_basis(part)
 
     def information(self, A):
-        """What a task tells of each column of A: the mean sum of squares, shape (n,).
+        """A task's information (n,) about each column of A: the mean sum of squares.
 
         The columns of A (P, n) are directions of coefficients. The mean is over the
         tasks that tell anything of it. No task tells of a direction that all rows
@@ -257,7 +258,7 @@ class GaussianTasks:
         return np.sqrt(squares / self.weight.sum())
 
     def mean_coordinates(self, mean):
-        """Where the mean begins, and directions to search for it; there are none."""
+        """The start of the mean, and directions to search for it; there are none."""
         return np.zeros(self.n_coefficients), np.zeros((self.n_coefficients, 0))
 
     # -- evidence ---------------------------------------------------------------------
@@ -353,7 +354,7 @@ class GaussianTasks:
 
 
 def _empty_blocks(sizes, width):
-    """Blocks of zeros for tables of so many rows, and where each has its place."""
+    """Blocks of zeros for tables of these sizes, and the place of each table."""
     blocks = [
         Block(tasks, np.zeros((len(tasks), sizes[tasks].max(), width)))
         for tasks in padded_blocks(sizes, width)
@@ -378,7 +379,7 @@ def _rows(X, y, weight, design, order):
 
 
 def _errors(rows, theta):
-    """What coefficients leave over of the targets (T, K) of rows (T, K, k + 1)."""
+    """The residuals of coefficients for the targets (T, K) of rows (T, K, k + 1)."""
     return rows[..., -1] - rows[..., :-1] @ theta
 
 
@@ -393,7 +394,7 @@ def _identity(order):
 
 
 def _compress(tables):
-    """At most P rows [R z] of each table [X y], a list, and the squares left over in y.
+    """At most P rows [R z] of each table [X y], and the squares of y that remain.
 
     Tables of the same length are rotated together.
     """
@@ -442,7 +443,7 @@ def _compose(basis, to, seen):
 
 
 def _pooled_triangle(blocks):
-    """The triangle (P, P) of all rows together, so many at a time."""
+    """The triangle (P, P) of all rows together, in portions."""
     P = blocks[0].X.shape[-1]
     n = max(P, QR_CELLS // max(P, 1))  # fewer rows than columns would cost the same
     triangle, waiting, total = np.zeros((P, P)), [], 0

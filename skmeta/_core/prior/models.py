@@ -30,7 +30,7 @@ ADAPT_CELLS = 2**16
 FEW_TASKS = 20
 # The errors of at most this many tasks are measured.
 MAX_MEASURED = 500
-# To tell whether features pay, a head is searched for with this many iterations.
+# A head is searched for with this many iterations to find out whether features pay.
 FEATURE_ITER = 12
 # Rows tell the spread from noise only if no spread could imitate this share of the
 # noise, ...
@@ -42,10 +42,10 @@ LEAST_NOISE = 1e-3
 
 
 class ToMeasure(NamedTuple):
-    """What tells which start is the best, and how large errors are."""
+    """What is needed to choose the best start, and to measure how large errors are."""
 
     tasks: object  # all tasks, or those that the structure was chosen with, gathered
-    folds: list  # of FoldRows
+    folds: list  # a list of FoldRows
     scores: np.ndarray  # (options, T) of tasks held out, for each way to predict
 
 
@@ -81,7 +81,7 @@ class TaskModel(ABC):
 
     @abstractmethod
     def not_told(self, tasks, chosen, units):
-        """(rows, coefficients) if rows do not tell spread from noise, else None.
+        """(rows, coefficients) if rows do not separate spread from noise, else None.
 
         See `LearnedPrior.not_told`.
         """
@@ -156,7 +156,7 @@ class TaskModel(ABC):
 
 
 class Brief(NamedTuple):
-    """What is asked of all tasks in the end, without their rows."""
+    """What is computed from all tasks in the end, without their rows."""
 
     n_tasks: int
     of_pooled: np.ndarray
@@ -383,7 +383,7 @@ class LaplaceModel(TaskModel):
     def calibrate(self, learned, tasks, folds, scores, rng):
         """The share of the posterior's variance that predictions average over.
 
-        Without a task held out, Laplace's posterior is taken at its word.
+        Without held-out tasks, the whole variance of Laplace's posterior is used.
         """
         return moderation(scores, self.likelihood.moderations) if folds else 1.0
 

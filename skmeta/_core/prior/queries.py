@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 from sklearn.utils import gen_batches
 
-# About so many numbers of the pool's rows are held at a time.
+# About this many numbers of the pool's rows are held at a time.
 POOL_CELLS = 2**21
 # Gains whose relative difference is below this are equal, and the first row is taken.
 TIED_GAINS = 1e-9

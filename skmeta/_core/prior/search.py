@@ -1,7 +1,7 @@
 """Which structure the prior has, and what predicts before adapting.
 
-Held-out tasks tell. Structures are tried from simple to rich, each from the one before,
-and the simplest one is chosen that predicts about as well as the best.
+Held-out tasks decide. Structures are tried from simple to rich, and each begins at the
+one before. The simplest one that predicts about as well as the best is chosen.
 """
 
 from dataclasses import dataclass, replace
@@ -25,7 +25,8 @@ COMPARED = 10.0
 REFINED = 0.01
 # Losses with a relative difference below this are equal up to rounding.
 TIED_LOSSES = 1e-9
-# The curvature is measured number by number only for structures of at most so many.
+# The curvature is measured number by number for structures of at most this many
+# numbers.
 MAX_SCALED = 100
 # With more tasks than this the last fit is as rough as those that are compared.
 TASKS_FOR_ROUGH_FIT = 2000
@@ -137,7 +138,7 @@ class StructureSearch:
                 and too_many_classes(self.tasks, self.shape)
             ):
                 return
-            # where slopes did not vary before, no gradient pulls at their spread
+            # If slopes did not vary before, no gradient pulls at their spread.
             smaller, start = prior, prior if kind == "diagonal" else None
             prior = self._fit(structure, start, smaller)
             if name == kind or (
@@ -158,7 +159,7 @@ class StructureSearch:
             yield self._validated("full", structure, self._fit(structure, prior, prior))
 
     def _too_few_rows(self, structure):
-        """Whether the rows are too few to tell the numbers from the noise.
+        """Whether the rows are too few to separate the numbers from the noise.
 
         The first row of each task does not count: it may be all spread, or all noise.
         """
