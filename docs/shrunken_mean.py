@@ -9,12 +9,12 @@ from skmeta.base import BaseMetaLearner, MetaRegressorMixin
 
 
 class ShrunkenMeanRegressor(MetaRegressorMixin, BaseMetaLearner):
-    """Predict the mean of a task's rows, drawn towards the mean of all tasks.
+    """Predict the mean of a task's rows, shrunken towards the mean of all tasks.
 
     Parameters
     ----------
     base_estimator : estimator, default=None
-        A regressor for all tasks, from which the task's mean is measured.
+        A regressor for all tasks; the mean is then that of its residuals.
     strength : float, default=2.0
         The mean of all tasks counts like this many rows.
     """
@@ -47,5 +47,5 @@ class ShrunkenMeanRegressor(MetaRegressorMixin, BaseMetaLearner):
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
-        tags.regressor_tags.poor_score = True  # a mean does not look at X
+        tags.regressor_tags.poor_score = True  # a mean does not use X
         return tags

@@ -37,7 +37,7 @@ from skmeta._version import __version__
 from skmeta._warn import warn, warn_once_per_search
 from skmeta.exceptions import InconsistentVersionWarning, ZeroShotWarning
 
-# Parameters that the base reads, and what they are where a subclass has none such.
+# Parameters that the base reads, and their values if a subclass does not have them.
 PARAMETERS = {
     "base_estimator": None,
     "random_state": None,
@@ -53,7 +53,7 @@ class BaseMetaLearner(LearnedRepr, BaseEstimator, ABC):
     the left of this class, and fills the hooks below. The base validates what the user
     gives, standardises it, and calls the hooks with rows and targets in the core's
     units. T is a number of tasks, n of rows, d of features, and o of outputs: 1 for
-    numbers and for two shared classes, else the number of classes.
+    numbers and for two shared classes, otherwise the number of classes.
 
     A hook may set attributes of the model. It sets new objects and never writes into
     those that are there, since adapted copies share them with the model.
@@ -61,15 +61,15 @@ class BaseMetaLearner(LearnedRepr, BaseEstimator, ABC):
     Attributes
     ----------
     n_tasks_ : int
-        Tasks seen in meta-training.
+        Number of tasks seen in meta-training.
     n_adapt_rows_ : int
-        Rows that the model is adapted to; 0 is the learned start.
+        Number of rows that the model is adapted to; 0 at the learned start.
     n_features_in_ : int
         Number of features.
     feature_names_in_ : ndarray of shape (``n_features_in_``,)
         Names of the features, if fit saw names.
     classes_ : ndarray of shape (n_classes,)
-        Of a classifier: the labels that it now knows.
+        The labels that a classifier now knows.
 
     Notes
     -----
@@ -79,20 +79,20 @@ class BaseMetaLearner(LearnedRepr, BaseEstimator, ABC):
         Learn what tasks have in common, and leave the model adapted to no task.
         ``table`` holds ``X`` (n, d), ``Y`` (n, o), ``weight`` (n,), positive, and
         ``starts`` (T + 1,): the rows of task t are ``starts[t]:starts[t + 1]``. X has a
-        method ``toarray`` if it is not an array. ``offset`` (n, o) is None, or what a
-        base model says of each row. ``ids`` (T,) name the tasks in messages. ``again``
-        says whether to go on from an earlier fit. ``data`` is a dict with the user's X
-        and y for callbacks.
+        method ``toarray`` if it is not an array. ``offset`` (n, o) is None, or a base
+        model's prediction for each row. ``ids`` (T,) name the tasks in messages.
+        ``again`` says whether to continue an earlier fit. ``data`` is a dict with the
+        user's X and y for callbacks.
     ``_adapt_to(batch)``
         Move the present state towards one task. ``batch`` holds ``X`` (1, n, d), ``Y``
         (1, n, o), ``weight`` (1, n), which sum to 1, ``n_rows`` (1,), the sum of the
-        weights as they were given, and ``offset`` (1, n, o), (1, 1, o) or None.
+        given weights, and ``offset`` (1, n, o), (1, 1, o) or None.
     ``_forget()``
         Put the present state back to what was learned.
     ``_raw_outputs(X)``
         Outputs (n, o) for validated X (n, d) in the user's units;
         ``self._scaling.transform_X(X)`` standardises X. Outputs are standardised
-        numbers, or logits. What a base model says is added later.
+        numbers, or logits. The prediction of a base model is added later.
     ``_make_targets()``
         The `Targets` of the model, not fitted. The mixins fill this hook.
 
@@ -183,7 +183,7 @@ class BaseMetaLearner(LearnedRepr, BaseEstimator, ABC):
         return y
 
     def _begin_task(self):
-        """Drop what a learned prior has to say of one task only, before adapting."""
+        """Discard state that belongs to a single task, before adapting to another."""
 
     def _parameter(self, name):
         """A parameter that this class reads; its default if the subclass has none."""
@@ -193,7 +193,7 @@ class BaseMetaLearner(LearnedRepr, BaseEstimator, ABC):
 
     @property
     def _targets(self):
-        """The fitted `Targets`; those that a fit would begin with before any."""
+        """The fitted `Targets`; before any fit, those that it would begin with."""
         frame = getattr(self, "_frame", None)
         return self._make_targets() if frame is None else frame.targets
 
@@ -240,7 +240,7 @@ class BaseMetaLearner(LearnedRepr, BaseEstimator, ABC):
             metadata = {} if task is None else {"metadata": {"task": task}}
             data = {"X": rows.X, "y": rows.y, **metadata}
             table, ids = self._training_table(rows, targets, again)
-            del rows  # what follows needs the memory
+            del rows  # the next steps need the memory
             self.n_tasks_ = table.n_tasks + (self.n_tasks_ if again else 0)
             self.n_adapt_rows_ = 0
             self._meta_train(table, ids, again, data)

@@ -1,4 +1,4 @@
-"""What turns the user's rows and targets into the core's, and back."""
+"""The frame turns the user's rows and targets into the core's, and back."""
 
 from dataclasses import dataclass
 
@@ -12,14 +12,15 @@ from skmeta._targets import Targets
 
 @dataclass(frozen=True)
 class Frame:
-    """Scaling and targets that `fit` has learned. It is replaced, and never changed.
+    """Scaling and targets that `fit` has learned. A frame is replaced, never changed.
 
     Attributes
     ----------
     scaling : Scaling
     targets : Targets
     given : GivenBase or None
-        The base model as it was given to `fit`, for ``warm_start`` to know another by.
+        The base model as it was given to `fit`, so that ``warm_start`` recognises
+        another.
     """
 
     scaling: Scaling
@@ -38,8 +39,8 @@ class Frame:
         weight : ndarray of shape (n_rows,)
         starts : ndarray of int of shape (n_tasks + 1,)
         order : ndarray of int of shape (n_rows,) or None
-            If given, X holds the rows as they came and is not copied: the rows are
-            taken from it in this order when they are asked for.
+            If given, X holds the rows in their original order and is not copied: rows
+            are taken from it in this order on request.
         in_place : bool
             Whether X may be written into.
         """
@@ -60,7 +61,7 @@ class Frame:
     def batch(self, X, coded, offset, weight):
         """The `Batch` of the dense rows of one task."""
         X = self.scaling.transform_X(X)
-        if coded.n_classes is not None:  # then there is no base model
+        if coded.n_classes is not None:  # in this case there is no base model
             offset = absent_classes(coded.n_classes, coded.Y.shape[1], X.dtype)[0]
         total = weight.sum()
         return Batch(

@@ -85,9 +85,9 @@ class MetaRegressorMixin(RegressorMixin):
     def predict(self, X):
         """Predict with the present weights: the prior's until adapted.
 
-        Until adapted, this is the prediction for a new task, of which nothing is known,
-        and not what was learned of a task of the meta-training. For a known task, adapt
-        to its rows first; for many at once call :meth:`adapt_predict`.
+        Until adapted, the model predicts for a new task without known rows. It does not
+        use what it learned about single tasks of the meta-training. For a known task,
+        adapt to its rows first; for many at once call :meth:`adapt_predict`.
 
         Parameters
         ----------
@@ -123,7 +123,7 @@ class MetaClassifierMixin(ClassifierMixin):
         Returns
         -------
         scores : ndarray of shape (n_samples,) or (n_samples, n_classes)
-            For two classes the log-odds of ``classes_[1]``.
+            For two classes these are the log-odds of ``classes_[1]``.
         """
         return self._answer(X, "decision_function")
 
@@ -138,16 +138,16 @@ class MetaClassifierMixin(ClassifierMixin):
         Returns
         -------
         p : ndarray of shape (n_samples, n_classes)
-            In the order of ``classes_``.
+            Columns are in the order of ``classes_``.
         """
         return self._answer(X, "predict_proba")
 
     def predict(self, X):
         """Predict with the present weights: the prior's until adapted.
 
-        Until adapted, this is the prediction for a new task, of which nothing is known,
-        and not what was learned of a task of the meta-training. For a known task, adapt
-        to its rows first; for many at once call :meth:`adapt_predict`.
+        Until adapted, the model predicts for a new task without known rows. It does not
+        use what it learned about single tasks of the meta-training. For a known task,
+        adapt to its rows first; for many at once call :meth:`adapt_predict`.
 
         Parameters
         ----------

@@ -24,10 +24,10 @@ class Coded(NamedTuple):
     ----------
     Y : ndarray of shape (n_rows, n_outputs)
     classes : ndarray of shape (n_classes,) or None
-        The labels that the model now has, for ``classes_``. None of numbers, and of
-        several tasks that have labels of their own.
+        The labels that the model now has, for ``classes_``. None for numbers, and for
+        several tasks with their own labels.
     n_classes : ndarray of int of shape (n_tasks,) or None
-        How many of the columns each task uses, where each has labels of its own.
+        How many of the columns each task uses, if each has its own labels.
     """
 
     Y: np.ndarray
@@ -43,12 +43,12 @@ class Targets(ABC):
     are_labels : bool
         Whether the targets are labels; otherwise they are numbers.
     own_classes : bool
-        Whether each task brings its own labels.
+        Whether each task has its own labels.
     n_way : int, float or None
-        Most labels that a task may bring, where each brings its own; infinity where
-        there is no limit, or before `fit`. None of all others.
+        The most labels that a task may have, if each has its own; infinity if there is
+        no limit, or before `fit`. None for all other targets.
     classes : ndarray of shape (n_classes,) or None
-        The labels that all tasks share, once fitted. None of all others.
+        The labels that all tasks share, once fitted. None for all other targets.
     """
 
     are_labels = False
@@ -58,7 +58,7 @@ class Targets(ABC):
 
     @abstractmethod
     def order_key(self, y, codes):
-        """Values (n_rows,) by which rows are put in order, before all else.
+        """Values (n_rows,) by which rows are sorted first.
 
         ``codes`` (n_rows,) are the numbers of the rows' tasks.
         """
@@ -67,7 +67,7 @@ class Targets(ABC):
     def fit(self, y, starts, before=None):
         """Learn from the targets of all tasks, those of task t at starts[t:t + 2].
 
-        ``before`` are the fitted targets that ``warm_start`` goes on with, or None.
+        ``before`` are the fitted targets that ``warm_start`` continues with, or None.
         Returns the fitted targets and `Coded`.
         """
 
@@ -76,14 +76,14 @@ class Targets(ABC):
         """`Coded` targets of new rows.
 
         ``present`` (n_classes,) are the labels of the task that the model is adapted
-        to, where each task has its own, and None if it is adapted to none.
+        to, if each task has its own, and None if it is adapted to no task.
         """
 
     @abstractmethod
     def correct(self, Y, base):
-        """What is left to learn: targets and an offset (n_rows, o), which may be None.
+        """What the model has to learn: targets and an offset (n_rows, o), or None.
 
-        ``base`` (n_rows, o) is what a base model says of each row, or None.
+        ``base`` (n_rows, o) is a base model's prediction for each row, or None.
         """
 
     @abstractmethod
@@ -94,8 +94,8 @@ class Targets(ABC):
     def decode(self, Z, base, scaling, classes=None, method="predict"):
         """Predictions from outputs Z (n_rows, o) of the core.
 
-        ``base`` is what a base model says, or None; ``classes`` are the labels that the
-        model now has; ``method`` is a method of scikit-learn's that gives predictions.
+        ``base`` is a base model's prediction, or None; ``classes`` are the labels that
+        the model now has; ``method`` is a method of scikit-learn that predicts.
         """
 
 
@@ -103,7 +103,7 @@ class Targets(ABC):
 class Numbers(Targets):
     """Targets of a regressor: one column of numbers, standardised.
 
-    With ``robust`` the scale is that of the quartiles, which outliers do not move.
+    With ``robust`` the scale is that of the quartiles, which outliers do not change.
     """
 
     robust: bool = False
@@ -134,7 +134,7 @@ class Numbers(Targets):
 
 
 class Labels(Targets):
-    """What all targets of classifiers share: outputs are logits, and are not scaled."""
+    """Targets of classifiers: their outputs are logits, and are not scaled."""
 
     are_labels = True
 
@@ -166,7 +166,7 @@ def _probabilities(Z, n_classes):
 
 
 def _scores(Z, n_classes):
-    """Log-odds (n,) of the second of two classes, else logits (n, n_classes)."""
+    """Log-odds (n,) of the second of two classes, or logits (n, n_classes)."""
     if Z.shape[1] == 2:
         return Z[:, 1] - Z[:, 0]
     return Z[:, 0] if n_classes == 2 else Z
@@ -174,9 +174,9 @@ def _scores(Z, n_classes):
 
 @dataclass(frozen=True)
 class SharedLabels(Labels):
-    """Labels that mean the same in all tasks: those seen in `fit`.
+    """Labels that mean the same in all tasks, as seen in `fit`.
 
-    One column of 0 and 1 for two classes, else one column per class.
+    Two classes have one column of 0 and 1; more classes have one column each.
     """
 
     classes: np.ndarray | None = None
@@ -191,7 +191,7 @@ class SharedLabels(Labels):
         fitted = before
         if before is None:
             fitted = replace(self, classes=np.unique(y))
-        # a copy, since anyone may write into the public attribute `classes_`
+        # The public attribute `classes_` gets a copy, since users may write into it.
         return fitted, fitted.encode(y)._replace(classes=fitted.classes.copy())
 
     def encode(self, y, present=None):
@@ -211,14 +211,14 @@ class SharedLabels(Labels):
 
 
 class TaskLabels(Labels):
-    """What targets with each task's own labels have in common."""
+    """Targets if each task has its own labels."""
 
     own_classes = True
 
     def order_key(self, y, codes):
         """Numbers of the labels within their task.
 
-        The labels' names may be made from that of the task, so they cannot decide.
+        The names of labels may contain that of the task, so they cannot decide.
         """
         check_classification_targets(y)
         classes, number = np.unique(y, return_inverse=True)
@@ -228,13 +228,13 @@ class TaskLabels(Labels):
 
     @staticmethod
     def _check(y):
-        if y.dtype.kind == "f":  # a few rows of another kind cannot be told from labels
+        if y.dtype.kind == "f":  # a few rows of another kind may always be labels
             check_classification_targets(y)
 
 
 @dataclass(frozen=True)
 class OwnLabels(TaskLabels):
-    """Labels of the task alone, which take the first of ``n_way`` columns.
+    """Labels that belong to one task, which use the first of ``n_way`` columns.
 
     There are as many columns as the largest task of the meta-training has labels.
     """
@@ -278,7 +278,7 @@ class OwnLabels(TaskLabels):
 
 @dataclass(frozen=True)
 class OpenLabels(TaskLabels):
-    """Labels of the task alone, of any number, to which others may be added later.
+    """Labels that belong to one task; any number of them, and more may come later.
 
     One column holds the number of each row's label: counted over all tasks in `fit`,
     and among the labels that the model now has in `encode`.
@@ -305,7 +305,7 @@ class OpenLabels(TaskLabels):
 
 
 def _check_alike(classes, labels):
-    """Refuse to add text to numbers, which NumPy would make text of."""
+    """Refuse to add text to numbers, since NumPy would turn the numbers into text."""
     if isinstance(classes[0], str) != isinstance(labels[0], str):
         raise ValueError(
             f"y has labels such as {show(labels[0])}, and the model has classes such "

@@ -84,7 +84,7 @@ def validate_rows(model, X, y, *, reset, dtype):
                 reset=reset,
                 accept_sparse="csr",
                 dtype=dtype,
-                order="C" if reset else None,  # the same sums, whatever the layout
+                order="C" if reset else None,  # gives the same sums for any layout
                 y_numeric=not labels,
             )
     X = sum_duplicates(X)
@@ -113,7 +113,7 @@ def validate_new_rows(model, X):
 
 
 def validate_weight(model, sample_weight, X):
-    """Weights (n_rows,) of the rows, of which at least one is positive."""
+    """Weights (n_rows,) of the rows; at least one is positive."""
     if sample_weight is None:
         return np.ones(X.shape[0])
     weight = _check_sample_weight(
