@@ -99,32 +99,32 @@ class BaseReptile(_callbacks.CallbackSupportMixin, BaseMetaLearner):
 
     @property
     def coefs_(self):
-        """Weights per layer, (fan_in, fan_out), on standardised data."""
+        """Weights (fan_in, fan_out) of each layer, on standardised data."""
         return [layer.weight for layer in self._layers("_present.theta")]
 
     @property
     def intercepts_(self):
-        """Biases per layer, on standardised data."""
+        """Biases (fan_out,) of each layer, on standardised data."""
         return [layer.bias for layer in self._layers("_present.theta")]
 
     @property
     def prior_coefs_(self):
-        """Weights of the learned start per layer."""
+        """Weights of each layer at the learned start."""
         return [layer.weight for layer in self._layers("_learned.start")]
 
     @property
     def prior_intercepts_(self):
-        """Biases of the learned start per layer."""
+        """Biases of each layer at the learned start."""
         return [layer.bias for layer in self._layers("_learned.start")]
 
     @property
     def rate_coefs_(self):
-        """Inner rate of each weight, per layer: how far it may move."""
+        """Inner rate of each weight of each layer: how far it may move."""
         return [layer.weight for layer in self._layers("_rates")]
 
     @property
     def rate_intercepts_(self):
-        """Inner rate of each bias, per layer."""
+        """Inner rate of each bias of each layer."""
         return [layer.bias for layer in self._layers("_rates")]
 
     @property
@@ -222,17 +222,18 @@ class BaseReptile(_callbacks.CallbackSupportMixin, BaseMetaLearner):
             self.adapt_steps_ = trained.adapt_steps
 
     def _stopped_at(self, so_far, about):
-        """Attributes, for callbacks, of a model whose meta-training stops here."""
+        """Fitted attributes, for callbacks, as if meta-training stopped here."""
         model = object.__new__(type(self))
         vars(model).update(vars(self))
         model._keep(so_far, about)
         return _callbacks.fitted_attributes(model)
 
     def _fit_scaling(self, targets, X, Y, weight):
-        """Standardise, unless the data are to be left as they are and can be.
+        """The scaling of the data, or none if the core shall see them as they are.
 
-        The second is what ``standardize=False`` asks for. But if numbers are far from
-        the size 1, steps are too long or too short, and rates and pull mean nothing.
+        That is what ``standardize=False`` asks for. But if numbers are far from the
+        size 1, steps are too long or too short, and rates and pull mean nothing. So
+        such data are standardised all the same.
         """
         if not self.standardize:
             plain = self._is_plain()
@@ -259,7 +260,7 @@ class BaseReptile(_callbacks.CallbackSupportMixin, BaseMetaLearner):
         rate = self.learning_rate
         return ReptileSettings(
             solver=solver,
-            # a NumPy scalar, as from np.logspace, would turn float32 into float64
+            # A NumPy scalar, as from np.logspace, would turn float32 into float64.
             learning_rate=DEFAULT_RATE[solver] if rate == "auto" else float(rate),
             inner_steps=self.inner_steps,
             batch_size=self.batch_size,
@@ -278,7 +279,7 @@ class BaseReptile(_callbacks.CallbackSupportMixin, BaseMetaLearner):
         if not (self.standardize or self._targets.are_labels):
             unit = max(1.0, trouble.root_mean_square(table.Y))
             settings = replace(settings, unit=unit)
-        if table.n_tasks == 1:  # no other task is to come, for which to keep rows back
+        if table.n_tasks == 1:  # then the model is for this task, and learns all rows
             settings = replace(settings, support_size=None)
         return settings
 
@@ -299,7 +300,7 @@ class BaseReptile(_callbacks.CallbackSupportMixin, BaseMetaLearner):
         learned, present = self._learned, self._present
         net, state, settings = self._to_adapt_with()
         n_rows, weight = batch.X.shape[1], float(batch.n_rows[0])
-        if n_rows > 1:  # a single row may well be meant to count little
+        if n_rows > 1:  # one row may count little on purpose
             checks.weights(weight / n_rows, learned.mean_weight, self.alpha)
         if present.seen:  # go on from where the task stands
             state = replace(state, start=present.theta, seen=present.seen)
@@ -312,11 +313,11 @@ class BaseReptile(_callbacks.CallbackSupportMixin, BaseMetaLearner):
         if not settings.backtracks:
             losses = inner.losses_before_and_after(net, before, theta, batch)
             checks.adapting(*losses, learned.constant_loss)
-        # a copy, since the core goes on using its array
+        # The core goes on using its array, so the model keeps a copy.
         self._present = PresentTask(theta[0].copy(), present.seen + weight)
 
     def _to_adapt_with(self):
-        """Network, state and settings of the core, as they are for adapting."""
+        """Network, state and settings with which the core adapts."""
         check_again(self, "adapt_steps", "learning_rate", "alpha")
         learned = self._learned
         net = learned.network
@@ -359,7 +360,7 @@ class BaseReptile(_callbacks.CallbackSupportMixin, BaseMetaLearner):
         return self._decode(Z, X_new, method)
 
     def _adapt_chunks(self, table):
-        """Adapt to many tasks; yields numbers of some of them, and their weights."""
+        """Adapt to the tasks of a table: yields numbers of some, and parameters."""
         net, state, settings = self._to_adapt_with()
         learned = self._learned
         checks.weights(float(table.weight.mean()), learned.mean_weight, self.alpha)
@@ -404,100 +405,101 @@ class ReptileRegressor(MetaRegressorMixin, BaseReptile):
     Parameters
     ----------
     hidden_layer_sizes : int or array-like of int, default=()
-        Units of each hidden layer. ``()`` is a linear model.
+        Units of each hidden layer. ``()`` means a linear model.
     base_estimator : estimator, default=None
         Any regressor of scikit-learn. It is fitted on the rows of all tasks together,
-        and the meta-learned model corrects its prediction per task. What is left to
-        correct in training are errors on tasks that a clone of it has not seen, in 5
-        folds of tasks. It gets sample weights if its ``fit`` takes them, the tasks as
-        groups of folds inside it, and seeds from an integer ``random_state``.
+        and the meta-learned model corrects its prediction for each task. The training
+        corrects the errors of clones on tasks that they have not seen, in 5 folds of
+        tasks. The base model gets sample weights if its ``fit`` takes them, the tasks
+        as groups for folds inside it, and seeds from an integer ``random_state``.
     activation : {"tanh", "relu"}, default="tanh"
-        Of the hidden layers.
+        Activation of the hidden layers.
     layer_norm : bool, default=False
         Whether hidden layers are normalised over their units (Ba et al., 2016).
     loss : {"squared_error", "huber"}, default="squared_error"
-        "squared_error" is half the squared error. "huber" is linear beyond 1.35
-        standard deviations, and then y is scaled by median and quartiles: for targets
-        with outliers.
+        "squared_error" is half the squared error. "huber" is for targets with
+        outliers: it is linear beyond 1.35 standard deviations, and y is scaled by its
+        median and quartiles.
     solver : {"sgd", "adam"}, default="sgd"
-        The inner loop. "sgd" is gradient descent; a model trained with it adapts by
-        steps that lower the loss of the rows given, or are not taken ("backtracking").
-        "adam" has :math:`\beta_1 = 0` and carries its second moment from task to task,
-        as in the paper; then rates are not learned, and with ``alpha`` > 0 the fewer
-        rows there are the shorter are its steps.
+        The inner loop. "sgd" is gradient descent. A model trained with it adapts by
+        backtracking: a step that does not lower the loss of the rows given is not
+        taken. "adam" has :math:`\beta_1 = 0` and carries its second moment from task
+        to task, as in the paper. Then rates are not learned, and with ``alpha`` > 0
+        steps are shorter if there are fewer rows.
     learning_rate : float or "auto", default="auto"
-        Inner rate on standardised data: a number, not the name of a schedule. With
-        learned rates, where they begin. "auto" is 0.1 for "sgd" and 0.001 for "adam".
+        Inner rate on standardised data: a number, not the name of a schedule. Learned
+        rates begin there. "auto" is 0.1 for "sgd" and 0.001 for "adam".
     learn_rates : {"auto", "parameter", "layer"} or None, default="auto"
-        Whether inner rates are learned, from rows that the inner loop has not seen: one
-        per parameter, or one for the weights and one for the offsets of each layer.
-        They stay positive, and within a factor of 100 of ``learning_rate``. "auto" is
-        "parameter" for regression and for linear models, else "layer"; None keeps all
-        at ``learning_rate``.
+        Whether inner rates are learned, from rows that the inner loop has not seen.
+        "parameter" learns one rate for each parameter, "layer" one for the weights and
+        one for the biases of each layer. Rates stay positive and within a factor of 100
+        of ``learning_rate``. "auto" means "parameter" for regression and for linear
+        models, and otherwise "layer". None keeps all rates at ``learning_rate``.
     inner_steps : int, default=10
         Steps of the inner loop, :math:`k` in the paper.
     batch_size : int, default=None
-        Rows per inner step, in cycling minibatches; None takes all support rows. Which
-        rows meet in a minibatch depends on the order in which they are given.
+        Rows of each inner step, in minibatches that cycle through the rows. None takes
+        all support rows. Which rows come together in a minibatch depends on the order
+        in which they are given.
     support_size : int, tuple (low, high) or None, default=(1, 20)
-        Rows drawn from each task in each meta-iteration: a number, a range to draw the
-        number from, or None for all rows. The rows left over teach the learned rates;
-        where none are left, rates stay at ``learning_rate``. A single task gives all
-        its rows.
+        Rows drawn from each task in each meta-iteration: a number, a range from which
+        the number is drawn, or None for all rows. The rates are learned from the other
+        rows; if there are none, rates stay at ``learning_rate``. A single task gives
+        all its rows.
     alpha : float, default=3.0
-        Strength of the pull towards the start, in inner loop and adaptation: the
-        penalty :math:`\frac{\alpha}{2} \sum_j (\theta_j - \phi_j)^2 / f_j` on the sum
-        of the rows' losses, with :math:`f_j` the learned factor of a rate. It fades as
-        rows come in. On standardised data. A row of sample weight 2 is a row given
-        twice, so that weights which sum to 1 leave hardly any row (a warning).
+        Strength of the pull towards the start, in the inner loop and in adapting. The
+        penalty :math:`\frac{\alpha}{2} \sum_j (\theta_j - \phi_j)^2 / f_j` is added to
+        the sum of the rows' losses on standardised data, where :math:`f_j` is the
+        learned factor of a rate. So the effect of the pull fades as rows come in. A row
+        of sample weight 2 counts like a row given twice; with weights that sum to 1
+        the rows hardly count against the pull, and there is a warning.
     meta_step : float, default=1.0
-        :math:`\epsilon`, how far the start moves towards the adapted parameters. Falls
-        linearly to 0 over ``max_iter``.
+        :math:`\epsilon`, how far the start moves towards the adapted parameters. It
+        falls linearly to 0 over ``max_iter``.
     meta_batch_size : int, default=25
         Tasks per meta-iteration.
     max_iter : int, default=500
         Meta-iterations.
     adapt_steps : int or "auto", default=10
-        Steps that :meth:`adapt` and :meth:`partial_adapt` take. "auto" picks the
-        number, 0 allowed, for each number of rows on held-out tasks of the
-        meta-training, and then, unless ``early_stopping`` is on, learns again from all
-        tasks; with fewer than 5 tasks it is ``inner_steps``.
+        Steps that :meth:`adapt` and :meth:`partial_adapt` take. "auto" chooses them for
+        each number of rows, on tasks that are held out of the meta-training; 0 steps
+        are possible. Then the model learns again from all tasks, unless
+        ``early_stopping`` is on. With fewer than 5 tasks, "auto" means ``inner_steps``.
     standardize : bool, default=True
         Whether X and y are standardised inside, by mean and deviation of all
-        meta-training rows, so that units do not matter. A sparse X gives the model of a
-        dense one, and stays sparse. False leaves alone what is of about unit size
-        already, as behind a StandardScaler; where a column (with a warning) or y is
-        larger than 10 or smaller than 0.1, or with "adam", X and y are standardised all
-        the same. Not so with
-        ``learn_rates=None`` and ``alpha=0``: these are the loops of the paper, on data
-        as they are.
+        meta-training rows, so that units do not matter. A sparse X gives the same model
+        as a dense one, and stays sparse. False leaves data alone whose size is about 1
+        already, as behind a StandardScaler. If a column or y is larger than 10 or
+        smaller than 0.1, or with "adam", X and y are standardised all the same; there
+        is a warning of such a column. But with ``learn_rates=None`` and ``alpha=0`` the
+        loops of the paper run, on the data as they are.
     early_stopping : bool, default=False
-        Whether to hold out tasks and to stop when predictions for them, after adapting,
-        no longer improve. The best start so far is kept. Checked every 10
-        meta-iterations.
+        Whether to hold out tasks, and to stop when predictions for them, after
+        adapting, no longer improve. This is checked every 10 meta-iterations, and the
+        best start is kept.
     validation_fraction : float, default=0.2
         Fraction of the tasks to hold out, for ``early_stopping`` and
         ``adapt_steps="auto"``.
     n_iter_no_change : int, default=10
-        Checks without improvement that ``early_stopping`` waits for.
+        ``early_stopping`` stops after this many checks without improvement.
     warm_start : bool, default=False
         Whether another fit goes on from what was learned, with the scaling and the
         base model of the first fit.
     n_jobs : int, default=None
-        Threads that share the tasks of a meta-iteration. They pay from some hundred
-        tasks, or tens of large networks, per meta-iteration, and do not change the
-        result. None is 1.
+        Threads that share the tasks of a meta-iteration. They pay if a meta-iteration
+        has a hundred tasks or more, or tens of tasks with large networks. They do not
+        change the result. None means 1.
     verbose : int, default=0
         Whether to print a line every 10 meta-iterations. For progress bars see
         ``set_callbacks`` (scikit-learn 1.9 and later).
     random_state : int, RandomState instance or None, default=None
-        Seed of the initial parameters, the draws of tasks and rows, and minibatches.
+        Seed of the initial parameters, of the draws of tasks and rows, and of
+        minibatches.
 
     Attributes
     ----------
     base_estimator_ : estimator
-        Only with ``base_estimator``: the base model, fitted on all rows. Adapted copies
-        share it.
+        The base model, fitted on all rows, if there is one. Adapted copies share it.
     coefs_, intercepts_ : list of ndarray
         Present weights (fan_in, fan_out) and biases (fan_out,) of each layer, on
         standardised data.
@@ -506,24 +508,26 @@ class ReptileRegressor(MetaRegressorMixin, BaseReptile):
     rate_coefs_, rate_intercepts_ : list of ndarray
         Inner rate of each parameter: how far it may move.
     coef_, intercept_ : ndarray
-        Present coefficients of a linear model in the units of X and y; with
-        ``base_estimator`` those of the correction, as are all parameters above.
+        Present coefficients of a linear model in the units of X and y. With
+        ``base_estimator``, these and all parameters above are those of the correction.
     n_tasks_ : int
         Tasks seen in meta-training.
     n_iter_ : int
-        Meta-iterations run; of the last run if ``adapt_steps="auto"`` needs two.
+        Meta-iterations that were run. If ``adapt_steps="auto"`` needs two runs, those
+        of the last.
     n_adapt_rows_ : int
-        Rows that the model is adapted to; 0 is the learned start.
+        Rows that the model is adapted to; 0 means the learned start.
     loss_curve_ : list of float
-        Mean loss of the drawn tasks at their last inner step, per meta-iteration.
+        Mean loss of the drawn tasks before their last inner step, in each
+        meta-iteration.
     validation_scores_ : list of float
-        With early stopping: minus the mean loss of held-out tasks after adapting.
+        Minus the mean loss of held-out tasks after adapting, with early stopping.
     adapt_steps_ : ndarray of shape (n_sizes, 2)
-        With ``adapt_steps="auto"``: numbers of rows, and the steps to take for them.
+        Numbers of rows and the steps to take for them, with ``adapt_steps="auto"``.
     n_features_in_ : int
         Number of features.
     feature_names_in_ : ndarray of shape (``n_features_in_``,)
-        Names of the features, where fit has seen names.
+        Names of the features, if fit saw names.
 
     See Also
     --------
@@ -532,24 +536,24 @@ class ReptileRegressor(MetaRegressorMixin, BaseReptile):
 
     Notes
     -----
-    One meta-iteration draws tasks, lets an inner loop of :math:`k` steps turn the start
-    :math:`\phi` into :math:`\theta_t` on each, and moves
+    One meta-iteration draws tasks. On each task an inner loop of :math:`k` steps turns
+    the start :math:`\phi` into :math:`\theta_t`. Then the start moves:
 
     .. math:: \phi \leftarrow \phi + \epsilon \, \mathrm{mean}_t (\theta_t - \phi).
 
-    With ``solver="sgd"`` these safeguards act: gradients are shortened to the norm 10,
-    a linear model's step is bounded by its curvature, a row far outside the range of
-    the others weighs less, and adaptation backtracks. They are off where
-    ``standardize=False``, ``learn_rates=None`` and ``alpha=0``, as in
-    ``skmeta.reptile.PAPER_MODE``, the settings that reproduce the original
-    implementation; then, and with "adam", a model adapts as it was trained, and a
-    warning tells where training ended far above the loss of a constant, or where
-    adapting raised the loss of the rows given.
+    ``solver="sgd"`` has these safeguards. Gradients are shortened to the norm 10, the
+    steps of a linear model are bounded by its curvature, a row far away from the others
+    weighs less, and adapting backtracks. The safeguards are off with
+    ``standardize=False``, ``learn_rates=None`` and ``alpha=0``. These are among the
+    settings ``skmeta.reptile.PAPER_MODE``, which reproduce the original implementation.
+    Without safeguards, and with "adam", a model adapts as it was trained. A warning is
+    given if training ends far above the loss of a constant, or if adapting raises the
+    loss of the rows given.
 
-    :meth:`partial_adapt` takes the rows that the model has seen as known: it goes on
-    from where the task stands, with a pull to that point which is the stronger, and
-    with steps that are the shorter, the more there were. Rows given one at a time end
-    near, but not at, what :meth:`adapt` makes of all together.
+    :meth:`partial_adapt` goes on from where the task stands. The more rows the model
+    has seen already, the stronger is the pull to that point and the shorter are the
+    steps. Rows given one at a time lead near to the result of :meth:`adapt` on all rows
+    at once, but not exactly there.
 
     References
     ----------
@@ -654,109 +658,113 @@ class ReptileClassifier(MetaClassifierMixin, BaseReptile):
     Parameters
     ----------
     hidden_layer_sizes : int or array-like of int, default=()
-        Units of each hidden layer. ``()`` is a linear model.
+        Units of each hidden layer. ``()`` means a linear model.
     base_estimator : estimator, default=None
         Any classifier of scikit-learn. It is fitted on the rows of all tasks together,
-        and the meta-learned model corrects its log-odds per task (of several classes,
-        its log-probabilities; probabilities count as no closer to 0 and 1 than 0.001).
-        What is left to correct in training are errors on tasks that a clone of it has
-        not seen, in 5 folds of tasks. It gets sample weights if its ``fit`` takes them,
-        the tasks as groups of folds inside it, and seeds from an integer
-        ``random_state``. Not with ``task_classes="own"``.
+        and the meta-learned model corrects its log-odds for each task, or its
+        log-probabilities if there are more than two classes. Its probabilities are
+        taken to be at least 0.001 away from 0 and 1. The training corrects the errors
+        of clones on tasks that they have not seen, in 5 folds of tasks. The base model
+        gets sample weights if its ``fit`` takes them, the tasks as groups for folds
+        inside it, and seeds from an integer ``random_state``. It cannot be combined
+        with ``task_classes="own"``.
     activation : {"tanh", "relu"}, default="tanh"
-        Of the hidden layers.
+        Activation of the hidden layers.
     layer_norm : bool, default=False
         Whether hidden layers are normalised over their units (Ba et al., 2016).
     task_classes : {"shared", "own"}, default="shared"
-        "shared": all tasks have the same classes, those seen in fit. "own": each task
-        brings its own, as many as the largest training task at most; they are given
-        new places among the outputs in every meta-iteration, and ``classes_`` of an
-        adapted model are its task's labels. There is nothing to predict before
-        adapting.
+        "shared": all tasks have the same classes, which are those seen in fit. "own":
+        each task brings its own classes, at most as many as the training task that has
+        most. In every meta-iteration they get new places among the outputs. The
+        ``classes_`` of an adapted model are the labels of its task, and a model cannot
+        predict before it is adapted.
     solver : {"sgd", "adam"}, default="sgd"
-        The inner loop. "sgd" is gradient descent; a model trained with it adapts by
-        steps that lower the loss of the rows given, or are not taken ("backtracking").
-        "adam" has :math:`\beta_1 = 0` and carries its second moment from task to task,
-        as in the paper; then rates are not learned, and with ``alpha`` > 0 the fewer
-        rows there are the shorter are its steps.
+        The inner loop. "sgd" is gradient descent. A model trained with it adapts by
+        backtracking: a step that does not lower the loss of the rows given is not
+        taken. "adam" has :math:`\beta_1 = 0` and carries its second moment from task
+        to task, as in the paper. Then rates are not learned, and with ``alpha`` > 0
+        steps are shorter if there are fewer rows.
     learning_rate : float or "auto", default="auto"
-        Inner rate on standardised data: a number, not the name of a schedule. With
-        learned rates, where they begin. "auto" is 0.1 for "sgd" and 0.001 for "adam".
+        Inner rate on standardised data: a number, not the name of a schedule. Learned
+        rates begin there. "auto" is 0.1 for "sgd" and 0.001 for "adam".
     learn_rates : {"auto", "parameter", "layer"} or None, default="auto"
-        Whether inner rates are learned, from rows that the inner loop has not seen: one
-        per parameter, or one for the weights and one for the offsets of each layer.
-        They stay positive, and within a factor of 100 of ``learning_rate``. "auto" is
-        "parameter" for regression and for linear models, else "layer"; None keeps all
-        at ``learning_rate``.
+        Whether inner rates are learned, from rows that the inner loop has not seen.
+        "parameter" learns one rate for each parameter, "layer" one for the weights and
+        one for the biases of each layer. Rates stay positive and within a factor of 100
+        of ``learning_rate``. "auto" means "parameter" for regression and for linear
+        models, and otherwise "layer". None keeps all rates at ``learning_rate``.
     inner_steps : int, default=10
         Steps of the inner loop, :math:`k` in the paper.
     batch_size : int, default=None
-        Rows per inner step, in cycling minibatches; None takes all support rows. Which
-        rows meet in a minibatch depends on the order in which they are given.
+        Rows of each inner step, in minibatches that cycle through the rows. None takes
+        all support rows. Which rows come together in a minibatch depends on the order
+        in which they are given.
     support_size : int, tuple (low, high) or None, default=(1, 20)
-        Rows drawn from each task in each meta-iteration: a number, a range to draw the
-        number from, or None for all rows. The rows left over teach the learned rates;
-        where none are left, rates stay at ``learning_rate``. A single task gives all
-        its rows.
+        Rows drawn from each task in each meta-iteration: a number, a range from which
+        the number is drawn, or None for all rows. The rates are learned from the other
+        rows; if there are none, rates stay at ``learning_rate``. A single task gives
+        all its rows.
     alpha : float, default=3.0
-        Strength of the pull towards the start, in inner loop and adaptation: the
-        penalty :math:`\frac{\alpha}{2} \sum_j (\theta_j - \phi_j)^2 / f_j` on the sum
-        of the rows' losses, with :math:`f_j` the learned factor of a rate. It fades as
-        rows come in. On standardised data. A row of sample weight 2 is a row given
-        twice, so that weights which sum to 1 leave hardly any row (a warning).
+        Strength of the pull towards the start, in the inner loop and in adapting. The
+        penalty :math:`\frac{\alpha}{2} \sum_j (\theta_j - \phi_j)^2 / f_j` is added to
+        the sum of the rows' losses on standardised data, where :math:`f_j` is the
+        learned factor of a rate. So the effect of the pull fades as rows come in. A row
+        of sample weight 2 counts like a row given twice; with weights that sum to 1
+        the rows hardly count against the pull, and there is a warning.
     meta_step : float, default=1.0
-        :math:`\epsilon`, how far the start moves towards the adapted parameters. Falls
-        linearly to 0 over ``max_iter``.
+        :math:`\epsilon`, how far the start moves towards the adapted parameters. It
+        falls linearly to 0 over ``max_iter``.
     meta_batch_size : int, default=25
         Tasks per meta-iteration.
     max_iter : int, default=500
         Meta-iterations.
     adapt_steps : int or "auto", default=10
-        Steps that :meth:`adapt` and :meth:`partial_adapt` take. "auto" picks the
-        number, 0 allowed, for each number of rows on held-out tasks of the
-        meta-training, and then, unless ``early_stopping`` is on, learns again from all
-        tasks; with fewer than 5 tasks it is ``inner_steps``.
+        Steps that :meth:`adapt` and :meth:`partial_adapt` take. "auto" chooses them for
+        each number of rows, on tasks that are held out of the meta-training; 0 steps
+        are possible. Then the model learns again from all tasks, unless
+        ``early_stopping`` is on. With fewer than 5 tasks, "auto" means ``inner_steps``.
     standardize : bool, default=True
         Whether X is standardised inside, by mean and deviation of all meta-training
-        rows, so that units do not matter. A sparse X gives the model of a dense one,
-        and stays sparse. False leaves alone what is of about unit size already, as
-        behind a StandardScaler; where a column is larger than 10 or smaller than 0.1,
-        which is warned of, or with "adam", X is standardised all the same. Not so with
-        ``learn_rates=None`` and ``alpha=0``: these are the loops of the paper, on data
-        as they are.
+        rows, so that units do not matter. A sparse X gives the same model as a dense
+        one, and stays sparse. False leaves data alone whose size is about 1 already, as
+        behind a StandardScaler. If a column is larger than 10 or smaller than 0.1, or
+        with "adam", X is standardised all the same; there is a warning of such a
+        column. But with ``learn_rates=None`` and ``alpha=0`` the loops of the paper
+        run, on the data as they are.
     early_stopping : bool, default=False
-        Whether to hold out tasks and to stop when predictions for them, after adapting,
-        no longer improve. The best start so far is kept. Checked every 10
-        meta-iterations.
+        Whether to hold out tasks, and to stop when predictions for them, after
+        adapting, no longer improve. This is checked every 10 meta-iterations, and the
+        best start is kept.
     validation_fraction : float, default=0.2
         Fraction of the tasks to hold out, for ``early_stopping`` and
         ``adapt_steps="auto"``.
     n_iter_no_change : int, default=10
-        Checks without improvement that ``early_stopping`` waits for.
+        ``early_stopping`` stops after this many checks without improvement.
     warm_start : bool, default=False
         Whether another fit goes on from what was learned, with the scaling and the
         base model of the first fit.
     n_jobs : int, default=None
-        Threads that share the tasks of a meta-iteration. They pay from some hundred
-        tasks, or tens of large networks, per meta-iteration, and do not change the
-        result. None is 1.
+        Threads that share the tasks of a meta-iteration. They pay if a meta-iteration
+        has a hundred tasks or more, or tens of tasks with large networks. They do not
+        change the result. None means 1.
     verbose : int, default=0
         Whether to print a line every 10 meta-iterations. For progress bars see
         ``set_callbacks`` (scikit-learn 1.9 and later).
     random_state : int, RandomState instance or None, default=None
-        Seed of the initial parameters, the draws of tasks and rows, and minibatches.
+        Seed of the initial parameters, of the draws of tasks and rows, and of
+        minibatches.
 
     Attributes
     ----------
     classes_ : ndarray of shape (n_classes,)
         The labels; with ``task_classes="own"`` those of the task adapted to.
     base_estimator_ : estimator
-        Only with ``base_estimator``: the base model, fitted on all rows. Adapted copies
-        share it.
+        The base model, fitted on all rows, if there is one. Adapted copies share it.
     base_scale_ : float
-        Only with ``base_estimator``: what its log-odds (or log-probabilities) are
-        multiplied by, from 0 to 2, learned from tasks it has not seen. Below 1 it was
-        too sure of itself, or a model linear in X says the same.
+        If there is a base model: the factor of its log-odds or log-probabilities. It is
+        between 0 and 2, and learned from tasks that the base model has not seen. It is
+        below 1 if the base model was too sure, or if a model that is linear in X says
+        the same.
     coefs_, intercepts_ : list of ndarray
         Present weights (fan_in, fan_out) and biases (fan_out,) of each layer, on
         standardised data.
@@ -765,24 +773,26 @@ class ReptileClassifier(MetaClassifierMixin, BaseReptile):
     rate_coefs_, rate_intercepts_ : list of ndarray
         Inner rate of each parameter: how far it may move.
     coef_, intercept_ : ndarray
-        Present coefficients of a linear model in the units of X and y; with
-        ``base_estimator`` those of the correction, as are all parameters above.
+        Present coefficients of a linear model in the units of X and y. With
+        ``base_estimator``, these and all parameters above are those of the correction.
     n_tasks_ : int
         Tasks seen in meta-training.
     n_iter_ : int
-        Meta-iterations run; of the last run if ``adapt_steps="auto"`` needs two.
+        Meta-iterations that were run. If ``adapt_steps="auto"`` needs two runs, those
+        of the last.
     n_adapt_rows_ : int
-        Rows that the model is adapted to; 0 is the learned start.
+        Rows that the model is adapted to; 0 means the learned start.
     loss_curve_ : list of float
-        Mean loss of the drawn tasks at their last inner step, per meta-iteration.
+        Mean loss of the drawn tasks before their last inner step, in each
+        meta-iteration.
     validation_scores_ : list of float
-        With early stopping: minus the mean loss of held-out tasks after adapting.
+        Minus the mean loss of held-out tasks after adapting, with early stopping.
     adapt_steps_ : ndarray of shape (n_sizes, 2)
-        With ``adapt_steps="auto"``: numbers of rows, and the steps to take for them.
+        Numbers of rows and the steps to take for them, with ``adapt_steps="auto"``.
     n_features_in_ : int
         Number of features.
     feature_names_in_ : ndarray of shape (``n_features_in_``,)
-        Names of the features, where fit has seen names.
+        Names of the features, if fit saw names.
 
     See Also
     --------
@@ -791,24 +801,24 @@ class ReptileClassifier(MetaClassifierMixin, BaseReptile):
 
     Notes
     -----
-    One meta-iteration draws tasks, lets an inner loop of :math:`k` steps turn the start
-    :math:`\phi` into :math:`\theta_t` on each, and moves
+    One meta-iteration draws tasks. On each task an inner loop of :math:`k` steps turns
+    the start :math:`\phi` into :math:`\theta_t`. Then the start moves:
 
     .. math:: \phi \leftarrow \phi + \epsilon \, \mathrm{mean}_t (\theta_t - \phi).
 
-    With ``solver="sgd"`` these safeguards act: gradients are shortened to the norm 10,
-    a linear model's step is bounded by its curvature, a row far outside the range of
-    the others weighs less, and adaptation backtracks. They are off where
-    ``standardize=False``, ``learn_rates=None`` and ``alpha=0``, as in
-    ``skmeta.reptile.PAPER_MODE``, the settings that reproduce the original
-    implementation; then, and with "adam", a model adapts as it was trained, and a
-    warning tells where training ended far above the loss of a constant, or where
-    adapting raised the loss of the rows given.
+    ``solver="sgd"`` has these safeguards. Gradients are shortened to the norm 10, the
+    steps of a linear model are bounded by its curvature, a row far away from the others
+    weighs less, and adapting backtracks. The safeguards are off with
+    ``standardize=False``, ``learn_rates=None`` and ``alpha=0``. These are among the
+    settings ``skmeta.reptile.PAPER_MODE``, which reproduce the original implementation.
+    Without safeguards, and with "adam", a model adapts as it was trained. A warning is
+    given if training ends far above the loss of a constant, or if adapting raises the
+    loss of the rows given.
 
-    :meth:`partial_adapt` takes the rows that the model has seen as known: it goes on
-    from where the task stands, with a pull to that point which is the stronger, and
-    with steps that are the shorter, the more there were. Rows given one at a time end
-    near, but not at, what :meth:`adapt` makes of all together.
+    :meth:`partial_adapt` goes on from where the task stands. The more rows the model
+    has seen already, the stronger is the pull to that point and the shorter are the
+    steps. Rows given one at a time lead near to the result of :meth:`adapt` on all rows
+    at once, but not exactly there.
 
     References
     ----------
