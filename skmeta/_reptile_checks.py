@@ -107,7 +107,7 @@ def unchanged(learned, network, inner_loop):
 
 
 @contextmanager
-def naming(ids):
+def naming_diverged_task(ids):
     """Let the error of an inner loop that diverges name the task."""
     try:
         yield

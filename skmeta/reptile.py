@@ -201,7 +201,7 @@ class BaseReptile(_callbacks.CallbackSupportMixin, BaseMetaLearner):
         n_iter = settings.max_iter * holding_out.n_runs(table)
         with (
             _callbacks.meta_iterations(self, n_iter, **data) as report,
-            checks.naming(ids),
+            checks.naming_diverged_task(ids),
         ):
             given = net, table, start, settings, holding_out, rng
             trained = training.train(*given, after_each)
@@ -365,7 +365,7 @@ class BaseReptile(_callbacks.CallbackSupportMixin, BaseMetaLearner):
         learned = self._learned
         checks.weights(float(table.weight.mean()), learned.mean_weight, self.alpha)
         losses = []
-        for tasks, theta, change in inner.adapt_in_chunks(
+        for tasks, theta, change in inner.adapt_to_table(
             net, state, table, settings, self._adaptation_steps, None
         ):
             checks.finite(theta, "these tasks")

@@ -36,7 +36,7 @@ def upper_layers(network):
     return Network(layout, network.activation, network.loss)
 
 
-def n_side_by_side(network, dtype):
+def tasks_at_once(network, dtype):
     """How many tasks to run side by side: more, since their rows share products."""
     return 2 * tasks_side_by_side(upper_layers(network), dtype)
 

@@ -124,7 +124,7 @@ def objective(net, problem):
 def n_side_by_side(net, settings, dtype, n_rows):
     """With how many tasks at once `descend` is fastest."""
     if _takes_dual(net, settings, n_rows):
-        return dual.n_side_by_side(net, dtype)
+        return dual.tasks_at_once(net, dtype)
     return tasks_side_by_side(net, dtype, n_rows)
 
 
@@ -146,7 +146,7 @@ def descend(net, state, batch, settings, minibatches=None):
     given = problem(net, state, batch, settings, minibatches)
     if _takes_dual(net, settings, batch.X.shape[1]):
         return *dual.sgd(net, given, n_steps), None
-    plan = workspace(net, state.start.dtype).plan(*_shape(batch, minibatches))
+    plan = workspace(net, state.start.dtype).plan(*_plan_shape(batch, minibatches))
     if settings.solver == "adam":
         theta, *rest = planned.adam(plan, given, state.start, n_steps, state.adam)
         return Stacked(theta), *rest
@@ -201,7 +201,7 @@ def _takes_dual(net, settings, n_rows):
     )
 
 
-def _shape(batch, minibatches=None):
+def _plan_shape(batch, minibatches=None):
     n_tasks, n_rows = batch.weight.shape
     return n_tasks, n_rows if minibatches is None else minibatches.shape[2]
 
@@ -209,7 +209,7 @@ def _shape(batch, minibatches=None):
 def query_slope(net, theta, batch):
     """Gradient (T, P) of the mean loss of rows that adapting has not seen."""
     batch = loops.moderated(batch)  # as in the inner loop: only safe runs learn rates
-    plan = workspace(net, theta.dtype).plan(*_shape(batch))
+    plan = workspace(net, theta.dtype).plan(*_plan_shape(batch))
     plan.theta[...] = theta
     plan.load(batch.X, batch.Y, batch.weight, batch.offset)
     return plan.gradient()
@@ -227,7 +227,7 @@ def path(net, state, theta, batch, settings, n_steps, rng):
     given = _adaptation(net, state, batch, settings, n_steps, rng)
     if not settings.backtracks:
         return plain_path(net, state, theta, given, settings, n_steps)
-    plan = workspace(net, theta.dtype).plan(*_shape(batch))
+    plan = workspace(net, theta.dtype).plan(*_plan_shape(batch))
     return planned.backtracking(plan, given, theta, n_steps)
 
 
@@ -237,13 +237,13 @@ def adapt(net, state, theta, batch, settings, n_steps, rng):
     if settings.backtracks or n_steps == 0:
         return last(path(net, state, theta, batch, settings, n_steps, rng))
     given = _adaptation(net, state, batch, settings, n_steps, rng)
-    plan = workspace(net, theta.dtype).plan(*_shape(batch, given.minibatches))
+    plan = workspace(net, theta.dtype).plan(*_plan_shape(batch, given.minibatches))
     if settings.solver == "adam":
         return planned.adam(plan, given, theta, n_steps, state.adam)[0]
     return planned.sgd(plan, given, theta, n_steps)[0]
 
 
-def adapt_in_chunks(net, state, table, settings, steps_for, rng):
+def adapt_to_table(net, state, table, settings, steps_for, rng):
     """Adapt to all rows of every task of a table, from the common start.
 
     ``steps_for`` (n_rows -> steps) is the number of steps to take. Yields the numbers
@@ -274,7 +274,7 @@ def losses_before_and_after(net, before, after, batch):
 
     ``after`` may be what `adapt` has returned, and stays valid.
     """
-    plan = workspace(net, after.dtype).plan(*_shape(batch))
+    plan = workspace(net, after.dtype).plan(*_plan_shape(batch))
     plan.load(batch.X, batch.Y, batch.weight, batch.offset)
     values = []
     for theta in (before, after.copy()):

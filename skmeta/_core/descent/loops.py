@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from skmeta._core.adam import BETA_2, EPSILON
 from skmeta._core.network import loss_and_gradient
 
 # A longer gradient of a task on standardised data is shortened to this norm. A smaller
@@ -19,8 +20,6 @@ CLIP_NORM = 10.0
 FAR_ROW = 100.0
 # Factors of a step after it was accepted and after it was refused.
 GROW, SHRINK = 1.2, 0.5
-# Adam's constants, named as in its paper.
-BETA_2, EPSILON = 0.999, 1e-8
 # Upper bounds of the second derivative of each loss in the output.
 MAX_CURVATURE = {
     "squared_error": 1.0,
@@ -147,9 +146,8 @@ def moderated(batch):
     times the mean square of ordinary rows; beyond, its weight falls with its distance.
     """
     X = batch.X
-    if (
-        max(X.max(initial=0.0), -X.min(initial=0.0)) ** 2 <= FAR_ROW
-    ):  # no row can be far
+    largest = max(X.max(initial=0.0), -X.min(initial=0.0))
+    if largest**2 <= FAR_ROW:  # then no row can be far
         return batch
     square = np.einsum("tnd,tnd->tn", X, X) + 1.0
     distance = square / (X.shape[2] + 1)  # about 1 for ordinary rows

@@ -9,7 +9,8 @@ import math
 
 import numpy as np
 
-from skmeta._core.descent.loops import BETA_2, EPSILON, GROW, SHRINK, shortening
+from skmeta._core.adam import BETA_2, EPSILON
+from skmeta._core.descent.loops import GROW, SHRINK, shortening
 
 
 class PlannedObjective:

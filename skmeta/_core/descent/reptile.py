@@ -165,7 +165,7 @@ def adapt_in_chunks(network, table, settings, each, state, episode):
     limit = inner.n_side_by_side(network, settings, state.start.dtype, counts.max())
     adapt = partial(adapt_chunk, network, table, settings, state)
     parts = each(adapt, [episode.of(which) for which in chunks(counts, limit)])
-    return _mean(reduce(_added, parts), len(counts), state, settings)
+    return _mean_over_tasks(reduce(_added, parts), len(counts), state, settings)
 
 
 def _added(sums, more):
@@ -218,7 +218,7 @@ def _gather(table, episode, rows):
     return batch if episode.places is None else relabel(batch, episode.places)
 
 
-def _mean(sums, n_tasks, state, settings):
+def _mean_over_tasks(sums, n_tasks, state, settings):
     (theta, loss, moment, slope), adam = sums, None
     if moment is not None:
         n_steps = state.adam.n_steps + settings.inner_steps

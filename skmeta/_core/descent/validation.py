@@ -29,12 +29,14 @@ def draw_held_out_rows(rng, table, n_repeats=5):
             continue
         part = table.subset(tasks)
         episodes[n_support] = [
-            stacks for _ in range(n_repeats) for stacks in _draw(rng, part, n_support)
+            stacks
+            for _ in range(n_repeats)
+            for stacks in _draw_in_batches(rng, part, n_support)
         ]
     return episodes
 
 
-def _draw(rng, table, n_support):
+def _draw_in_batches(rng, table, n_support):
     """Yield the support and query of all tasks, in one or several batches."""
     support, query = draw_rows(rng, table.sizes, n_support, keep_one=True)
     parts = even_parts(np.argsort(query.counts, kind="stable"), query.counts)
