@@ -1,4 +1,8 @@
-"""Reptile estimators (Nichol, Achiam & Schulman, 2018)."""
+"""Reptile estimators (Nichol, Achiam & Schulman, 2018).
+
+This file checks parameters, calls the core and keeps what it returns. The update of
+the start is in ``_core/descent/reptile.py``.
+"""
 
 from dataclasses import replace
 from functools import partial
