@@ -1,6 +1,6 @@
 """What all meta-learners share: the verbs, and the hooks that a subclass fills."""
 
-from abc import ABC, abstractmethod
+from abc import ABCMeta, abstractmethod
 
 import numpy as np
 from sklearn.base import BaseEstimator, _fit_context
@@ -14,12 +14,12 @@ from sklearn.utils.validation import (
 
 from skmeta import _task_input
 from skmeta._base_model import (
-    ask_base_once,
     base_offset,
     check_base,
     fit_base_of,
     given_base,
     remembering,
+    told_by_base,
 )
 from skmeta._checks.given import check_aligned
 from skmeta._checks.ids import tasks_one_by_one
@@ -46,7 +46,7 @@ PARAMETERS = {
 }
 
 
-class BaseMetaLearner(LearnedRepr, BaseEstimator, ABC):
+class BaseMetaLearner(LearnedRepr, BaseEstimator, metaclass=ABCMeta):
     """Base of the meta-learners: how tasks come in and adapted models go out.
 
     A subclass inherits :class:`MetaRegressorMixin` or :class:`MetaClassifierMixin` to
@@ -398,7 +398,7 @@ class BaseMetaLearner(LearnedRepr, BaseEstimator, ABC):
         """`adapt_predict` on `SortedRows` and `NewRows`, one task at a time."""
         X_new, order, starts = new
         parts = []
-        with remembering(ask_base_once(self, [known.X, X_new])):
+        with remembering(told_by_base(self, [known.X, X_new])):
             for t in np.flatnonzero(np.diff(starts)):
                 model = self._unadapted_copy()
                 vars(model).pop("feature_names_in_", None)  # they have been checked
@@ -419,7 +419,7 @@ class BaseMetaLearner(LearnedRepr, BaseEstimator, ABC):
         told = None
         if hasattr(self, "base_estimator_"):
             tables = [_task_input.validate_task(self, *part)[0] for part in parts]
-            told = ask_base_once(self, tables)
+            told = told_by_base(self, tables)
         with remembering(told):
             return [self.adapt(*part) for part in parts]
 
@@ -520,7 +520,7 @@ class BaseMetaLearner(LearnedRepr, BaseEstimator, ABC):
         """The base model's offsets for rows that are not validated yet, or None."""
         if not hasattr(self, "base_estimator_") or not _num_samples(X):
             return None
-        return ask_base_once(self, [_task_input.validate_new_rows(self, X)])
+        return told_by_base(self, [_task_input.validate_new_rows(self, X)])
 
     @staticmethod
     def _dense(X):

@@ -88,7 +88,7 @@ def _fit(model, X, y, weight, codes):
         return model.fit(X, y, **given)
 
 
-def takes_weights(base):
+def base_takes_weights(base):
     """Whether weights reach the base model, or the last step of a Pipeline."""
     names = _fit_names(base)
     if names.get("sample_weight") in ("sample_weight", None):
@@ -178,7 +178,7 @@ class OfPlaces(ClassifierMixin, BaseEstimator):
 
 
 @contextmanager
-def naming(base, what):
+def naming_base(base, what):
     """Add the base model, and what it was doing, to an error that it raises."""
     try:
         yield
@@ -272,9 +272,9 @@ def out_of_task(base, X, y, weight, codes, classes=None, seed=None):
         )
         # A single task has been cut into folds of rows, so there are no groups.
         groups = codes[train] if len(np.unique(codes)) > 1 else None
-        with naming(base, where):
+        with naming_base(base, where):
             fitted = fit_base(base, X[train], y[train], weight[train], groups, seed)
-        with naming(base, f"could not predict fold {number} of {len(folds)}"):
+        with naming_base(base, f"could not predict fold {number} of {len(folds)}"):
             offset[test] = raw_prediction(fitted, X[test], classes)
     return offset
 
@@ -393,7 +393,7 @@ def fit_base_of(model, targets, X, y, weight, codes):
     base = model._parameter("base_estimator")
     if base is None:
         return None
-    if weight.min() < weight.max() and not takes_weights(base):
+    if weight.min() < weight.max() and not base_takes_weights(base):
         warn(
             f"base_estimator {type(base).__name__} takes no sample_weight in fit: "
             "it is fitted to all rows alike, and the weights count in its "
@@ -404,7 +404,9 @@ def fit_base_of(model, targets, X, y, weight, codes):
     classes, seed = targets.classes, model._parameter("random_state")
     offset = out_of_task(base, X, y, weight, codes, classes, seed)
     groups = codes if codes[0] < codes[-1] else None  # a single task has no groups
-    with naming(base, f"could not be fitted to all {len(y)} rows, as base_estimator"):
+    with naming_base(
+        base, f"could not be fitted to all {len(y)} rows, as base_estimator"
+    ):
         model.base_estimator_ = fit_base(base, X, y, weight, groups, seed)
     if targets.are_labels and len(classes) > 1:
         Y = targets.encode(y).Y
@@ -424,7 +426,7 @@ def base_offset(model, X):
     return _believed(model, _ask(model, X))
 
 
-def ask_base_once(model, tables):
+def told_by_base(model, tables):
     """The base model's offsets for the validated rows of all tables, or None."""
     if not hasattr(model, "base_estimator_"):
         return None
@@ -438,7 +440,7 @@ def _ask(model, X):
     told = remembered(base, X)
     if told is not None:
         return told
-    with naming(base, "could not predict, as base_estimator"):
+    with naming_base(base, "could not predict, as base_estimator"):
         return raw_prediction(base, X, model._targets.classes)
 
 

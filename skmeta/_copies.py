@@ -6,7 +6,7 @@ from copy import copy, deepcopy
 import numpy as np
 from sklearn.base import clone
 
-# Fitted estimators that are no parameters, with a meta-learner in them.
+# These fitted attributes, which are no parameters, may hold a meta-learner.
 ON_THE_WAY = ("regressor_", "best_estimator_")
 
 
@@ -56,7 +56,7 @@ def own_what_can_change(model):
 def restored_on_error(estimator):
     """Leave an estimator's attributes as they were if the block fails.
 
-    Enough because the core returns new arrays and never writes into fitted ones.
+    This is enough, because the core returns new arrays and never writes into old ones.
     """
     before = dict(vars(estimator))
     try:

@@ -31,7 +31,7 @@ NO_TASK = (
 )
 
 
-def few_shot_scores(
+def scores_of_tasks(
     estimator,
     adapt_each,
     ask_base_once,

@@ -6,7 +6,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from skmeta._checks.keywords import with_hint_to_task
 from skmeta._checks.scorers import scored_on_purpose
-from skmeta._evaluation import few_shot_scores, mean_score
+from skmeta._evaluation import mean_score, scores_of_tasks
 from skmeta._targets import Numbers, SharedLabels
 from skmeta._warn import warn
 from skmeta.exceptions import ZeroShotWarning
@@ -58,7 +58,7 @@ def score(self, X, y, sample_weight=None, *, task=None):
             warn(ZERO_SHOT["score"].format(self), ZeroShotWarning)
         return self._ordinary_score(X, y, sample_weight)
     targets = self._targets
-    scores = few_shot_scores(
+    scores = scores_of_tasks(
         self,
         lambda model, parts: model._adapt_each(parts),
         lambda model, X: model._ask_base_about(X),
@@ -176,7 +176,7 @@ class MetaClassifierMixin(ClassifierMixin):
 def check_place_of_mixins(cls, base):
     """Refuse a class that `score` would not reach, or that has no kind of its own."""
     order = cls.__mro__
-    for ours, theirs in _KINDS:
+    for ours, theirs in _MIXINS:
         if theirs not in order:
             continue
         if ours not in order or order.index(ours) > order.index(base):
@@ -189,7 +189,7 @@ def check_place_of_mixins(cls, base):
             )
 
 
-_KINDS = (
+_MIXINS = (
     (MetaRegressorMixin, RegressorMixin),
     (MetaClassifierMixin, ClassifierMixin),
 )

@@ -150,22 +150,22 @@ class Labels(Targets):
         if self.own_classes:  # the columns that this task does not use are left out
             Z = Z[:, : len(classes)]
         if method == "predict_proba":
-            return _probabilities(Z, len(classes))
-        scores = _scores(Z, len(classes))
+            return _class_probabilities(Z, len(classes))
+        scores = _class_scores(Z, len(classes))
         if method == "decision_function":
             return scores
         index = (scores > 0).astype(int) if scores.ndim == 1 else scores.argmax(axis=1)
         return classes[index]
 
 
-def _probabilities(Z, n_classes):
+def _class_probabilities(Z, n_classes):
     if Z.shape[1] == 1 and n_classes == 2:
         p = expit(Z[:, 0])
         return np.column_stack([1 - p, p])
     return softmax(Z, axis=1)
 
 
-def _scores(Z, n_classes):
+def _class_scores(Z, n_classes):
     """Log-odds (n,) of the second of two classes, or logits (n, n_classes)."""
     if Z.shape[1] == 2:
         return Z[:, 1] - Z[:, 0]

@@ -150,7 +150,7 @@ def few_shot_scores(
     targets = targets_of(estimator)
     n_way = None if targets is None else targets.n_way
     scorer = scorer_for(estimator, scoring, weighted=sample_weight is not None)
-    return _evaluation.few_shot_scores(
+    return _evaluation.scores_of_tasks(
         estimator,
         adapt_each,
         ask_base_once,

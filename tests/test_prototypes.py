@@ -21,9 +21,9 @@ from skmeta._core.prototypes.episodes import (
 from skmeta._core.prototypes.training import (
     best_log_temperature,
     class_means,
+    episode_loss,
     episodic_steps,
     first_parameters,
-    loss_and_gradient,
 )
 
 SETTINGS = EpisodeSettings(
@@ -178,17 +178,17 @@ def test_way_is_at_most_the_classes_of_a_task_and_may_be_a_fixed_number():
 def test_the_loss_is_that_of_a_plain_loop_over_episodes_and_rows(seed):
     episodes = make_episodes(seed)
     Z = make_outputs(episodes)
-    value, _, _ = loss_and_gradient(Z, np.log(0.7), episodes)
+    value, _, _ = episode_loss(Z, np.log(0.7), episodes)
     assert_allclose(value, plain_loss(Z, 0.7, episodes), rtol=1e-12)
 
 
 def test_episodes_together_have_the_gradient_of_each_alone():
     episodes = make_episodes()
     Z = make_outputs(episodes)
-    value, G, slope = loss_and_gradient(Z, -0.3, episodes)
+    value, G, slope = episode_loss(Z, -0.3, episodes)
     share = episodes.query.sum(axis=(1, 2)) / episodes.query.sum()
     alone = [
-        loss_and_gradient(Z[[e]], -0.3, Episodes(*(part[[e]] for part in episodes)))
+        episode_loss(Z[[e]], -0.3, Episodes(*(part[[e]] for part in episodes)))
         for e in range(len(Z))
     ]
     values, gradients, slopes = zip(*alone, strict=True)
@@ -202,17 +202,15 @@ def test_episodes_together_have_the_gradient_of_each_alone():
 def test_the_gradient_in_outputs_and_temperature_agrees_with_finite_differences():
     episodes = make_episodes()
     Z = make_outputs(episodes)
-    _, G, slope = loss_and_gradient(Z, 0.2, episodes)
+    _, G, slope = episode_loss(Z, 0.2, episodes)
     h, expected = 1e-5, np.empty_like(Z)
     for place in np.ndindex(Z.shape):
         step = np.zeros_like(Z)
         step[place] = h
-        up, down = (
-            loss_and_gradient(Z + sign * step, 0.2, episodes)[0] for sign in (1, -1)
-        )
+        up, down = (episode_loss(Z + sign * step, 0.2, episodes)[0] for sign in (1, -1))
         expected[place] = (up - down) / (2 * h)
     assert_allclose(G, expected, rtol=1e-6, atol=1e-9)
-    up, down = (loss_and_gradient(Z, 0.2 + sign * h, episodes)[0] for sign in (1, -1))
+    up, down = (episode_loss(Z, 0.2 + sign * h, episodes)[0] for sign in (1, -1))
     assert_allclose(slope, (up - down) / (2 * h), rtol=1e-6)
 
 
@@ -232,13 +230,13 @@ def test_the_gradient_through_the_network_agrees_with_finite_differences(
         return Z.reshape(*episodes.rows.shape, -1), tape
 
     Z, tape = outputs(theta)
-    _, G, _ = loss_and_gradient(Z, 0.2, episodes)
+    _, G, _ = episode_loss(Z, 0.2, episodes)
     gradient = network.backward(net, tape, G.reshape(1, -1, 2))[0]
     h, expected = 1e-6, np.empty_like(theta)
     for j in range(len(theta)):
         step = h * (np.arange(len(theta)) == j)
         up, down = (
-            loss_and_gradient(outputs(theta + sign * step)[0], 0.2, episodes)[0]
+            episode_loss(outputs(theta + sign * step)[0], 0.2, episodes)[0]
             for sign in (1, -1)
         )
         expected[j] = (up - down) / (2 * h)
@@ -249,9 +247,9 @@ def test_padding_does_not_change_loss_or_gradient():
     episodes = make_episodes()
     Z = make_outputs(episodes)
     padding = ~(episodes.support | episodes.query)
-    value, G, slope = loss_and_gradient(Z, 0.0, episodes)
+    value, G, slope = episode_loss(Z, 0.0, episodes)
     other = np.where(padding[..., None], 100.0, Z)
-    value_2, G_2, slope_2 = loss_and_gradient(other, 0.0, episodes)
+    value_2, G_2, slope_2 = episode_loss(other, 0.0, episodes)
     assert (value, slope) == (value_2, slope_2)
     assert_array_equal(G, G_2)
     assert not G[padding].any()
@@ -260,8 +258,8 @@ def test_padding_does_not_change_loss_or_gradient():
 def test_the_loss_does_not_depend_on_the_origin():
     episodes = make_episodes()
     Z = make_outputs(episodes)
-    value, G, _ = loss_and_gradient(Z, 0.0, episodes)
-    moved, G_moved, _ = loss_and_gradient(Z + 5.0, 0.0, episodes)
+    value, G, _ = episode_loss(Z, 0.0, episodes)
+    moved, G_moved, _ = episode_loss(Z + 5.0, 0.0, episodes)
     assert_allclose(moved, value, rtol=1e-10)
     assert_allclose(G_moved, G, atol=1e-12)
     assert_allclose(G.sum(axis=(1, 2)), 0, atol=1e-12)
@@ -270,7 +268,7 @@ def test_the_loss_does_not_depend_on_the_origin():
 def test_rows_however_far_apart_have_a_finite_loss_and_gradient():
     episodes = make_episodes()
     Z = (1e6 * make_outputs(episodes)).astype(np.float32)
-    value, G, slope = loss_and_gradient(Z, np.float32(0), episodes)
+    value, G, slope = episode_loss(Z, np.float32(0), episodes)
     assert np.isfinite([value, slope]).all() and np.isfinite(G).all()
     assert G.dtype == np.float32
 

@@ -219,7 +219,7 @@ _TWO_KINDS = (
 )
 _one_by_one = ContextVar("one_by_one", default=False)
 # From this many rows on, one id per row is taken for a mistake.
-MANY_ROWS = 100
+MANY_SINGLE_ROWS = 100
 
 
 def _warn_of_doubtful_ids(ids, unique):
@@ -288,7 +288,7 @@ def tasks_one_by_one():
 
 def warn_of_single_rows(codes, ids):
     """Warn if each of many rows is its own task, unless tasks were given singly."""
-    if len(ids) == len(codes) >= MANY_ROWS and not _one_by_one.get():
+    if len(ids) == len(codes) >= MANY_SINGLE_ROWS and not _one_by_one.get():
         warn(
             f"Each of the {len(codes)} rows is a task of its own, so nothing shows "
             "what the rows of a task have in common. If the ids are row labels or row "

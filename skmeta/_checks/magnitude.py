@@ -8,13 +8,13 @@ from scipy import sparse
 from skmeta._checks.values import show
 
 # The largest numbers whose products can be summed, by the bytes of a number.
-LARGEST = {8: 1e100, 4: 1e37}
+LARGEST_NUMBER = {8: 1e100, 4: 1e37}
 
 
 def check_magnitude(estimator, table, name="X"):
     """Refuse finite numbers that are too large to compute with."""
     numbers = table.data if sparse.issparse(table) else table
-    limit = LARGEST[numbers.dtype.itemsize]
+    limit = LARGEST_NUMBER[numbers.dtype.itemsize]
     if not numbers.size or (numbers.max() <= limit and numbers.min() >= -limit):
         return
     where = ""

@@ -7,12 +7,12 @@ from skmeta._core.layout import ParamLayout
 from skmeta._core.network import Network
 
 # The variance in any direction is at least this large, relative to the mean variance.
-SMALLEST = 1e-6
+LEAST_VARIANCE = 1e-6
 # Sums over a table take about this many of its numbers at a time.
 SUM_CELLS = 2**16
 # Rows count as copies if their squared differences are below this, relative to their
 # squares.
-ROUNDING = 1e-20
+ROUNDING_OF_SQUARES = 1e-20
 
 
 def products(blocks, d):
@@ -62,7 +62,7 @@ def class_statistics(rows_of, shape, codes):
     means /= counts[:, None]
     left = (rows_of(block) - means[codes[block]] for block in blocks)
     total, fourth = products(left, n_features)
-    if np.trace(total) <= ROUNDING * squares:  # single rows, or copies
+    if np.trace(total) <= ROUNDING_OF_SQUARES * squares:  # single rows, or copies
         return means, None
     covariance = shrunk(total, fourth, n_rows)
     covariance *= n_rows / (n_rows - len(counts))
@@ -97,7 +97,7 @@ def discriminant(within, means, sizes, task, n_shots):
     weight = np.eye(d)
     if within is not None:
         values, vectors = np.linalg.eigh(within)
-        values = np.maximum(values, SMALLEST * values.mean())
+        values = np.maximum(values, LEAST_VARIANCE * values.mean())
         weight = vectors / np.sqrt(values) @ vectors.T
         weight = weight @ _directions(means @ weight, sizes, task, n_shots)
     net = Network(ParamLayout((d, d)), "relu")

@@ -27,7 +27,7 @@ def class_means(Z, support):
     return np.einsum("ewnf,ewn->ewf", Z, support.astype(Z.dtype)) / counts, counts
 
 
-def loss_and_gradient(Z, log_temperature, episodes):
+def episode_loss(Z, log_temperature, episodes):
     """Mean log-loss of the queries and its gradients in Z and the log temperature."""
     E, W, n, F = Z.shape
     tau = np.exp(log_temperature)
@@ -66,7 +66,7 @@ def episodic_steps(net, theta, X, table, settings, rng):
         episodes = draw_episodes(rng, table, settings)
         Z, tape = network.forward(net, theta[None, :-1], X(episodes.rows.ravel())[None])
         Z = Z.reshape(*episodes.rows.shape, -1)
-        loss, G, slope = loss_and_gradient(Z, theta[-1], episodes)
+        loss, G, slope = episode_loss(Z, theta[-1], episodes)
         gradient = network.backward(net, tape, G.reshape(1, -1, Z.shape[-1]))[0]
         rate = settings.learning_rate * adam.fraction(i, settings.max_iter)
         theta, memory = adam.step(
@@ -93,6 +93,6 @@ def best_log_temperature(net, theta, X, table, settings, rng):
         draws.append((Z.reshape(*episodes.rows.shape, -1), episodes))
 
     def loss(log_temperature):
-        return np.mean([loss_and_gradient(Z, log_temperature, e)[0] for Z, e in draws])
+        return np.mean([episode_loss(Z, log_temperature, e)[0] for Z, e in draws])
 
     return minimize_scalar(loss, bounds=LOG_TEMPERATURES, method="bounded").x
