@@ -75,7 +75,8 @@ class KnownRows(NamedTuple):
 def best_settings(rows, settings, predict):
     """For each number of rows given, the setting with the least loss on these tasks.
 
-    ``predict(setting, given, asked)`` gives raw predictions of rows by their index.
+    ``predict(setting, given, asked)`` returns raw predictions of the rows asked, after
+    some rows are given; both are indices of rows.
     """
     rng = np.random.RandomState(rows.seed)
     losses = {k: [np.zeros(len(settings))] for k in rows.sizes}
@@ -129,11 +130,11 @@ class Pooled:
 
 
 class PooledOffset:
-    """The pooled model plus an offset of the task, shrunken.
+    """The pooled model plus a shrunken offset for the task.
 
-    Of numbers it is the mean error of n rows times n / (n + c), where c is the ratio of
-    the variances within and between tasks. Of labels it is an offset per class on the
-    logits, with a penalty on its squares.
+    For numbers the offset is the mean error of the n given rows times n / (n + c),
+    where c is the ratio of the variances within and between tasks. For labels there is
+    an offset per class on the logits, with a penalty on its squares.
     """
 
     penalties = (1.0, 0.1, 0.3, 3.0, 10.0, 30.0, 1000.0)
@@ -198,9 +199,10 @@ def logit_offset(raw, target, penalty, max_iter=20, max_step=3.0):
 
 
 class OwnModel:
-    """A linear model of the task's own rows; of labels, mixed with one row of overall.
+    """A linear model of the task's own rows.
 
-    Fewer than three rows, or rows of a single class, give their mean.
+    Fewer than three rows of numbers, or rows of a single class, give their mean.
+    Probabilities are mixed with the overall ones, which count as one row.
     """
 
     def fit(self, rows):
@@ -236,10 +238,10 @@ def _constant(raw, X):
 
 
 class Neighbours:
-    """Mean of the task's rows, weighted by their nearness, and of all tasks.
+    """Mean of the task's rows, weighted by nearness and mixed with that of all tasks.
 
-    The settings are the width of the Gaussian kernel in units of the variance of the
-    features, and the number of rows that the overall mean is worth.
+    A setting is the width of the Gaussian kernel, in units of the variance of the
+    features, and the number of rows that the overall mean counts as.
     """
 
     settings = ((1.0, 1.0), (0.1, 1.0), (0.3, 1.0), (3.0, 1.0), (0.3, 0.1), (1.0, 0.1))
@@ -279,7 +281,7 @@ def _is_dense(X):
 
 
 class FineTuned:
-    """scikit-learn's network, trained on all tasks, and passes over the task's rows.
+    """scikit-learn's network: trained on all tasks, then on the task's rows.
 
     The number of passes is chosen on tasks that the network was not trained on.
     """
@@ -333,7 +335,7 @@ class FineTuned:
 
 
 def fit_baselines(names, rows, candidates=None):
-    """The named baselines, learned from rows; ``candidates`` for the pooled model."""
+    """The named baselines, fitted; ``candidates`` are those for the pooled model."""
     labels = rows.kind.are_labels
     fitted = {}
     if POOLED in names or OFFSET in names:
@@ -362,7 +364,7 @@ def fit_baselines(names, rows, candidates=None):
 
 
 def pooled_candidates(rows):
-    """Linear models, and boosting where it can be used."""
+    """Linear models, and boosting if X is dense."""
     if rows.kind.are_labels:
         linear = [LogisticRegression(C=C, max_iter=1000) for C in (1.0, 0.1, 0.01)]
         kind = HistGradientBoostingClassifier
@@ -403,7 +405,7 @@ class Baselines:
         self.candidates, self.seed, self.back = candidates, seed, back
 
     def fit(self, X, y, tasks, sizes):
-        """Learn from known tasks to predict one of which ``sizes`` rows are given."""
+        """Learn from known tasks; a new task will give one of ``sizes`` rows."""
         self.scaler = StandardScaler(with_mean=not sparse.issparse(X)).fit(X)
         self.kind = self.kind.scaled(y)
         rows = KnownRows(
@@ -427,7 +429,7 @@ class Baselines:
         return None
 
     def adapt(self, X, y):
-        """Estimators by name that know these rows, of which there may be none."""
+        """Estimators by name that have adapted to these rows. There may be no rows."""
         given, codes = self.scaler.transform(X) if len(y) else X, self.kind.encode(y)
         return {
             name: self.kind.adapted(
