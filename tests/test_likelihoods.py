@@ -135,7 +135,7 @@ def unknown(likelihood, deviation, n=4):
     factor = deviation * rng.normal(size=(n, o, 2)) / np.sqrt(2)
     u = rng.normal(size=(20_000, 2))
     u = np.concatenate([u, -u])
-    return eta, factor, eta + np.einsum("nor,kr->kno", factor, u)
+    return eta, factor, eta + np.einsum("tor,kr->kto", factor, u)
 
 
 @EVERY
