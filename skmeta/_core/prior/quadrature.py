@@ -167,7 +167,7 @@ def _mode(likelihood, lines, z):
         quick &= (newton > low) & (newton < high)
         z = np.where(quick, newton, 0.5 * (low + high))
         f, slope, bend = _derivatives(likelihood, lines, z)
-        # a step that leaves much of the slope may swing back and forth for ever, or crawl
+        # A step that leaves much of the slope may swing back and forth, or crawl.
         quick = abs(slope) < share * before
     return z, f
 
