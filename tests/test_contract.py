@@ -239,15 +239,6 @@ MODELS = [
 
 
 @pytest.mark.parametrize("cls", MODELS)
-def test_a_fitted_model_has_three_private_attributes(cls, label_tasks):
-    model = cls(random_state=0).meta_fit(label_tasks)
-    adapted = model.adapt(*label_tasks[0])
-    for fitted in (model, adapted):
-        private = {name for name in vars(fitted) if name.startswith("_")}
-        assert private <= {"_frame", "_learned", "_present"}
-
-
-@pytest.mark.parametrize("cls", MODELS)
 def test_adapting_changes_neither_what_was_learned_nor_its_frame(cls, label_tasks):
     model = cls(random_state=0).meta_fit(label_tasks)
     adapted = model.adapt(*label_tasks[0])
