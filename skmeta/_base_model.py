@@ -388,7 +388,7 @@ def fit_base_of(model, targets, X, y, weight, codes):
     Returns its out-of-task offsets (n_rows, n_outputs), or None if there is no base
     model.
     """
-    for name in ("base_estimator_", "base_scale_"):  # of an earlier fit
+    for name in ("base_estimator_", "base_scale_"):  # from an earlier fit
         vars(model).pop(name, None)
     base = model._parameter("base_estimator")
     if base is None:

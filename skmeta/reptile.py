@@ -218,7 +218,7 @@ class BaseReptile(_callbacks.CallbackSupportMixin, BaseMetaLearner):
         self._present = PresentTask(self._learned.start)
         self.n_iter_ = len(trained.losses)
         self.loss_curve_ = list(trained.losses)
-        for name in ("validation_scores_", "adapt_steps_"):  # of an earlier fit
+        for name in ("validation_scores_", "adapt_steps_"):  # from an earlier fit
             vars(self).pop(name, None)
         if trained.scores is not None:
             self.validation_scores_ = list(trained.scores)

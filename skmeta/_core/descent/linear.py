@@ -116,7 +116,7 @@ def affine_sums(problem, n_steps):
     for S in power_sums(step, n_steps):
         S = RA @ S if by_rows else S @ RA
         moves.append((-S @ A, (S @ y[:, :, None])[:, :, 0]))
-    (before, before_shift), (slope, shift) = moves  # of K - 1 steps, and of K
+    (before, before_shift), (slope, shift) = moves  # the moves of K - 1 steps and of K
     # The residuals before the last step are E phi + e.
     E = A @ (np.eye(n_params) + before)
     e = np.einsum("tnp,tp->tn", A, before_shift) - y

@@ -24,7 +24,7 @@ FEW_NUMBERS = 2
 MANY_TASKS = 2000
 # A richer fit tries to begin at these distances from a simpler one; 0 is that one.
 BOLDNESS = (3.0, 1.0, 0.1, 0.0)
-# A quadratic penalty of this size makes the spread zero where the rows say nothing.
+# A quadratic penalty of this size makes the spread zero if the rows say nothing.
 SMALL = 1e-4
 # L-BFGS remembers this many steps.
 MEMORY = 40

@@ -69,8 +69,8 @@ def choose_queries(pool, n_queries):
     Let J (o, r) be what the outputs of a row depend on. The variance summed over the
     pool is tr(S), :math:`S = \sum_j J_j' J_j`. Observing row i turns it into
     tr(S (I + J_i' J_i)^-1), which is less by tr((I + J_i J_i')^-1 J_i S J_i'),
-    whatever the answer is: Cohn's criterion (1996). No J is kept. Rows are met a block
-    at a time, and an answer changes only the factor.
+    whatever the answer is: Cohn's criterion (1996). No J is kept. Rows are treated a
+    block at a time, and an answer changes only the factor.
     """
     chooser = _of_one_output if pool.root.shape[1] == 1 else _of_more_outputs
     asked = np.zeros(len(pool.root), dtype=bool)

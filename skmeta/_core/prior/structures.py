@@ -154,7 +154,7 @@ class LowRank(Structure):
         # the evidence asks for more spread along the leading eigenvectors of D, in
         # units of the deviations
         deviations = _start_deviations(covariance, boldness)
-        share = min(boldness, 1.0) / 2  # of the variance
+        share = min(boldness, 1.0) / 2  # a share of the variance
         _, vectors = np.linalg.eigh(deviations[:, None] * D * deviations)
         loadings = deviations[:, None] * vectors[:, ::-1][:, : self.rank]
         loadings, own = np.sqrt(share) * loadings, np.sqrt(1 - share) * deviations
