@@ -454,9 +454,7 @@ def _evidence(likelihood, stack, mean, L, u=None):
     mode = find_mode(likelihood, stack, mean, L, u)
     V, half_log_det = _posterior_covariance(mode, L)
     HV = mode.hessian @ V
-    Q = eta_covariance(stack.X, V, likelihood.n_outputs)
-    slope = -likelihood.curvature_slope(mode.mu, Q) * stack.weight[..., None]
-    alpha = stack.gradient(slope)
+    alpha = _slope_of_log_det(likelihood, stack, mode, V)
     nu = alpha - (HV @ alpha[..., None])[..., 0]
     g = mode.score
     cross = nu.T @ g
@@ -468,6 +466,13 @@ def _evidence(likelihood, stack, mean, L, u=None):
         precision=0.5 * (M + M.T),
         u=mode.u,
     )
+
+
+def _slope_of_log_det(likelihood, stack, mode, V):
+    """X'a (T, P): gradient of minus half the log determinant in the coefficients."""
+    Q = eta_covariance(stack.X, V, likelihood.n_outputs)
+    slope = likelihood.curvature_slope(mode.mu, Q) * stack.weight[..., None]
+    return -stack.gradient(slope)
 
 
 def eta_covariance(X, V, o):
@@ -498,7 +503,16 @@ def _half_covariance(mode, L):
 
 
 def condition(likelihood, mean, factor, stack):
-    """Posterior mode (T, P) and factor (T, P, r) of coefficients, given rows."""
+    """Posterior centre (T, P) and factor (T, P, r) of coefficients, given rows.
+
+    The centre is the mode, or nearly the mean if the likelihood asks for it: with V the
+    covariance and a as in `_evidence`, the mean lies at a distance of V X'a from the
+    mode, to second order.
+    """
     mode = find_mode(likelihood, stack, mean, factor)
     _, half = _half_covariance(mode, factor)
-    return mode.theta, half.swapaxes(-1, -2)
+    if not likelihood.centre_is_mean:
+        return mode.theta, half.swapaxes(-1, -2)
+    V = half.swapaxes(-1, -2) @ half
+    alpha = _slope_of_log_det(likelihood, stack, mode, V)
+    return mode.theta + (V @ alpha[..., None])[..., 0], half.swapaxes(-1, -2)

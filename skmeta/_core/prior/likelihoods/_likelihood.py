@@ -64,6 +64,9 @@ class Likelihood(ABC):
     moderations : tuple of float
         Shares of the posterior's variance that predictions may average over; held-out
         tasks choose. ``(1.0,)`` uses the whole variance of the normal posterior.
+    centre_is_mean : bool
+        Whether the normal posterior stands about the posterior's mean rather than its
+        mode. A mean that grows like exp(eta) feels the difference.
     """
 
     n_outputs: int
@@ -74,6 +77,7 @@ class Likelihood(ABC):
     unseen_deviation = 1.0
     longest_step = np.inf
     moderations = MODERATIONS
+    centre_is_mean = False
 
     @property
     @abstractmethod
@@ -146,9 +150,10 @@ class Likelihood(ABC):
 
     @abstractmethod
     def log_predictive(self, eta, factor, Y, weight):
-        """Log of the averaged likelihood (...) of a target: the score of held-out rows.
+        """The score (...) of a held-out target: structures and starts are chosen by it.
 
-        The average is that of `predictive`.
+        It is the log of the averaged likelihood. It may also be the log density at the
+        mean of `predictive`, if that mean is what predictions are judged by.
         """
 
     # -- tasks whose linear predictors move along a line ------------------------------
