@@ -554,6 +554,7 @@ class BaseMetaLearner(LearnedRepr, BaseEstimator, metaclass=ABCMeta):
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
+        tags.target_tags.positive_only = self._make_targets().positive_only
         base = self._parameter("base_estimator")
         tags.input_tags.sparse = base is None or get_tags(base).input_tags.sparse
         return tags

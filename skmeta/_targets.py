@@ -49,12 +49,21 @@ class Targets(ABC):
         no limit, or before `fit`. None for all other targets.
     classes : ndarray of shape (n_classes,) or None
         The labels that all tasks share, once fitted. None for all other targets.
+    positive_only : bool
+        Whether targets below zero are refused, for the tag of scikit-learn.
     """
 
     are_labels = False
     own_classes = False
     n_way = None
     classes = None
+    positive_only = False
+
+    def check(self, y, task=None):  # noqa: B027 (most values are possible)
+        """Refuse validated values (n_rows,) that cannot be targets.
+
+        ``task`` (n_rows,) are the ids of the rows' tasks, for the message.
+        """
 
     @abstractmethod
     def order_key(self, y, codes):

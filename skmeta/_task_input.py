@@ -135,6 +135,7 @@ def validate_task(model, X, y, sample_weight=None):
     """Rows of one task, their targets and weights, without those of weight zero."""
     check_aligned(X=X, y=y, sample_weight=sample_weight)
     X, y = validate_rows(model, X, y, reset=False, dtype=model._dtype)
+    model._targets.check(y)
     weight = validate_weight(model, sample_weight, X)
     if sample_weight is None:
         return X, y, weight
@@ -159,6 +160,7 @@ def read_training_rows(model, X, y, sample_weight, task, *, reset):
     with _naming_the_task(model, task, X, y):
         X, y = validate_rows(model, X, y, reset=reset, dtype=list(model._fit_dtypes))
     codes, ids = encode_tasks(task, X.shape[0])
+    model._targets.check(y, None if task is None else ids[codes])
     warn_of_single_rows(codes, ids)
     weight = validate_weight(model, sample_weight, X)
     return GivenRows(X, y, weight, codes, ids)
@@ -241,6 +243,7 @@ def read_known_and_new(model, X, y, X_new, sample_weight, task, task_new):
         X_new = model._validate_new(X_new)
     weight = validate_weight(model, sample_weight, X)
     codes, codes_new, ids = encode_new_tasks(task, X.shape[0], task_new, X_new.shape[0])
+    model._targets.check(y, ids[codes])
     wanted = np.zeros(len(ids), dtype=bool)
     wanted[codes_new] = True
     kept = np.flatnonzero((weight > 0) & wanted[codes])

@@ -13,6 +13,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from skmeta._base import BaseMetaLearner
 from skmeta._checks.magnitude import explaining_singular
+from skmeta._checks.parameters import check_coverage
 from skmeta._coefficients import CoefficientsOfOneOutput, LinearCoefficients
 from skmeta._core.prior.design import Design, from_users_units
 from skmeta._core.prior.learn import Options, learn
@@ -123,7 +124,8 @@ class BaseEmpiricalBayes(LinearCoefficients, BaseMetaLearner):
             )
         model, n_outputs = self._task_model(table), table.Y.shape[1]
         features = self._feature_options(table.n_tasks)
-        warn_of_weights(table)
+        if not model.weight_is_exposure:
+            warn_of_weights(table)
         rng = check_random_state(self.random_state)
         self._forget()
         if table.n_tasks > 1:
@@ -167,7 +169,10 @@ class BaseEmpiricalBayes(LinearCoefficients, BaseMetaLearner):
         self.zero_shot_ = learned.zero_shot
         # a density of y is one per unit of y
         in_units = table.weight.sum() * np.log(self._scaling.y_scale)
-        self.log_marginal_likelihood_ = learned.log_evidence - in_units
+        lacking = learned.model.log_normaliser(table)
+        self.log_marginal_likelihood_ = learned.log_evidence + lacking - in_units
+        if isinstance(learned.model, LaplaceModel):
+            self.moderation_ = learned.calibration
 
     # -- adaptation -------------------------------------------------------------------
 
@@ -533,11 +538,7 @@ class EmpiricalBayesRegressor(
             Lower and upper ends.
         """
         X = self._validate_new(X)
-        if not isinstance(coverage, Real) or not 0 < coverage < 1:
-            raise ValueError(
-                "coverage must be a number between 0 and 1, the share of new rows that "
-                f"the intervals are to hold; got {coverage!r}."
-            )
+        check_coverage(coverage)
         self._warn_of_little()
         mean, deviation, freedom = self._predictive(X).T
         half = self._learned.calibration.half_width(
@@ -810,7 +811,3 @@ class EmpiricalBayesClassifier(MetaClassifierMixin, BaseEmpiricalBayes):
 
     def _offset(self, X):
         return self._base_offset(X)
-
-    def _keep(self, learned, table):
-        super()._keep(learned, table)
-        self.moderation_ = learned.calibration

@@ -1,7 +1,7 @@
 """Parameters whose constraints scikit-learn cannot state, or does not check in time."""
 
 from functools import lru_cache
-from numbers import Integral
+from numbers import Integral, Real
 
 from sklearn.utils._param_validation import validate_parameter_constraints
 
@@ -45,3 +45,12 @@ def _check_once(cls, names, *values):
     constraints = {name: cls._parameter_constraints[name] for name in names}
     given = dict(zip(names, values, strict=True))
     validate_parameter_constraints(constraints, given, caller_name=cls.__name__)
+
+
+def check_coverage(coverage):
+    """Refuse a share of new rows that is none."""
+    if not isinstance(coverage, Real) or not 0 < coverage < 1:
+        raise ValueError(
+            "coverage must be a number between 0 and 1, the share of new rows that "
+            f"the intervals are to hold; got {coverage!r}."
+        )

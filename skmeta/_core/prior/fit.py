@@ -108,9 +108,10 @@ class Hill:
     rounding.
     """
 
-    def __init__(self, tasks, structure, mean):
+    def __init__(self, tasks, structure, mean, numbers=None):
         self.tasks, self.structure = tasks, structure
-        self.start, self.directions = tasks.mean_coordinates(mean)
+        L = None if numbers is None else structure.factor(numbers)
+        self.start, self.directions = tasks.mean_coordinates(mean, L)
         self.n = structure.n_numbers
         self.deviations = np.array([b == BOUNDS for b in structure.bounds], dtype=bool)
         free = [(-np.inf, np.inf)] * self.directions.shape[1]
@@ -185,7 +186,7 @@ def fit_prior(
     in each number is below ``tol`` times the root of the number of tasks; by chance,
     tasks leave a slope of the order of that root.
     """
-    hill = Hill(tasks, structure, mean)
+    hill = Hill(tasks, structure, mean, numbers)
     x, n_iter, converged = _ascend(hill, hill.point(numbers), tol, max_iter, scale)
     raised = hill.raised(x)
     if n_iter < max_iter and not np.array_equal(raised, x):

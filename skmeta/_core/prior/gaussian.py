@@ -257,7 +257,7 @@ class GaussianTasks:
         squares = (self.loss(self.constant()) ** 2 * self.weight).sum()
         return np.sqrt(squares / self.weight.sum())
 
-    def mean_coordinates(self, mean):
+    def mean_coordinates(self, mean, L=None):
         """The start of the mean, and directions to search for it; there are none."""
         return np.zeros(self.n_coefficients), np.zeros((self.n_coefficients, 0))
 

@@ -135,12 +135,17 @@ class LaplaceTasks:
 
     # -- the mean ---------------------------------------------------------------------
 
-    def mean_coordinates(self, mean):
-        """Where to begin with the mean, and directions of unit curvature about it."""
+    def mean_coordinates(self, mean, L=None):
+        """Where to begin with the mean, and directions of unit curvature about it.
+
+        The curvature is that of tasks without a spread. Where it has no bound, the
+        spread L makes it far smaller, and counts.
+        """
         if mean is None:
             mean = self.pooled()
-        none = np.zeros((len(mean), 1))
-        terms = [_evidence(self.likelihood, s, mean, none) for s in self.stacks]
+        if L is None or not self.likelihood.is_steep:
+            L = np.zeros((len(mean), 1))
+        terms = [_evidence(self.likelihood, s, mean, L) for s in self.stacks]
         precision = sum(term.precision for term in terms) + self._weak
         values, vectors = np.linalg.eigh(precision / self.n_tasks)
         least = np.finfo(float).eps * values.max()  # smaller values are rounding
@@ -281,7 +286,7 @@ class LaplaceTasks:
     def _mean_score(self, stack, eta, factor):
         """Mean log density (T,) of a stack's rows, averaged over eta + factor u."""
         score = self.likelihood.log_predictive(eta, factor, stack.Y, stack.weight)
-        return score.sum(axis=-1) / stack.weight.sum(axis=-1)
+        return score.sum(axis=-1) / self.likelihood.n_rows(stack.weight)
 
     def loss(self, theta):
         """Minus the mean log density of each task under fixed coefficients, (T,)."""
@@ -289,7 +294,7 @@ class LaplaceTasks:
         def mean_log_density(stack):
             log_density = self.likelihood.log_density(stack.eta(theta[None]), stack.Y)
             total = (stack.weight * log_density).sum(axis=-1)
-            return total / stack.weight.sum(axis=-1)
+            return total / self.likelihood.n_rows(stack.weight)
 
         return -self._of_each(mean_log_density)
 
@@ -355,7 +360,7 @@ def find_mode(likelihood, stack, mean, L, u=None):
 def _newton(likelihood, stack, L, u):
     """u (T, r) at the mode, and the log-likelihood minus u'u / 2 there."""
     value, eta = _objective(likelihood, stack, L, u)
-    if np.isfinite(likelihood.longest_step) and u.any():
+    if likelihood.is_steep and u.any():
         at_zero, _ = _objective(likelihood, stack, L, np.zeros_like(u))
         u = np.where((value > at_zero)[:, None], u, 0.0)
         value, eta = _objective(likelihood, stack, L, u)
@@ -390,7 +395,7 @@ def _derivatives(likelihood, stack, eta):
 
 def _first_length(likelihood, stack, step):
     """The share (T,) of a step of the coefficients that is tried first."""
-    if not np.isfinite(likelihood.longest_step):
+    if not likelihood.is_steep:
         return np.ones(len(step))
     moved = stack._replace(offset=np.zeros_like(stack.offset)).eta(step)
     farthest = np.abs(moved).max(axis=(1, 2), initial=likelihood.longest_step)

@@ -59,9 +59,16 @@ class TaskModel(ABC):
     ----------
     rows_per_coefficient : int
         With fewer rows in all, the slopes of the mean are drawn to zero.
+    weight_is_exposure : bool
+        See `Likelihood`.
     """
 
     rows_per_coefficient = 0
+    weight_is_exposure = False
+
+    def log_normaliser(self, table):
+        """What the log evidence of the tasks in a table lacks, as standardised."""
+        return 0.0
 
     @abstractmethod
     def gather(self, parts, design):
@@ -351,6 +358,18 @@ class LaplaceModel(TaskModel):
 
     likelihood: Likelihood
 
+    @property
+    def weight_is_exposure(self):
+        return self.likelihood.weight_is_exposure
+
+    @property
+    def feature_unit(self):
+        """Learned features are about targets in this unit, which may be of any size."""
+        return self.likelihood.information if self.likelihood.is_steep else 1.0
+
+    def log_normaliser(self, table):
+        return float(self.likelihood.log_normaliser(table.Y, table.weight).sum())
+
     def gather(self, parts, design):
         return LaplaceTasks.gather(parts, self.likelihood, design.fit_intercept)
 
@@ -375,7 +394,7 @@ class LaplaceModel(TaskModel):
 
     def not_told(self, tasks, chosen, units):
         # there is no noise: tasks of more than one row tell how much tasks differ
-        if np.max(sizes_of(tasks.parts)) > 1:
+        if self.likelihood.one_row_tells or np.max(sizes_of(tasks.parts)) > 1:
             return None
         varying = chosen.structure.factor(np.ones_like(chosen.prior.numbers))
         return 1, int(varying.any(axis=1).sum())
@@ -412,14 +431,14 @@ class LaplaceModel(TaskModel):
         if offset is None:
             offset = np.zeros_like(table.Y)
         left = table.Y - self.likelihood.mean(offset)
-        return replace(table, Y=left, offset=None)
+        return replace(table, Y=left / self.feature_unit, offset=None)
 
     def feature_head(self, table, prior, design):
         X = design(table.X)
         mean = np.linalg.lstsq(X, table.Y, rcond=None)[0]
         noise = max(np.mean((table.Y - X @ mean) ** 2), LEAST_NOISE)
         # a small change of an output changes the mean of a target by about so much
-        slope = self.likelihood.information
+        slope = self.likelihood.information / self.feature_unit
         variance = np.diag(prior.covariance).reshape(table.Y.shape[1], -1)
         variance = slope**2 * variance.mean(axis=0)
         return episodic.Belief(mean, np.diag(np.sqrt(variance)), noise)

@@ -24,8 +24,9 @@ from skmeta._core.tasks import slices
 
 # An integral has this many nodes on either side of the mode.
 N_NODES = 24
-# The integral is cut off where f has fallen by this much from its maximum.
-DROP = 20.0
+# The integral is cut off where f has fallen by this much from its maximum: more if the
+# curvature has no bound, since large terms then cancel in the derivatives.
+DROP, STEEP_DROP = 20.0, 30.0
 # Searches for the mode, and for where to cut off, end after this many steps.
 MAX_SEARCH = 200
 # The search for where to cut off halves an interval from this step on. Newton's method
@@ -151,7 +152,7 @@ def _derivatives(likelihood, lines, z):
 def _mode(likelihood, lines, z):
     """Where f is largest, nearly, and its value; by Newton's method in a bracket."""
     share = 0.5
-    if np.isfinite(likelihood.longest_step):
+    if likelihood.is_steep:
         z = _better_start(likelihood, lines, z)
         # down an exponential function each step leaves a share of 1 / e of the slope
         share = 0.25
@@ -182,26 +183,27 @@ def _better_start(likelihood, lines, z):
 
 
 def _reach(likelihood, lines, mode, top, side):
-    """How far from the mode f falls by about DROP.
+    """How far from the mode f falls by about the `DROP`.
 
     Newton's method comes from above on a concave f. Should it be slow, the interval
     that is known to hold the answer is halved.
     """
-    farthest = np.sqrt(2 * DROP)
+    fall = STEEP_DROP if likelihood.is_steep else DROP
+    farthest = np.sqrt(2 * fall)
     low, high = np.zeros_like(mode), np.full_like(mode, farthest)
     _, _, bend = _derivatives(likelihood, lines, mode)
     reach = farthest / np.sqrt(-bend)
     for step in range(MAX_SEARCH):
         f, slope, _ = _derivatives(likelihood, lines, mode + side * reach)
         drop = top - f
-        there = abs(drop - DROP) < 0.2 * DROP
+        there = abs(drop - fall) < 0.2 * fall
         if there.all():
             break
         if step < HALVE_FROM:
-            steep = np.maximum(-side * slope, DROP / farthest)
-            reach = np.clip(reach + (DROP - drop) / steep, 0.0, farthest)
+            steep = np.maximum(-side * slope, fall / farthest)
+            reach = np.clip(reach + (fall - drop) / steep, 0.0, farthest)
             continue
-        near = drop < DROP
+        near = drop < fall
         low, high = np.where(near, reach, low), np.where(near, high, reach)
         reach = np.where(there, reach, 0.5 * (low + high))
     return reach

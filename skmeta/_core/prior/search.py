@@ -106,7 +106,7 @@ class StructureSearch:
         """Steps in which the evidence is about equally curved in each number."""
         if structure.n_numbers > MAX_SCALED:
             return 1.0
-        hill = Hill(self.tasks, structure, prior.mean)
+        hill = Hill(self.tasks, structure, prior.mean, prior.numbers)
         x = hill.point(prior.numbers)
         _, slope = hill.climb(x)
         steps = 1e-3 * np.eye(len(x))

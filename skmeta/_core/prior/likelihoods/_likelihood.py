@@ -67,6 +67,12 @@ class Likelihood(ABC):
     centre_is_mean : bool
         Whether the normal posterior stands about the posterior's mean rather than its
         mode. A mean that grows like exp(eta) feels the difference.
+    one_row_tells : bool
+        Whether tasks of one row each show how much tasks differ. They do if a target
+        can vary more than it would if all tasks were alike; a label cannot.
+    weight_is_exposure : bool
+        Whether the weight of a row is the size of what a target was counted in, which
+        may be in any unit. Otherwise a weight of 2 is a row that is there twice.
     """
 
     n_outputs: int
@@ -78,6 +84,8 @@ class Likelihood(ABC):
     longest_step = np.inf
     moderations = MODERATIONS
     centre_is_mean = False
+    one_row_tells = False
+    weight_is_exposure = False
 
     @property
     @abstractmethod
@@ -97,6 +105,17 @@ class Likelihood(ABC):
         """
         return cls()
 
+    def n_rows(self, weight):
+        """How many rows (...) the rows of these weights (..., n) count as."""
+        if self.weight_is_exposure:
+            return (weight > 0).sum(axis=-1)
+        return weight.sum(axis=-1)
+
+    @property
+    def is_steep(self):
+        """Whether the curvature has no bound."""
+        return np.isfinite(self.longest_step)
+
     # -- a row ------------------------------------------------------------------------
 
     @abstractmethod
@@ -111,6 +130,10 @@ class Likelihood(ABC):
         density of a well-predicted target is about zero, and the sum is best written
         without large terms that cancel: a search goes no further than rounding allows.
         """
+
+    def log_normaliser(self, Y, weight):
+        """The terms without eta (n,) that `log_density` lacks; by default none."""
+        return np.zeros(len(Y))
 
     def slope(self, mu, Y):
         """Derivative (..., o) of the log density in eta."""
