@@ -7,11 +7,13 @@ from skmeta._core.prior.likelihoods._likelihood import Likelihood, OneOutput
 from skmeta._core.prior.likelihoods.bernoulli import Bernoulli
 from skmeta._core.prior.likelihoods.categorical import Categorical
 from skmeta._core.prior.likelihoods.gaussian import Gaussian
+from skmeta._core.prior.likelihoods.poisson import Poisson
 
 LIKELIHOODS = {
     "gaussian": Gaussian,
     "bernoulli": Bernoulli,
     "categorical": Categorical,
+    "poisson": Poisson,
 }
 
 __all__ = [
@@ -21,6 +23,7 @@ __all__ = [
     "Gaussian",
     "Likelihood",
     "OneOutput",
+    "Poisson",
     "of_labels",
 ]
 
