@@ -13,6 +13,7 @@ import skmeta.exceptions
 import skmeta.model_selection
 from skmeta import (
     EmpiricalBayesClassifier,
+    EmpiricalBayesPoissonRegressor,
     EmpiricalBayesRegressor,
     FewShotClassifier,
     FewShotRegressor,
@@ -23,6 +24,7 @@ from skmeta import (
 
 ESTIMATORS = [
     EmpiricalBayesClassifier,
+    EmpiricalBayesPoissonRegressor,
     EmpiricalBayesRegressor,
     FewShotClassifier,
     FewShotRegressor,
@@ -37,6 +39,8 @@ INSTANCES = [
     EmpiricalBayesRegressor(prior="full"),
     EmpiricalBayesClassifier(),
     EmpiricalBayesClassifier(prior="diagonal"),
+    EmpiricalBayesPoissonRegressor(),
+    EmpiricalBayesPoissonRegressor(prior="diagonal"),
     ReptileRegressor(max_iter=30),
     ReptileRegressor((8,), max_iter=20),
     ReptileClassifier(max_iter=30),

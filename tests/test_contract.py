@@ -232,6 +232,7 @@ def test_every_hook_that_must_be_filled_is_in_the_docstring(name):
 MODELS = [
     skmeta.EmpiricalBayesRegressor,
     skmeta.EmpiricalBayesClassifier,
+    skmeta.EmpiricalBayesPoissonRegressor,
     skmeta.PrototypicalClassifier,
     skmeta.ReptileRegressor,
     skmeta.ReptileClassifier,

@@ -19,6 +19,7 @@ from sklearn.preprocessing import StandardScaler
 import skmeta
 from skmeta import (
     EmpiricalBayesClassifier,
+    EmpiricalBayesPoissonRegressor,
     EmpiricalBayesRegressor,
     FewShotRegressor,
     PrototypicalClassifier,
@@ -65,6 +66,7 @@ MODELS = {
     ),
     "learned prior": lambda: EmpiricalBayesRegressor(random_state=0),
     "learned prior of labels": lambda: EmpiricalBayesClassifier(random_state=0),
+    "learned prior of counts": lambda: EmpiricalBayesPoissonRegressor("intercept"),
     "prototypes": lambda: PrototypicalClassifier(random_state=0),
     "network of prototypes": lambda: PrototypicalClassifier((6,), max_iter=5),
     "pipeline": lambda: make_pipeline(StandardScaler(), reptile()),
