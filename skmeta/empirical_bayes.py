@@ -303,8 +303,8 @@ class EmpiricalBayesRegressor(
           fewer than 3 rows per number to be learned, it is "isotropic".
     features : LearnedFeatures, default=None
         Settings of features to learn: further columns, made by a network that all tasks
-        share. They are used only if held-out tasks gain by them beyond doubt. With None
-        the model is linear.
+        share. They are used only if they clearly improve predictions for held-out
+        tasks. With None the model is linear.
     base_estimator : estimator, default=None
         Any regressor of scikit-learn. It is fitted on the rows of all tasks together,
         and the prior is learned for what corrects it in each task. In training these
@@ -316,8 +316,8 @@ class EmpiricalBayesRegressor(
         a first learned prior, without base model, has been adapted to each task. The
         base model then adds the shape that tasks have in common. With "y" it is the
         targets themselves. The base model then also explains how tasks differ on
-        average, which is best before adapting, but it may leave a rougher rest to the
-        linear model.
+        average, which is best before adapting, but what remains may be harder for the
+        linear model to fit.
     fit_intercept : bool, default=True
         Whether there is an intercept. Without one, X and y are scaled but not centred,
         so that the origin keeps its meaning. That suits rows that are differences of
@@ -330,13 +330,14 @@ class EmpiricalBayesRegressor(
         that units do no harm. A sparse X stays sparse, and gives the model that the
         same X gives as an array.
     tol : float, default=1e-4
-        Tolerance of the search for the prior: the largest slope that the log evidence
-        of all tasks may have at the end, in units of the root of their number. Chance
-        leaves a slope of about one such unit.
+        Tolerance of the search for the prior. The search stops when the slope of the
+        log evidence is at most ``tol * sqrt(n_tasks)``. Chance alone gives a slope of
+        about ``sqrt(n_tasks)``.
     max_iter : int, default=1000
         Largest number of iterations of a search.
     random_state : int, RandomState instance or None, default=None
-        Seed of the folds, and of the rows that calibrate intervals.
+        Seed of the folds, of the rows that calibrate intervals, and of learned
+        features.
 
     Attributes
     ----------
@@ -363,8 +364,8 @@ class EmpiricalBayesRegressor(
     coef_, intercept_ : ndarray of shape (n_features,), float
         Present coefficients: after adapting, the mean of the task's posterior.
     covariance_ : ndarray of shape (n_coefficients, n_coefficients)
-        Covariance of the present coefficients, laid out as ``prior_covariance_``: what
-        is not known of them.
+        Uncertainty of the present coefficients: their covariance, in the layout of
+        ``prior_covariance_``.
     coefs_, intercepts_ : list of ndarray
         Weights (fan_in, fan_out) and biases (fan_out,) of the network's layers, on
         standardised data; only while learned features are in use.
@@ -399,8 +400,8 @@ class EmpiricalBayesRegressor(
     With :math:`\theta_t \sim N(\phi, \Sigma)` and noise variance :math:`\sigma^2`, the
     log marginal likelihood of all tasks is maximised: in :math:`\phi` and
     :math:`\sigma^2` by closed forms, in :math:`\Sigma / \sigma^2` by L-BFGS with the
-    exact gradient. However many rows a task has, it enters by at most as many numbers as
-    there are products of columns. A new task differs from :math:`\phi` by
+    exact gradient. Each task is summarised by the products of its columns, so the search
+    does not slow down with more rows. A new task differs from :math:`\phi` by
     :math:`\Sigma` and by the error of :math:`\phi` itself.
 
     A single task (``fit`` without ids) shows no spread. The model is then a Bayesian
@@ -603,8 +604,8 @@ class EmpiricalBayesClassifier(MetaClassifierMixin, BaseEmpiricalBayes):
           learned, it is "isotropic".
     features : LearnedFeatures, default=None
         Settings of features to learn: further columns, made by a network that all tasks
-        share. They are used only if held-out tasks gain by them beyond doubt. With None
-        the model is linear.
+        share. They are used only if they clearly improve predictions for held-out
+        tasks. With None the model is linear.
     base_estimator : estimator, default=None
         Any classifier of scikit-learn. It is fitted on the rows of all tasks together,
         and the prior is learned for what corrects it in each task. In training these
@@ -624,13 +625,14 @@ class EmpiricalBayesClassifier(MetaClassifierMixin, BaseEmpiricalBayes):
         units do no harm. A sparse X stays sparse, and gives the model that the same X
         gives as an array.
     tol : float, default=1e-4
-        Tolerance of the search for the prior: the largest slope that the log evidence
-        of all tasks may have at the end, in units of the root of their number. Chance
-        leaves a slope of about one such unit.
+        Tolerance of the search for the prior. The search stops when the slope of the
+        log evidence is at most ``tol * sqrt(n_tasks)``. Chance alone gives a slope of
+        about ``sqrt(n_tasks)``.
     max_iter : int, default=1000
         Largest number of iterations of a search.
     random_state : int, RandomState instance or None, default=None
-        Seed of the folds, and of the rows that calibrate intervals.
+        Seed of the folds, of the rows that held-out tasks are scored with, and of
+        learned features.
 
     Attributes
     ----------
@@ -651,9 +653,9 @@ class EmpiricalBayesClassifier(MetaClassifierMixin, BaseEmpiricalBayes):
     prior_rank_ : int
         Number of directions; only if the structure is "low_rank".
     log_marginal_likelihood_ : float
-        Log probability of all labels under the learned prior, by Laplace's method. With
-        two classes, tasks of one row are integrated by quadrature, and so are all tasks
-        if only the intercept varies.
+        Log probability of all labels under the learned prior, less a small penalty that
+        holds the prior's mean where labels say little. It comes from Laplace's method
+        and, for tasks that say little, from integrals: see the notes.
     moderation_ : float
         Share of the posterior's variance that the probabilities of an adapted model are
         averaged over. It is the mean of 1, 0.75, 0.5, 0.25 and 0, weighted by how well
@@ -666,7 +668,8 @@ class EmpiricalBayesClassifier(MetaClassifierMixin, BaseEmpiricalBayes):
     coef_, intercept_ : ndarray
         Present coefficients: after adapting, the mode of the task's posterior.
     covariance_ : ndarray of shape (n_coefficients, n_coefficients)
-        Covariance of the present coefficients, laid out as ``prior_covariance_``.
+        Uncertainty of the present coefficients: their covariance, in the layout of
+        ``prior_covariance_``.
     coefs_, intercepts_ : list of ndarray
         Weights (fan_in, fan_out) and biases (fan_out,) of the network's layers, on
         standardised data; only while learned features are in use.
@@ -682,8 +685,9 @@ class EmpiricalBayesClassifier(MetaClassifierMixin, BaseEmpiricalBayes):
         share it.
     base_scale_ : float
         Factor of the base model's log-odds (or log-probabilities), from 0 to 2, learned
-        from tasks it has not seen; only with ``base_estimator``. Below 1 the base model
-        is too sure of itself, or a model linear in X says the same.
+        from tasks it has not seen; only with ``base_estimator``. A value below 1 means
+        that the base model is overconfident, or that a linear model explains part of
+        what it predicts.
     n_tasks_ : int
         Number of tasks in meta-training.
     n_iter_ : int
@@ -706,10 +710,11 @@ class EmpiricalBayesClassifier(MetaClassifierMixin, BaseEmpiricalBayes):
     -----
     The prior maximises the Laplace approximation of the log marginal likelihood itself,
     with its exact gradient. EM about posterior modes is simpler, but it finds spreads
-    several times too small. A task of one row is integrated over its logits instead, and
-    with two classes all tasks are if only the intercept varies. Laplace's method takes
-    such tasks for less different than they are, and many of them would draw the spread
-    to zero.
+    several times too small. A task with a single row, or whose rows are all multiples of
+    one row, is integrated over its logits instead; with more than two classes only if
+    its weights sum to at most 3. With two classes, all tasks are integrated if a single
+    coefficient varies. For such tasks Laplace's method underestimates the spread. If
+    there are many, the spread becomes zero.
 
     The posterior is not normal. So an adapted model keeps the rows that it has seen, and
     each :meth:`partial_adapt` starts from the prior with all of them. That makes the

@@ -17,8 +17,8 @@ from skmeta._core.prior.structures import NONE, Diagonal, groups, place
 
 # A single task needs a search for one number, and an exact answer costs nothing.
 ONE_TASK_TOL = 1e-12
-# With so many tasks, features are learned in one run without all held-out tasks, and
-# not in one run for each fold.
+# With so many tasks, features are learned once, leaving out the held-out tasks of all
+# folds together, instead of once per fold.
 TASKS_FOR_ONE_RUN = 2000
 
 
@@ -217,7 +217,8 @@ def _learn_features(table, some, learned, chosen, options, rng, seed):
 def _search_features(target, some, learned, chosen, options, rng):
     """Features that are learned in the folds in which the structure was chosen.
 
-    If there are many tasks, those of all folds are held out at once, being few.
+    If there are many tasks, the held-out tasks of all folds are left out together; they
+    are few.
     """
     model, design, how = learned.model, learned.design, options.features
     held_out = [some[fold.held_out] for fold in chosen.folds]

@@ -51,8 +51,8 @@ class LearnedPrior:
     factor : ndarray of shape (P, r)
         Factor of the covariance of a new task: the spread, and the error of ``mean``.
     first_factor : ndarray of shape (P, r)
-        The same before any row was seen. It differs only if all rows are one task: then
-        the prior of later tasks is the posterior of this task.
+        The prior's factor before any data. It equals ``factor``, except after a fit to
+        a single task: there ``factor`` is that task's posterior.
     spread : ndarray of shape (P, r)
         Factor of the covariance between tasks.
     unseen : ndarray of shape (P, q)
@@ -70,8 +70,8 @@ class LearnedPrior:
     rank : int or None
         Number of directions of the structure "low_rank".
     not_told : tuple (rows, coefficients) or None
-        The most rows of a task, and its number of own coefficients, if so few rows do
-        not separate the spread between tasks from the noise.
+        Set if tasks have too few rows to separate the spread from the noise: the
+        largest number of rows of a task, and the number of coefficients that vary.
     n_feature_iter : int or None
         Number of meta-iterations that learned the features; 0 if they do not pay.
     feature_scores : list of float or None

@@ -32,12 +32,12 @@ FEW_TASKS = 20
 MAX_MEASURED = 500
 # A head is searched for with this many iterations to find out whether features pay.
 FEATURE_ITER = 12
-# Rows tell the spread from noise only if no spread could imitate this share of the
-# noise, ...
+# Spread and noise can be separated only if more than this share of the noise cannot be
+# explained by any spread, ...
 NOT_NOISE = 0.01
-# ... and if some task has more rows than this. Otherwise they tell it only by chance.
+# ... and if some task has more rows than this.
 CHANCE_ROWS = 2
-# The variance of targets about a linear head is not taken for less than this.
+# Lower limit for the estimated noise variance of a linear head.
 LEAST_NOISE = 1e-3
 
 
@@ -50,7 +50,7 @@ class ToMeasure(NamedTuple):
 
 
 class TaskModel(ABC):
-    """How the targets of a task come about, given its coefficients.
+    """The distribution of a task's targets, given its coefficients.
 
     ``parts`` are the rows of each task as (X, Y, weight, offset), with X in the columns
     of a `Design`; ``tasks`` is what `gather` makes of them.
@@ -84,7 +84,7 @@ class TaskModel(ABC):
 
     @abstractmethod
     def start_factor(self, factor):
-        """How uncertain a start is that is not the prior, as a factor (P, r)."""
+        """Covariance factor (P, r) of a start other than the prior."""
 
     @abstractmethod
     def not_told(self, tasks, chosen, units):
