@@ -9,6 +9,7 @@ from skmeta._core.prior.likelihoods.categorical import Categorical
 from skmeta._core.prior.likelihoods.gaussian import Gaussian
 from skmeta._core.prior.likelihoods.poisson import Poisson
 
+# The likelihoods that `tests/test_likelihoods.py` tests. Nothing else reads this table.
 LIKELIHOODS = {
     "gaussian": Gaussian,
     "bernoulli": Bernoulli,

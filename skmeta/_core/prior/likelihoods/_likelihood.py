@@ -4,15 +4,30 @@ A likelihood says how likely a target y is, given the linear predictors eta of i
 Everything else (modes, Laplace evidence, integrals, posteriors) is written once, for
 any of them: see `laplace`, `lines` and `quadrature`.
 
+A likelihood fits here if eta is its natural parameter: the slope of the log density is
+then y - mu, and the curvature is a function of mu alone. A negative binomial with a log
+link, for example, does not fit, because its curvature in eta depends on y as well.
+
 To add a likelihood:
 
 1. Write a file beside this one, with a frozen dataclass that fills the abstract methods
    of `OneOutput` (or of `Likelihood`, if a target has several linear predictors).
-2. Add a line to the table in ``likelihoods/__init__.py``.
+2. Add a line to the table in ``likelihoods/__init__.py``. Only tests read this table.
+3. If the dataclass has arguments without a default, give them values in ``SETTINGS`` of
+   ``tests/test_likelihoods.py``.
 
-``tests/test_likelihoods.py`` then tests it without another line: the derivatives
-against finite differences, the predictive against sampling, the draws against mean and
-variance, and the evidence of tasks and its gradient against brute force.
+``tests/test_likelihoods.py`` then tests it: the derivatives against finite differences,
+the predictive against sampling, the draws against mean and variance, and the evidence
+of tasks and its gradient against brute force.
+
+To make an estimator of it:
+
+1. Subclass `BaseEmpiricalBayes`, with a mixin of `skmeta._mixins` to its left.
+2. `_task_model` returns ``LaplaceModel(YourLikelihood(...))``. `_make_targets` returns
+   the `Targets` (``skmeta/_targets.py``) that check y and turn outputs into answers.
+3. Export the class in ``skmeta/__init__.py`` and list it in ``docs/api.rst``. Add it to
+   the estimators in ``tests/test_common.py``, ``tests/test_contract.py`` and
+   ``tests/test_persistence.py``.
 """
 
 from abc import ABC, abstractmethod
