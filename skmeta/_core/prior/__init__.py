@@ -1,1 +1,22 @@
-"""The Gaussian prior over tasks: its evidence, its structure, its posteriors."""
+"""The Gaussian prior over tasks. The files, from the question to the formulas:
+
+learn        From the rows of many tasks to a `LearnedPrior`. Begin here.
+learned      What has been learned, and everything that is computed from it.
+models       What learning and predicting ask of a kind of targets, for the two kinds.
+search       Which structure the prior has, and what predicts before adapting.
+structures   Structures that the spread between tasks may have.
+fit          The prior of a given structure that has the largest evidence.
+gaussian     Numbers with Gaussian noise: exact evidence and posteriors.
+laplace      Any other likelihood: Laplace's method.
+likelihoods  How likely targets are, and how to add another likelihood.
+lines        Tasks that are integrated instead, ...
+quadrature   ... and the integrals.
+calibration  How large errors on unseen tasks are: intervals.
+moderation   How much of their uncertainty probabilities are averaged over.
+queries      Which rows to ask about first.
+design       The columns of the model, and its coefficients in the user's units.
+features     Whether learned features pay, and for how long to learn them.
+episodic     How features are learned.
+stacks       Rows of many tasks in padded arrays.
+duration     How long a search will take, before it begins.
+"""
