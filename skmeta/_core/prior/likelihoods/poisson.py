@@ -97,4 +97,4 @@ class Poisson(OneOutput):
             middle = np.ceil(0.5 * (low + high))
             short = too_small(middle)
             low, high = np.where(short, (middle, high), (low, middle))
-        return high
+        return high + 0.0  # a zero without a sign
