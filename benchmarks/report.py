@@ -156,6 +156,51 @@ COUNTED = {
 }
 
 
+RIVALS_ON_COUNTS = {
+    "Poisson, boosted base": "boosted base",
+    "log1p": "``log1p``",
+    "log1p, log-normal mean": "``log1p``, mean",
+    "pooled boosting, factor": "boosting + factor",
+    "pooled PoissonRegressor, factor": "PoissonRegressor + factor",
+    "task's mean": "task's mean",
+}
+
+
+def counts_table():
+    """Deviances after some rows; a star where the difference is beyond chance.
+
+    What is ahead of the first column is set in bold.
+    """
+    rows = []
+    for name, found in results_of("counts")["sets"].items():
+        for k, shots in found["shots"].items():
+            methods = shots["methods"]
+            cells = [
+                name if k == min(found["shots"]) else "",
+                k,
+                f"{methods['Poisson']['deviance']:.3g}",
+            ]
+            for method in RIVALS_ON_COUNTS:
+                one = methods[method]
+                cell, lead = f"{one['deviance']:.3g}", one["more than Poisson"]
+                if lead < -one["half width"]:
+                    cell = f"**{cell}**"
+                cells.append(f"{cell} \\*" if abs(lead) > one["half width"] else cell)
+            rows.append(cells)
+    return table(["set", "rows", "Poisson", *RIVALS_ON_COUNTS.values()], rows)
+
+
+def held_table():
+    """What share of unseen counts the intervals of 90 % hold."""
+    held = results_of("counts")["intervals"]
+    shots = ("0", "2", "4")
+    rows = [
+        [name, *(f"{s[k]:.2f}" if k in s else "" for k in shots)]
+        for name, s in held.items()
+    ]
+    return table(["set", *(f"after {k} rows" for k in shots)], rows)
+
+
 def fuzz_table():
     """How often each thing that must never happen did, and out of how many."""
     counts = results_of("fuzz")
@@ -266,6 +311,7 @@ def pages():
             "growth": growth_table(scaling["growth"]),
             "figures": figures(speed, scaling),
         },
+        "docs/counts.rst": {"deviances": counts_table(), "held": held_table()},
         "docs/does_it_pay.rst": {"verdicts": verdict_table()},
         "docs/what_is_tested.rst": {"fuzz": fuzz_table()},
         "benchmarks/README.md": {
