@@ -351,7 +351,7 @@ def register_composition(kind, composition):
     Call this once, when your package is imported. Processes that joblib starts import
     your package again as they unpickle your estimators.
 
-    The verbs are :func:`functools.singledispatch` functions besides. To replace a
+    Each verb is also a :func:`functools.singledispatch` function. To replace a
     single one for a class, write ``skmeta.adapt.register(MyClass, function)``.
     """
     if not isinstance(kind, type) or not isinstance(composition, Composition):

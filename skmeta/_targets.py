@@ -237,7 +237,8 @@ class TaskLabels(Labels):
 
     @staticmethod
     def _check(y):
-        if y.dtype.kind == "f":  # a few rows of another kind may always be labels
+        # Values other than floats are always accepted as labels.
+        if y.dtype.kind == "f":
             check_classification_targets(y)
 
 

@@ -412,10 +412,11 @@ class ReptileRegressor(MetaRegressorMixin, BaseReptile):
         Units of each hidden layer. ``()`` means a linear model.
     base_estimator : estimator, default=None
         Any regressor of scikit-learn. It is fitted on the rows of all tasks together,
-        and the meta-learned model corrects its prediction for each task. The training
-        corrects the errors of clones on tasks that they have not seen, in 5 folds of
-        tasks. The base model gets sample weights if its ``fit`` takes them, the tasks
-        as groups for folds inside it, and seeds from an integer ``random_state``.
+        and the meta-learned model corrects its prediction for each task. In training,
+        the base model's errors come from clones that were fitted without the task, in 5
+        folds of tasks. The base model gets sample weights if its ``fit`` takes them,
+        the tasks as groups for folds inside it, and seeds from an integer
+        ``random_state``.
     activation : {"tanh", "relu"}, default="tanh"
         Activation of the hidden layers.
     layer_norm : bool, default=False
@@ -667,11 +668,11 @@ class ReptileClassifier(MetaClassifierMixin, BaseReptile):
         Any classifier of scikit-learn. It is fitted on the rows of all tasks together,
         and the meta-learned model corrects its log-odds for each task, or its
         log-probabilities if there are more than two classes. Its probabilities are
-        taken to be at least 0.001 away from 0 and 1. The training corrects the errors
-        of clones on tasks that they have not seen, in 5 folds of tasks. The base model
-        gets sample weights if its ``fit`` takes them, the tasks as groups for folds
-        inside it, and seeds from an integer ``random_state``. It cannot be combined
-        with ``task_classes="own"``.
+        taken to be at least 0.001 away from 0 and 1. In training, the base model's
+        errors come from clones that were fitted without the task, in 5 folds of tasks.
+        The base model gets sample weights if its ``fit`` takes them, the tasks as
+        groups for folds inside it, and seeds from an integer ``random_state``. It
+        cannot be combined with ``task_classes="own"``.
     activation : {"tanh", "relu"}, default="tanh"
         Activation of the hidden layers.
     layer_norm : bool, default=False

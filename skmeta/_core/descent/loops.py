@@ -16,7 +16,8 @@ from skmeta._core.network import loss_and_gradient
 # A longer gradient of a task on standardised data is shortened to this norm. A smaller
 # norm would cost accuracy.
 CLIP_NORM = 10.0
-# A row weighs less if its mean square is more than this many times that of others.
+# A row weighs less if its mean square is more than this many times that of an ordinary
+# row on standardised data.
 FAR_ROW = 100.0
 # Factors of a step after it was accepted and after it was refused.
 GROW, SHRINK = 1.2, 0.5

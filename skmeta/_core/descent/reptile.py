@@ -148,7 +148,7 @@ def way_to_adapt(network, table, state, settings):
     """The function (state, episode) -> `Adapted` that is fastest for the table.
 
     Threads share the chunks of an episode. The result does not depend on the number of
-    threads: it decides neither on the chunks nor on the order in which they are summed.
+    threads: neither the chunks nor the order of their sum depends on it.
     """
     if settings.n_jobs == 1:
         in_chunks = partial(adapt_in_chunks, network, table, settings, map)

@@ -59,7 +59,7 @@ class ReptileSettings:
 
     @property
     def rate_pace(self):
-        """How fast rates learn: faster in a short run, so that they arrive."""
+        """How fast rates learn: faster in a short run, to converge in time."""
         return min(3.0, 500 / self.max_iter)
 
 

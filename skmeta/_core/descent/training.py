@@ -1,8 +1,8 @@
 """Meta-training with tasks held out: when to stop, and how many steps to adapt by.
 
-Tasks that the meta-loop never sees tell two things after adapting to some of their
-rows: whether training still helps (early stopping), and how many steps suit each
-number of rows. All that is asked for is decided here; nothing is printed or warned of.
+Held-out tasks answer two questions. The model adapts to some of their rows, and the
+others are scored: does training still help (early stopping), and how many steps suit
+each number of rows? All of this is decided here; nothing is printed or warned of.
 """
 
 from dataclasses import dataclass, field, replace
@@ -32,7 +32,7 @@ class HoldingOut:
     patience : int
         How many times in a row it may fail to fall.
     n_steps : int
-        Steps by which held-out tasks are adapted to, to know their loss.
+        Number of adaptation steps before the loss of held-out tasks is measured.
     chooses_steps : bool
         Whether to choose the number of steps of adapting.
     """
