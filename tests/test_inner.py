@@ -338,7 +338,7 @@ def test_planned_backtracking_is_backtracking(loss, hidden, rate, n_tasks):
     settings = replace(SETTINGS, groups=groups, learning_rate=rate, **GUARDED)
     theta = np.tile(state.start + 0.1, (n_tasks, 1))
     given = inner.problem(network, state, batch, settings)
-    plain = inner.plain_path(network, state, theta, given, settings, 12)
+    plain = loops.backtracking(inner.objective(network, given), given.rate, theta, 12)
     fast = inner.path(network, state, theta, batch, settings, 12, None)
     for a, b in zip(plain, fast, strict=True):
         assert_allclose(b, a, rtol=1e-8, atol=1e-11)

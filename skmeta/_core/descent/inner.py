@@ -3,7 +3,8 @@
 `loops.py` has the loops to read. Three other files take the same steps faster:
 `planned.py` for any network, `dual.py` for networks whose rows are wide, and
 `linear.py` for a whole meta-iteration at once if that is linear. This file decides
-which of them is used; that depends on the shape of the problem only.
+which of them can be used; that depends on the shape of the problem only. Whether every
+meta-iteration is the same, so that `linear.py` pays, is for `reptile.py` to say.
 """
 
 from collections import deque
@@ -321,11 +322,8 @@ def _adaptation(net, state, batch, settings, n_steps, rng):
 
 
 def plain_path(net, state, theta, given, settings, n_steps):
-    """`path` by the loops of `loops.py`."""
+    """`path` without backtracking, by the loops of `loops.py`."""
     args = objective(net, given), given.rate, theta, n_steps
-    if settings.backtracks:
-        yield from loops.backtracking(*args)
-        return
     yield theta
     if settings.solver == "adam":
         steps = loops.adam(*args, state.adam)
