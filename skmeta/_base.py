@@ -90,7 +90,8 @@ class BaseMetaLearner(LearnedRepr, BaseEstimator, metaclass=ABCMeta):
     ``_forget()``
         Put the present state back to what was learned.
     ``_raw_outputs(X)``
-        Outputs (n, o) for validated X (n, d) in the user's units;
+        Outputs (n, o) for validated X (n, d) in the user's units. X is a CSR matrix if
+        the user's rows are sparse: ``self._dense(X)`` makes an array of either.
         ``self._scaling.transform_X(X)`` standardises X. Outputs are standardised
         numbers, or logits. The prediction of a base model is added later.
     ``_make_targets()``
@@ -524,6 +525,7 @@ class BaseMetaLearner(LearnedRepr, BaseEstimator, metaclass=ABCMeta):
 
     @staticmethod
     def _dense(X):
+        """X as an array, which may be a CSR matrix."""
         return X.toarray() if hasattr(X, "toarray") else X
 
     def _validate_new(self, X):

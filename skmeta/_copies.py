@@ -56,7 +56,7 @@ def own_what_can_change(model):
 def restored_on_error(estimator):
     """Leave an estimator's attributes as they were if the block fails.
 
-    This is enough, because the core returns new arrays and never writes into old ones.
+    This is enough, because an estimator sets new arrays and never writes into old ones.
     """
     before = dict(vars(estimator))
     try:

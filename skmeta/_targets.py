@@ -280,7 +280,8 @@ class OwnLabels(TaskLabels):
         if len(classes) > self.n_way:
             raise ValueError(
                 f"y has {len(classes)} classes: {classes.tolist()}. This model was "
-                f"meta-trained on tasks of at most {self.n_way} classes each."
+                f"meta-trained on tasks of at most {self.n_way} classes each. Leave "
+                "out rows of the other classes, or meta-train on tasks with as many."
             )
         Y = np.eye(self.n_way)[np.searchsorted(classes, y)]
         return Coded(Y, classes, np.array([len(classes)]))

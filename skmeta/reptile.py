@@ -153,7 +153,10 @@ class BaseReptile(_callbacks.CallbackSupportMixin, BaseMetaLearner):
     def _layers(self, name):
         """Views per layer, read-only since adapted copies share the start."""
         if not self.__sklearn_is_fitted__():
-            raise AttributeError(f"This {type(self).__name__} is not fitted yet.")
+            raise AttributeError(
+                f"This {type(self).__name__} is not fitted yet. Call fit or meta_fit "
+                "first."
+            )
         theta = attrgetter(name)(self).view()
         theta.flags.writeable = False
         return self._learned.network.layout.layers(theta)
@@ -778,8 +781,9 @@ class ReptileClassifier(MetaClassifierMixin, BaseReptile):
     rate_coefs_, rate_intercepts_ : list of ndarray
         Inner rate of each parameter: how far it may move.
     coef_, intercept_ : ndarray
-        Present coefficients of a linear model in the units of X and y. With
-        ``base_estimator``, these and all parameters above are those of the correction.
+        Present coefficients of a linear model, which give logits, in the units of X.
+        With ``base_estimator``, these and all parameters above are those of the
+        correction.
     n_tasks_ : int
         Tasks seen in meta-training.
     n_iter_ : int

@@ -7,7 +7,7 @@ validation  The loss of held-out tasks after adapting.
 rates       Learned inner rates.
 trouble     Signs that descent does harm.
 loops       The inner loops: gradient descent, Adam, backtracking. Read these.
-inner       What tasks minimise, and which of the fast forms computes it.
+inner       What tasks minimise, and which of the fast forms can compute it.
 plan        The gradient without allocations.
 planned     The inner loops on a plan.
 dual        Networks with wide inputs.
