@@ -104,8 +104,8 @@ class BaseMetaLearner(LearnedRepr, BaseEstimator, metaclass=ABCMeta):
         False.
     ``_base_target(X, y, weight, codes)``
         What the base model is fitted to (n,); by default y.
-    ``_begin_task()``
-        Called on each copy before it adapts; by default nothing.
+    ``_before_adapting()``
+        Called on each copy after ``_forget``, before it adapts; by default nothing.
     ``_adapt_each(parts)``, ``_predict_each(known, new, method)``
         Many tasks at once; by default one after the other.
     ``_learned_html()``
@@ -183,8 +183,8 @@ class BaseMetaLearner(LearnedRepr, BaseEstimator, metaclass=ABCMeta):
         """What the base model is fitted to (n,). ``codes`` (n,) number the tasks."""
         return y
 
-    def _begin_task(self):
-        """Discard state that belongs to a single task, before adapting to another."""
+    def _before_adapting(self):
+        """Prepare a copy, which has forgotten its task, for adapting to another."""
 
     def _parameter(self, name):
         """A parameter that this class reads; its default if the subclass has none."""
@@ -338,7 +338,7 @@ class BaseMetaLearner(LearnedRepr, BaseEstimator, metaclass=ABCMeta):
         vars(fresh).update(vars(self))
         for history in self._history:
             vars(fresh).pop(history, None)
-        fresh._reset()._begin_task()
+        fresh._reset()._before_adapting()
         return fresh
 
     @with_hint_to_task

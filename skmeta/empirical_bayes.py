@@ -179,7 +179,7 @@ class BaseEmpiricalBayes(LinearCoefficients, BaseMetaLearner):
     def _forget(self):
         self._present = None
 
-    def _begin_task(self):
+    def _before_adapting(self):
         if self.n_tasks_ == 1:
             warn_of_one_task(self)
 

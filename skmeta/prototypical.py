@@ -278,7 +278,8 @@ class PrototypicalClassifier(MetaClassifierMixin, BaseMetaLearner):
 
     # -- adaptation -------------------------------------------------------------------
 
-    def _begin_task(self):
+    def _before_adapting(self):
+        # A fit to a single task knows its classes, which another task does not share.
         vars(self).pop("classes_", None)
         self._present = None
 
