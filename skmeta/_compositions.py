@@ -28,6 +28,12 @@ class Composition(ABC):
     composition that changes neither rows nor targets. No method may change its
     arguments.
 
+    Attributes
+    ----------
+    vanishes : bool
+        Whether `rebuild` returns the inside alone, so that an adapted copy is no
+        composition any more, as for a search. By default False.
+
     Notes
     -----
     The methods describe how the estimator itself predicts, which is::
@@ -86,6 +92,8 @@ class Composition(ABC):
     >>> adapt(model, X[:5], y[:5]).predict(X[5:]).shape
     (15,)
     """
+
+    vanishes = False
 
     @abstractmethod
     def inside(self, estimator):
@@ -257,6 +265,8 @@ _MISSING = (
 
 class InsideSearch(_FittedFirst):
     """The best estimator of a search. An adapted copy is no search any more."""
+
+    vanishes = True
 
     def inside(self, estimator):
         return getattr(estimator, "best_estimator_", estimator.estimator)
@@ -453,8 +463,7 @@ def part_that_adapts(estimator, verb):
     if composition is None:
         return estimator
     composition.check(estimator, verb)
-    inside = composition.inside(estimator)
-    return inside if composition.rebuild(estimator, inside) is inside else estimator
+    return composition.inside(estimator) if composition.vanishes else estimator
 
 
 def targets_of(estimator):
