@@ -26,58 +26,61 @@ ZERO_SHOT = {
 }
 
 
-@with_hint_to_task
-def score(self, X, y, sample_weight=None, *, task=None):
-    """Few-shot score if task ids are given, else the ordinary score.
+class _ScoresTasks:
+    """`score` of both mixins. To the right of it stands a mixin of scikit-learn."""
 
-    With ids, a copy is adapted to 5 random rows of each task (of each class, where
-    tasks have their own) and scored on the task's other rows, three times; the
-    result is the mean over tasks. Tasks of 5 rows or less are left out, with a
-    warning that counts them. Other numbers of rows and other metrics:
-    :func:`skmeta.model_selection.make_few_shot_scorer`.
+    @with_hint_to_task
+    def score(self, X, y, sample_weight=None, *, task=None):
+        """Few-shot score if task ids are given, else the ordinary score.
 
-    Parameters
-    ----------
-    X : {array-like, sparse matrix} of shape (n_samples, n_features)
-        Rows of one task or of many.
-    y : array-like of shape (n_samples,)
-        True targets.
-    sample_weight : array-like of shape (n_samples,), default=None
-        Weights of the rows, in adapting and in scoring. A weight of 0 removes the
-        row.
-    task : array-like of shape (n_samples,), default=None
-        Task of each row.
+        With ids, a copy is adapted to 5 random rows of each task (of each class, where
+        tasks have their own) and scored on the task's other rows, three times; the
+        result is the mean over tasks. Tasks of 5 rows or less are left out, with a
+        warning that counts them. Other numbers of rows and other metrics:
+        :func:`skmeta.model_selection.make_few_shot_scorer`.
 
-    Returns
-    -------
-    score : float
-        Mean :math:`R^2` of a regressor, mean accuracy of a classifier.
-    """
-    if task is None:
-        if self._is_zero_shot() and not scored_on_purpose():
-            warn(ZERO_SHOT["score"].format(self), ZeroShotWarning)
-        return self._ordinary_score(X, y, sample_weight)
-    targets = self._targets
-    scores = scores_of_tasks(
-        self,
-        lambda model, parts: model._adapt_each(parts),
-        lambda model, X: model._ask_base_about(X),
-        lambda model, *rows: model._ordinary_score(*rows),
-        X,
-        y,
-        task,
-        sample_weight=sample_weight,
-        stratify=targets.own_classes,
-        n_way=targets.n_way,
-    )
-    return mean_score(scores)
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            Rows of one task or of many.
+        y : array-like of shape (n_samples,)
+            True targets.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weights of the rows, in adapting and in scoring. A weight of 0 removes the
+            row.
+        task : array-like of shape (n_samples,), default=None
+            Task of each row.
+
+        Returns
+        -------
+        score : float
+            Mean :math:`R^2` of a regressor, mean accuracy of a classifier.
+        """
+        if task is None:
+            if self._is_zero_shot() and not scored_on_purpose():
+                warn(ZERO_SHOT["score"].format(self), ZeroShotWarning)
+            return self._ordinary_score(X, y, sample_weight)
+        targets = self._targets
+        scores = scores_of_tasks(
+            self,
+            type(self)._adapt_each,
+            type(self)._ask_base_about,
+            type(self)._ordinary_score,
+            X,
+            y,
+            task,
+            sample_weight=sample_weight,
+            stratify=targets.own_classes,
+            n_way=targets.n_way,
+        )
+        return mean_score(scores)
+
+    def _ordinary_score(self, X, y, sample_weight=None):
+        return super().score(X, y, sample_weight)
 
 
-class MetaRegressorMixin(RegressorMixin):
+class MetaRegressorMixin(_ScoresTasks, RegressorMixin):
     """A meta-learner of numbers. It stands to the left of `BaseMetaLearner`."""
-
-    _ordinary_score = RegressorMixin.score
-    score = score
 
     def _make_targets(self):
         return Numbers()
@@ -103,11 +106,8 @@ class MetaRegressorMixin(RegressorMixin):
         return self._decode(self._raw_outputs(X), X)
 
 
-class MetaClassifierMixin(ClassifierMixin):
+class MetaClassifierMixin(_ScoresTasks, ClassifierMixin):
     """A meta-learner of labels. It stands to the left of `BaseMetaLearner`."""
-
-    _ordinary_score = ClassifierMixin.score
-    score = score
 
     def _make_targets(self):
         return SharedLabels()
