@@ -21,6 +21,7 @@ from sklearn.utils.metadata_routing import get_routing_for_object
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import has_fit_parameter
 
+from skmeta._checks.scorers import fitting_another_model
 from skmeta._checks.task_lists import stack_rows
 from skmeta._core.margin import margin_scale
 from skmeta._core.scaling import fit_scaling
@@ -81,10 +82,10 @@ def _fit(model, X, y, weight, codes):
             with config_context(enable_metadata_routing=True):
                 model.set_fit_request(sample_weight=True)
         given = {name: given[name] for name in given if name == "sample_weight"}
-        with config_context(enable_metadata_routing=True):
+        with config_context(enable_metadata_routing=True), fitting_another_model():
             return model.fit(X, y, groups=codes, **given)
     # The user's routing concerns the meta-learner; the base model makes no requests.
-    with config_context(enable_metadata_routing=False):
+    with config_context(enable_metadata_routing=False), fitting_another_model():
         return model.fit(X, y, **given)
 
 

@@ -5,7 +5,7 @@ from sklearn.exceptions import NotFittedError
 from sklearn.utils.validation import check_is_fitted
 
 from skmeta._checks.keywords import with_hint_to_task
-from skmeta._checks.scorers import scored_on_purpose
+from skmeta._checks.scorers import scored_on_purpose, scoring_on_purpose
 from skmeta._evaluation import mean_score, scores_of_tasks
 from skmeta._targets import Numbers, SharedLabels
 from skmeta._warn import warn
@@ -59,13 +59,13 @@ class _ScoresTasks:
         if task is None:
             if self._is_zero_shot() and not scored_on_purpose():
                 warn(ZERO_SHOT["score"].format(self), ZeroShotWarning)
-            return self._ordinary_score(X, y, sample_weight)
+            return self._score_as_it_is(X, y, sample_weight)
         targets = self._targets
         scores = scores_of_tasks(
             self,
             type(self)._adapt_each,
             type(self)._ask_base_about,
-            type(self)._ordinary_score,
+            type(self)._score_as_it_is,
             X,
             y,
             task,
@@ -74,6 +74,11 @@ class _ScoresTasks:
             n_way=targets.n_way,
         )
         return mean_score(scores)
+
+    def _score_as_it_is(self, X, y, sample_weight=None):
+        """The ordinary score; that of the learned start is no mistake here."""
+        with scoring_on_purpose():
+            return self._ordinary_score(X, y, sample_weight)
 
     def _ordinary_score(self, X, y, sample_weight=None):
         return super().score(X, y, sample_weight)

@@ -17,6 +17,7 @@ from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
 from skmeta._checks.keywords import with_hint_to_task
+from skmeta._checks.scorers import fitting_another_model
 from skmeta._compositions import with_parameters
 from skmeta._copies import restored_on_error
 from skmeta.adaptation import adapt
@@ -82,7 +83,8 @@ class BaseFewShot(MetaEstimatorMixin, BaseEstimator):
         }
         if self.meta_estimator is None:
             model = self._from_scratch().set_params(**given)
-            return model.fit(X, y, sample_weight)
+            with fitting_another_model():
+                return model.fit(X, y, sample_weight)
         model = self.meta_estimator
         if isinstance(model, FrozenEstimator):
             model = model.estimator

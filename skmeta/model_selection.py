@@ -16,6 +16,7 @@ from sklearn.utils._param_validation import (
 from sklearn.utils.metadata_routing import MetadataRequest
 
 from skmeta import _evaluation
+from skmeta._checks.scorers import scoring_on_purpose
 from skmeta._comparing.result import BaselineComparison
 from skmeta._compositions import ask_base_once, part_that_adapts, targets_of
 from skmeta._metrics import scorer_for
@@ -179,14 +180,15 @@ def _check_one_metric(scoring):
 
 
 def _score(scorer, model, X, y, sample_weight=None):
-    """Score a model; `scored_on_purpose` looks for this module among the callers."""
+    """Score a model, which may be adapted to no task on purpose."""
     weights = {} if sample_weight is None else {"sample_weight": sample_weight}
-    try:
-        return scorer(model, X, y, **weights)
-    except ValueError as error:
-        if "NaN" in str(error) or "infinity" in str(error):
-            _check_predictions(model, X, error)
-        raise
+    with scoring_on_purpose():
+        try:
+            return scorer(model, X, y, **weights)
+        except ValueError as error:
+            if "NaN" in str(error) or "infinity" in str(error):
+                _check_predictions(model, X, error)
+            raise
 
 
 def _check_predictions(model, X, error):

@@ -1,5 +1,6 @@
 """Task ids through pipelines and searches, and the checks that they are not lost."""
 
+import importlib
 import inspect
 import warnings
 
@@ -306,6 +307,36 @@ def test_a_user_may_withdraw_the_request(routing, linear_table):
 
 
 # -- the traps ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("module", "function"),
+    [
+        ("sklearn.model_selection._validation", "_score"),
+        ("sklearn.model_selection._validation", "_permutation_test_score"),
+        ("sklearn.model_selection._validation", "_fit_and_predict"),
+        ("sklearn.model_selection._validation", "cross_val_predict"),
+        ("sklearn.model_selection._search", "BaseSearchCV"),
+        ("sklearn.inspection._permutation_importance", "permutation_importance"),
+        ("sklearn.metrics._scorer", "_BaseScorer"),
+        ("sklearn.utils._param_validation", "validate_params"),
+    ],
+)
+def test_scikit_learn_has_the_functions_that_are_looked_for(module, function):
+    """The tests below show what each of them leads to."""
+    assert hasattr(importlib.import_module(module), function)
+
+
+def test_own_scoring_ends_with_its_block(regressor, linear_table):
+    t = linear_table
+
+    def fails(model, X, y):
+        raise ArithmeticError
+
+    with pytest.raises(ArithmeticError):
+        few_shot_scores(regressor, t.X, t.y, t.ids, scoring=fails, n_support=0)
+    with pytest.warns(ZeroShotWarning):
+        regressor.score(t.X, t.y)
 
 
 @pytest.mark.parametrize("scoring", ["r2", "neg_mean_squared_error"])

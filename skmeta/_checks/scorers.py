@@ -1,27 +1,46 @@
-"""Find out whether a scorer or search calls, which would score the learned start."""
+"""Find out whether a scorer or search calls, which would score the learned start.
+
+This package says what it does itself. scikit-learn does not, so its functions are
+looked for among the callers, by their names.
+"""
 
 import sys
+from contextlib import contextmanager
+from contextvars import ContextVar
 
-# Frames of these modules ask for a zero-shot score on purpose.
-_OWN_SCORING = ("skmeta._evaluation", "skmeta.model_selection")
 _VALIDATION = "sklearn.model_selection._validation"
 # There are at most this many frames between `predict` and a scorer, through
 # compositions and joblib.
 _DEPTH = 40
 
 
-def scored_on_purpose():
-    """Whether this package's own scoring, which may be zero-shot, is a caller.
+_scoring = ContextVar("scoring_on_purpose", default=False)
+_fitting = ContextVar("fitting_another_model", default=False)
 
-    The scoring of a search in between is not this package's own, even if the search is
-    fitted for a comparison.
-    """
-    for module, _ in _package_callers():
-        if module in _OWN_SCORING:
-            return True
-        if module == _VALIDATION:
-            return False
-    return False
+
+@contextmanager
+def scoring_on_purpose():
+    """Within this block this package scores, and a zero-shot score is no mistake."""
+    token = _scoring.set(True)
+    try:
+        yield
+    finally:
+        _scoring.reset(token)
+
+
+def scored_on_purpose():
+    """Whether this package itself asks for the score."""
+    return _scoring.get()
+
+
+@contextmanager
+def fitting_another_model():
+    """Within this block a model of this package fits another, and decides on what."""
+    token = _fitting.set(True)
+    try:
+        yield
+    finally:
+        _fitting.reset(token)
 
 
 def called_by_scorer(model):
@@ -32,11 +51,11 @@ def called_by_scorer(model):
     start for the adapted model. If another estimator or metric calls a model that is
     not a part of what is scored, that does not count.
     """
+    if scored_on_purpose():
+        return None
     found = None
-    for module, frame in _package_callers():
+    for module, frame in _callers_in_sklearn():
         name = frame.f_code.co_name
-        if module in _OWN_SCORING or (module == "skmeta._mixins" and name == "score"):
-            return None  # the score of the mixin has warned already
         if found == "predict" and name == "cross_val_predict":
             return None if _is_part_of_an_estimator(frame) else found
         use = _use_of(module, name)
@@ -53,11 +72,11 @@ def called_by_scorer(model):
 def groups_stay_above():
     """Whether groups were given to a search or validation and reach only its splitter.
 
-    Another model of this package in between decides by itself what it fits.
+    They do not concern a model that another model of this package fits.
     """
-    for module, frame in _package_callers():
-        if module.startswith("skmeta.") and frame.f_code.co_name not in _FIT_ITSELF:
-            return False
+    if _fitting.get():
+        return False
+    for module, frame in _callers_in_sklearn():
         if module == _VALIDATION or module == "sklearn.model_selection._search":
             given = frame.f_locals
             if "groups" not in given:
@@ -65,9 +84,6 @@ def groups_stay_above():
             if isinstance(given, dict) and given.get("groups") is not None:
                 return True
     return False
-
-
-_FIT_ITSELF = ("fit", "checked")  # `fit` and the decorator around it
 
 
 def _use_of(module, name):
@@ -113,13 +129,13 @@ def _is_part_of_an_estimator(frame):
     return module.startswith("sklearn.")
 
 
-def _package_callers():
-    """Module and frame of the callers in scikit-learn and skmeta, the nearest first."""
+def _callers_in_sklearn():
+    """Module and frame of the callers in scikit-learn, the nearest first."""
     frame = sys._getframe(2)
     for _ in range(_DEPTH):
         if frame is None:
             return
         module = frame.f_globals.get("__name__", "")
-        if module.startswith(("sklearn.", "skmeta.")):
+        if module.startswith("sklearn."):
             yield module, frame
         frame = frame.f_back
