@@ -54,8 +54,8 @@ _EVEN_REMEDY = "Set standardize=True, or put a StandardScaler in front."
 
 def training_arrived(losses, learned, standardize):
     """Warn if meta-training has left the tasks worse off than a constant."""
-    constant, (_, safe, _) = learned.constant_loss, learned.inner_loop
-    loss = trouble.training_failed(losses, constant, safe)
+    constant = learned.constant_loss
+    loss = trouble.training_failed(losses, constant, learned.inner_loop.safe)
     if loss is not None:
         remedy = "Lower" if standardize else "Set standardize=True, lower"
         warn(

@@ -27,6 +27,7 @@ from skmeta._core import network
 from skmeta._core.descent import inner, training, trouble
 from skmeta._core.descent.plan import wiping
 from skmeta._core.descent.state import (
+    InnerLoop,
     LearnedStart,
     PresentTask,
     ReptileSettings,
@@ -164,7 +165,7 @@ class BaseReptile(_callbacks.CallbackSupportMixin, BaseMetaLearner):
     @property
     def _rates(self):
         learned = self._learned
-        settings = self._settings(learned.network, *learned.inner_loop)
+        settings = self._settings(learned.network, learned.inner_loop)
         factor = learned.state.rate_factor(settings.groups)
         return settings.learning_rate * np.broadcast_to(factor, learned.start.shape)
 
@@ -184,17 +185,18 @@ class BaseReptile(_callbacks.CallbackSupportMixin, BaseMetaLearner):
         rng = np.random.default_rng(seed)
         net = self._build_network(table)
         sharing = rate_sharing(net, self.solver, self.learn_rates)
+        inner_loop = InnerLoop(self.solver, not self._is_plain(), sharing)
         about = {
             "network": net,
-            "inner_loop": (self.solver, not self._is_plain(), sharing),
+            "inner_loop": inner_loop,
             "mean_weight": float(table.weight.mean()),
             "constant_loss": trouble.constant_loss(net, table),
             "seed": seed,
         }
         checks.weights(about["mean_weight"], 1.0, self.alpha)
-        settings = self._training_settings(net, table, about["inner_loop"])
+        settings = self._training_settings(net, table, inner_loop)
         if again:
-            checks.unchanged(self._learned, net, about["inner_loop"])
+            checks.unchanged(self._learned, net, inner_loop)
             start = self._learned.state
         else:
             start = initial_state(net, settings, rng, table.Y.dtype)
@@ -263,8 +265,8 @@ class BaseReptile(_callbacks.CallbackSupportMixin, BaseMetaLearner):
         fixed_rates = self.learn_rates is None or self.solver == "adam"
         return not self.standardize and fixed_rates and self.alpha == 0.0
 
-    def _settings(self, net, solver, safe, sharing):
-        rate = self.learning_rate
+    def _settings(self, net, inner_loop):
+        solver, rate = inner_loop.solver, self.learning_rate
         return ReptileSettings(
             solver=solver,
             # A NumPy scalar, as from np.logspace, would turn float32 into float64.
@@ -276,12 +278,12 @@ class BaseReptile(_callbacks.CallbackSupportMixin, BaseMetaLearner):
             meta_batch_size=self.meta_batch_size,
             max_iter=self.max_iter,
             alpha=float(self.alpha),
-            safe=safe,
-            groups=rate_groups(net, sharing),
+            safe=inner_loop.safe,
+            groups=rate_groups(net, inner_loop.sharing),
         )
 
     def _training_settings(self, net, table, inner_loop):
-        settings = self._settings(net, *inner_loop)
+        settings = self._settings(net, inner_loop)
         settings = replace(settings, n_jobs=effective_n_jobs(self.n_jobs))
         if not (self.standardize or self._targets.are_labels):
             unit = max(1.0, trouble.root_mean_square(table.Y))
@@ -328,7 +330,7 @@ class BaseReptile(_callbacks.CallbackSupportMixin, BaseMetaLearner):
         check_again(self, "adapt_steps", "learning_rate", "alpha")
         learned = self._learned
         net = learned.network
-        return net, learned.state, self._settings(net, *learned.inner_loop)
+        return net, learned.state, self._settings(net, learned.inner_loop)
 
     @wiping
     def _adapt_each(self, parts):

@@ -10,6 +10,7 @@ from numpy.testing import assert_array_equal
 
 from skmeta import ReptileClassifier, ReptileRegressor
 from skmeta._core.descent import plan
+from skmeta._core.descent.state import InnerLoop
 from skmeta._core.layout import ParamLayout
 from skmeta._core.network import Network
 
@@ -58,7 +59,7 @@ def test_buffers_keep_no_row_and_no_parameter_of_a_task(cls, params):
         model.set_params(learning_rate=1e308, alpha=0.0, solver="adam")
         model._learned = replace(
             model._learned,
-            inner_loop=("adam", False, None),
+            inner_loop=InnerLoop("adam", False, None),
             log_factor=None,
             second_moment=np.zeros_like(model._learned.start),
         )

@@ -8,14 +8,19 @@ from numpy.testing import assert_allclose, assert_array_equal
 
 from skmeta._core.descent.loops import SecondMoment
 from skmeta._core.descent.rates import RateState
-from skmeta._core.descent.state import LearnedStart, ReptileState, rate_sharing
+from skmeta._core.descent.state import (
+    InnerLoop,
+    LearnedStart,
+    ReptileState,
+    rate_sharing,
+)
 from skmeta._core.layout import ParamLayout
 from skmeta._core.network import Network
 
 NETWORK = Network(ParamLayout((2, 3, 1), True), "relu", "huber")
 N = NETWORK.layout.n_params
 ABOUT = {
-    "inner_loop": ("sgd", True, "layer"),
+    "inner_loop": InnerLoop("sgd", True, "layer"),
     "mean_weight": 1.0,
     "constant_loss": 0.5,
     "seed": 3,

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
+from typing import NamedTuple
 
 import numpy as np
 
@@ -70,7 +71,8 @@ class ReptileState:
     Attributes
     ----------
     start : ndarray of shape (P,)
-        phi in the paper.
+        phi in the paper. If a task that is already adapted to adapts further, it is
+        where that task stands.
     rates : RateState or None
         The learned rates.
     adam : SecondMoment or None
@@ -78,7 +80,8 @@ class ReptileState:
     loss : float
         Mean loss of the tasks drawn last, before their last inner step.
     seen : float
-        Weight of the rows of a task that the start knows already; 0 in training.
+        Weight of the rows that the task at ``start`` is adapted to; 0 if ``start`` is
+        that of all tasks, as in training.
     """
 
     start: np.ndarray
@@ -128,6 +131,23 @@ def rate_groups(network, sharing):
     return np.arange(network.layout.n_params)
 
 
+class InnerLoop(NamedTuple):
+    """The kind of inner loop that a model is trained with, and so adapts with.
+
+    Attributes
+    ----------
+    solver : {"sgd", "adam"}
+    safe : bool
+        Whether gradients are shortened and steps are bounded.
+    sharing : {"layer", "parameter"} or None
+        Which parameters share a learned rate: `rate_sharing`.
+    """
+
+    solver: str
+    safe: bool
+    sharing: str | None
+
+
 @dataclass(frozen=True)
 class LearnedStart:
     """What is kept of a run: plain values and arrays, which any format can save.
@@ -142,8 +162,7 @@ class LearnedStart:
         Adam's, after ``n_adam_steps`` steps.
     architecture : tuple
         The arguments of `network_of`.
-    inner_loop : tuple
-        Solver, whether it is safe, and `rate_sharing`.
+    inner_loop : InnerLoop
     mean_weight : float
         Mean weight of the rows of meta-training.
     constant_loss : float
@@ -157,7 +176,7 @@ class LearnedStart:
     second_moment: np.ndarray | None
     n_adam_steps: int
     architecture: tuple
-    inner_loop: tuple
+    inner_loop: InnerLoop
     mean_weight: float
     constant_loss: float
     seed: int
