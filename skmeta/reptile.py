@@ -332,9 +332,17 @@ class BaseReptile(_callbacks.CallbackSupportMixin, BaseMetaLearner):
         net = learned.network
         return net, learned.state, self._settings(net, learned.inner_loop)
 
+    @property
+    def _side_by_side(self):
+        """Whether many tasks can adapt at once.
+
+        They cannot if each has its own classes, or if each draws its minibatches.
+        """
+        return not self._targets.own_classes and self.batch_size is None
+
     @wiping
     def _adapt_each(self, parts):
-        if self._targets.own_classes or self.batch_size is not None:
+        if not self._side_by_side:
             return super()._adapt_each(parts)
         models = [self._unadapted_copy() for _ in parts]
         rows = [validate_task(m, *part) for m, part in zip(models, parts, strict=True)]
@@ -352,7 +360,7 @@ class BaseReptile(_callbacks.CallbackSupportMixin, BaseMetaLearner):
     @wiping
     @on_one_blas_thread
     def _predict_each(self, known, new, method):
-        if self._targets.own_classes or self.batch_size is not None:
+        if not self._side_by_side:
             return super()._predict_each(known, new, method)
         X_new, order, starts_new = new
         table = self._new_table(known)
