@@ -187,8 +187,8 @@ class GaussianTasks:
         heard = squares > 1e-20 * squares.max(axis=0, initial=0.0)
         return squares.sum(axis=0) / np.maximum(heard.sum(axis=0), 1)
 
-    def noise_alike(self, A, labels):
-        """The share of the noise that no spread along the columns of A could stand for.
+    def unexplained_noise(self, A, labels):
+        """The share of the noise that no spread along the columns of A can explain.
 
         Columns of the same label have one spread in common. The covariance I of the
         noise is set against the sum of the tasks' X_t S X_t' that is nearest to it.

@@ -34,7 +34,7 @@ MAX_MEASURED = 500
 FEATURE_ITER = 12
 # Spread and noise can be separated only if more than this share of the noise cannot be
 # explained by any spread, ...
-NOT_NOISE = 0.01
+LEAST_UNEXPLAINED = 0.01
 # ... and if some task has more rows than this.
 CHANCE_ROWS = 2
 # Lower limit for the estimated noise variance of a linear head.
@@ -216,8 +216,8 @@ class GaussianModel(TaskModel):
         if most > len(varying):
             return None
         A = np.eye(tasks.n_coefficients) if units is None else units
-        alike = tasks.noise_alike(A[:, varying], labels[varying])
-        if most > CHANCE_ROWS and alike > NOT_NOISE:
+        unexplained = tasks.unexplained_noise(A[:, varying], labels[varying])
+        if most > CHANCE_ROWS and unexplained > LEAST_UNEXPLAINED:
             return None
         return int(most), len(varying)
 
