@@ -310,12 +310,19 @@ class GaussianTasks:
         return self.weight.sum(), of_tasks, np.sum(A * moments), np.sum(A * twice)
 
     def held_out_score(self, prior, seed):
-        """Log evidence of each task under a given prior, shape (1, T)."""
+        """How well each task is predicted, shape (1, T): its `log_evidence`.
+
+        That is exact and needs no draw, so the seed is not used.
+        """
+        return self.log_evidence(prior)[None]
+
+    def log_evidence(self, prior):
+        """Log evidence (T,) of each task under a given prior."""
         to = self.basis.to
         whitened, log_det = _whiten(self, to @ prior.factor / np.sqrt(prior.noise))
         squares = self._squares(whitened, to @ prior.mean)
         noise = self.weight * np.log(2 * np.pi * prior.noise)
-        return -0.5 * (noise + squares / prior.noise + log_det)[None]
+        return -0.5 * (noise + squares / prior.noise + log_det)
 
     def pooled(self):
         """Least squares of all rows as one task."""
