@@ -195,7 +195,8 @@ class BaseEmpiricalBayes(LinearCoefficients, BaseMetaLearner):
     def _raw_outputs(self, X):
         mean = self._learned.predicting(self._present).mean
         outputs = partial(self._learned.outputs, mean=mean)
-        return self._in_blocks(outputs, X, self._learned.design.width)
+        width = self._learned.design.width
+        return self._in_blocks(outputs, X, width, with_base=False)
 
     def _predictive(self, X):
         """The predictive distribution at validated X, as the `TaskModel` says it."""
@@ -203,16 +204,22 @@ class BaseEmpiricalBayes(LinearCoefficients, BaseMetaLearner):
         size = self._learned.predicting(self._present).factor.size
         return self._in_blocks(predictive, X, size)
 
-    def _in_blocks(self, function, X, width):
+    def _in_blocks(self, function, X, width, with_base=True):
         """``function(standardised rows, offset)``, a block of validated rows at a time.
 
-        It holds about ``width`` numbers for each row.
+        It holds about ``width`` numbers for each row. The offset is None without the
+        base model.
         """
-        n, transform = max(1, CELLS_IN_PREDICTING // width), self._scaling.transform_X
+
+        def of_block(X):
+            offset = self._offset(X) if with_base else None
+            return function(self._scaling.transform_X(X), offset)
+
+        n = max(1, CELLS_IN_PREDICTING // width)
         if X.shape[0] <= n:  # to make blocks takes longer than to predict a few rows
-            return function(transform(X), self._offset(X))
-        blocks = [X[rows] for rows in gen_batches(X.shape[0], n)]
-        return np.concatenate([function(transform(X), self._offset(X)) for X in blocks])
+            return of_block(X)
+        blocks = gen_batches(X.shape[0], n)
+        return np.concatenate([of_block(X[rows]) for rows in blocks])
 
     def suggest_queries(self, pool, n_queries=1):
         """Choose which rows to ask a new task's owner about.

@@ -822,6 +822,14 @@ def test_a_base_classifier_is_corrected_per_task(base, n_classes, linear_table):
     assert last.predict_proba(X[:6])[:, -1].mean() > before.mean() + 0.01
 
 
+def test_raw_outputs_of_labels_leave_the_base_model_out(linear_table):
+    base = LogisticRegression()
+    model = fitted(Classifier, 3, linear_table, base_estimator=base)
+    adapted = model.adapt(linear_table.X[:12], target(linear_table.y, 3)[:12])
+    of_coefficients = linear_table.X @ adapted.coef_.T + adapted.intercept_
+    assert_allclose(adapted._raw_outputs(linear_table.X), of_coefficients, atol=1e-9)
+
+
 @EACH_KIND
 def test_a_base_model_that_knows_nothing_changes_little(cls, n_classes, linear_table):
     base = DummyClassifier() if n_classes else DummyRegressor()
