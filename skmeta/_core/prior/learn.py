@@ -104,13 +104,12 @@ def _learn_from_many(table, model, design, options, rng, before_search):
         max_iter=options.max_iter,
     )
     chosen = search.run(options.structure)
-    search.tried.clear()  # with many columns the priors of all folds are large
     folds = [
         FoldRows.of(few.take(fold.kept), few.take(fold.held_out), fold.prior)
         for fold in chosen.folds
     ]
-    if options.features is None:
-        chosen.folds.clear()
+    if options.features is None:  # large priors that are not needed any more
+        chosen = replace(chosen, folds=[])
     everything = search.tasks
     if len(some) < len(parts):
         everything = model.gather(parts, design)

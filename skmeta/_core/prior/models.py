@@ -243,7 +243,6 @@ class GaussianModel(TaskModel):
             kept = held_out[::-1]
         else:
             return measured
-        measured.folds.clear()  # others take their place
         without = partial(
             fit_prior,
             structure=chosen.structure,

@@ -100,6 +100,7 @@ class StructureSearch:
         if name == "auto" and not self.held_out:
             name = "isotropic"
         best = self._best(list(self._candidates(name)))
+        self.tried = []  # with many columns the priors of all folds are large
         return replace(best, prior=self._refined(best.structure, best.prior))
 
     def _scale(self, structure, prior):
