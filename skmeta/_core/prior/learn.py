@@ -12,7 +12,7 @@ from skmeta._core.prior.features import FeatureFold, FeatureSearch
 from skmeta._core.prior.fit import first_fit
 from skmeta._core.prior.learned import LearnedPrior
 from skmeta._core.prior.models import ToMeasure
-from skmeta._core.prior.search import MAX_TASKS, StructureSearch, zero_shot
+from skmeta._core.prior.search import MAX_TASKS, StructureSearch, start_of, zero_shot
 from skmeta._core.prior.structures import NONE, Diagonal, groups, place
 
 # A single task needs a search for one number, and an exact answer costs nothing.
@@ -72,7 +72,7 @@ def learn(table, model, design, options, rng, before_search=None):
     learn_from = _learn_from_one if table.n_tasks == 1 else _learn_from_many
     learned, measured = learn_from(table, model, design, options, rng, before_search)
     learned = _with_start(learned, measured)
-    found = model.calibrate(learned, *measured, rng)
+    found = model.calibrate(learned, measured, rng)
     return replace(learned, calibration=found)
 
 
@@ -157,7 +157,7 @@ def _with_start(learned, measured):
         (gather(fold.kept), gather(fold.held_out), fold.prior)
         for fold in measured.folds
     )
-    mean = learned.mean if best == "prior" else getattr(measured.tasks, best)()
+    mean = learned.mean if best == "prior" else start_of(measured.tasks, best)
     return replace(learned, zero_shot=best, start_mean=mean)
 
 

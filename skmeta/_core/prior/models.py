@@ -19,7 +19,7 @@ from skmeta._core.prior.laplace import LaplaceTasks
 from skmeta._core.prior.learned import Present, SeenRows
 from skmeta._core.prior.likelihoods import Likelihood
 from skmeta._core.prior.moderation import moderation
-from skmeta._core.prior.search import MAX_FOLD_ITER, MAX_TASKS
+from skmeta._core.prior.search import MAX_FOLD_ITER, MAX_TASKS, start_of
 from skmeta._core.prior.stacks import Stack
 from skmeta._core.prior.structures import NONE, Beside
 from skmeta._core.tasks import Parts, sizes_of, slices
@@ -44,7 +44,9 @@ LEAST_NOISE = 1e-3
 class ToMeasure(NamedTuple):
     """What is needed to choose the best start, and to measure how large errors are."""
 
-    tasks: object  # all tasks, or those that the structure was chosen with, gathered
+    # All tasks, or those that the structure was chosen with: `LaplaceTasks`, or the
+    # `Brief` of `GaussianTasks`.
+    tasks: object
     folds: list  # a list of FoldRows
     scores: np.ndarray  # (options, T) of tasks held out, for each way to predict
 
@@ -106,8 +108,8 @@ class TaskModel(ABC):
         return tasks
 
     @abstractmethod
-    def calibrate(self, learned, tasks, folds, scores, rng):
-        """How large errors are, measured on what `to_measure` returns."""
+    def calibrate(self, learned, measured, rng):
+        """How large errors are, by a `ToMeasure` whose tasks are `in_brief`."""
 
     @abstractmethod
     def predictive(self, learned, Z, moved, present):
@@ -266,13 +268,13 @@ class GaussianModel(TaskModel):
             tasks.n_tasks, tasks.pooled(), tasks.constant(), KnownVariances(*known)
         )
 
-    def calibrate(self, learned, tasks, folds, scores, rng):
-        after, variance = tasks.variances, None
-        unseen = [self._held_out(learned, fold, rng) for fold in folds]
+    def calibrate(self, learned, measured, rng):
+        after, variance = measured.tasks.variances, None
+        unseen = [self._held_out(learned, fold, rng) for fold in measured.folds]
         before = after
         if learned.zero_shot != "prior":
             variance = calibration.start_variance(unseen)
-            freedom = np.full(2, max(tasks.n_tasks - 1.0, 1.0))
+            freedom = np.full(2, max(measured.tasks.n_tasks - 1.0, 1.0))
             before = KnownVariances(np.array(variance), freedom)
         found = calibration.interval_levels(unseen, variance, rng)
         return Calibration(before, after, *found)
@@ -282,7 +284,7 @@ class GaussianModel(TaskModel):
         kept, prior = self.gather(fold.kept, learned.design), fold.prior
         start = prior.mean
         if learned.zero_shot != "prior":
-            start = getattr(kept, learned.zero_shot)()
+            start = start_of(kept, learned.zero_shot)
         scales, _ = calibration.known_variances(kept, prior.factor, prior.noise)
         tasks = [calibration.some_rows(rows, rng) for rows in fold.held_out]
         return calibration.HeldOut(prior, start, scales, tasks)
@@ -398,12 +400,14 @@ class LaplaceModel(TaskModel):
         varying = chosen.structure.factor(np.ones_like(chosen.prior.numbers))
         return 1, int(varying.any(axis=1).sum())
 
-    def calibrate(self, learned, tasks, folds, scores, rng):
+    def calibrate(self, learned, measured, rng):
         """The share of the posterior's variance that predictions average over.
 
         Without held-out tasks, the whole variance of Laplace's posterior is used.
         """
-        return moderation(scores, self.likelihood.moderations) if folds else 1.0
+        if not measured.folds:
+            return 1.0
+        return moderation(measured.scores, self.likelihood.moderations)
 
     def predictive(self, learned, Z, moved, present):
         """Scores (n, o) of the probabilities, averaged over what is not known."""

@@ -312,6 +312,11 @@ def zero_shot(folds):
     return STARTS[int((losses <= losses.min() * (1 + TIED_LOSSES)).argmax())]
 
 
+def start_of(tasks, name):
+    """The coefficients that predict before adapting, if these are not the prior's."""
+    return {"pooled": tasks.pooled, "constant": tasks.constant}[name]()
+
+
 def _losses_before(kept, held_out, prior):
     """Losses of held-out tasks by each of the `STARTS` predictions."""
     return [
