@@ -271,11 +271,10 @@ class LaplaceTasks:
             theta, factor = condition(likelihood, prior.mean, prior.factor, stack)
             query = Stack.of([splits[draw][1] for draw in order])
             eta, J = query.eta(theta), query.times(factor)
-            for option, moderation in enumerate(likelihood.moderations):
-                # without any row given, the prior counts in full for every option
-                if option == 0 or stack.weight.any():
-                    mean = self._mean_score(query, eta, np.sqrt(moderation) * J)
-                np.add.at(score[option], task[order], mean / self._n_splits())
+            # without any row given, the prior counts in full for every option
+            shares = likelihood.moderations if stack.weight.any() else (1.0,)
+            means = [self._mean_score(query, eta, np.sqrt(s) * J) for s in shares]
+            np.add.at(score.T, task[order], np.transpose(means) / self._n_splits())
         return score
 
     def _n_splits(self):
