@@ -89,14 +89,15 @@ def _learn_from_many(table, model, design, options, rng, before_search):
 
     Everything else is freed on return, because what follows needs the memory.
     """
+    # the structure is chosen with some of the tasks ...
     parts = design.parts(table)
     some = _some_tasks(parts, rng)
     few = parts.take(some)
-    gathered = model.gather(few, design)
+    tasks = model.gather(few, design)
     if before_search is not None:
-        before_search(gathered, len(parts))
+        before_search(tasks, len(parts))
     search = StructureSearch(
-        gathered,
+        tasks,
         _shape(table, design),
         rng,
         options.units,
@@ -110,7 +111,8 @@ def _learn_from_many(table, model, design, options, rng, before_search):
     ]
     if options.features is None:  # large priors that are not needed any more
         chosen = replace(chosen, folds=[])
-    everything = search.tasks
+    # ... and fitted to all of them
+    everything = tasks
     if len(some) < len(parts):
         everything = model.gather(parts, design)
         chosen = replace(chosen, prior=search.on_all(everything, chosen))
@@ -122,13 +124,14 @@ def _learn_from_many(table, model, design, options, rng, before_search):
         rank=chosen.structure.rank if chosen.name == "low_rank" else None,
         not_told=model.not_told(everything, chosen, options.units),
     )
+    # features take the place of the linear model if they pay
     measured = None
     if options.features is not None:
         learned, measured = _learn_features(
             table, some, learned, chosen, options, rng, search.seed
         )
     if measured is None:
-        measured = ToMeasure(search.tasks, folds, chosen.scores)
+        measured = ToMeasure(tasks, folds, chosen.scores)
         measured = model.to_measure(measured, everything, parts, chosen, options, rng)
     return learned, measured._replace(tasks=model.in_brief(measured.tasks, learned))
 
