@@ -558,8 +558,7 @@ class EmpiricalBayesRegressor(
 
     def _warn_of_little(self):
         """Warn where neither deviations nor intervals can be trusted."""
-        of_noise = self._learned.calibration.after.freedom[1]
-        warn_of_little(self.n_tasks_, of_noise)
+        warn_of_little(self.n_tasks_, self._learned.calibration.freedom_of_noise)
 
     def _task_model(self, table):
         return GaussianModel()

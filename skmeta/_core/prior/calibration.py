@@ -294,6 +294,11 @@ class Calibration(NamedTuple):
     levels: np.ndarray  # see `interval_levels`
     worth: np.ndarray
 
+    @property
+    def freedom_of_noise(self):
+        """Degrees of freedom of the noise."""
+        return self.after.freedom[1]
+
     def of(self, present):
         """The variances for a task with known rows, or for one without any."""
         return self.before if present is None else self.after

@@ -81,7 +81,9 @@ class LearnedPrior:
     start_mean : ndarray of shape (P,)
         The coefficients of that model.
     calibration : Calibration or float
-        How large errors are, as measured on held-out tasks.
+        Measured on held-out tasks. Of a `GaussianModel`, how large errors are. Of a
+        `LaplaceModel`, the share of the posterior's variance that predictions of an
+        adapted model average over.
     """
 
     model: object
