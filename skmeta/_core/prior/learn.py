@@ -69,8 +69,11 @@ def learn(table, model, design, options, rng, before_search=None):
     -------
     learned : LearnedPrior
     """
-    learn_from = _learn_from_one if table.n_tasks == 1 else _learn_from_many
-    learned, measured = learn_from(table, model, design, options, rng, before_search)
+    given = table, model, design, options, before_search
+    if table.n_tasks == 1:
+        learned, measured = _learn_from_one(*given)
+    else:
+        learned, measured = _learn_from_many(*given, rng)
     learned = _with_start(learned, measured)
     found = model.calibrate(learned, measured, rng)
     return replace(learned, calibration=found)
@@ -84,7 +87,7 @@ def _shape(table, design):
 # -- many tasks -----------------------------------------------------------------------
 
 
-def _learn_from_many(table, model, design, options, rng, before_search):
+def _learn_from_many(table, model, design, options, before_search, rng):
     """The prior of many tasks, and what its errors are measured with.
 
     Everything else is freed on return, because what follows needs the memory.
@@ -167,7 +170,7 @@ def _with_start(learned, measured):
 # -- a single task --------------------------------------------------------------------
 
 
-def _learn_from_one(table, model, design, options, rng, before_search):
+def _learn_from_one(table, model, design, options, before_search):
     """The prior of a single task: a Bayesian ridge or logistic regression.
 
     One task shows no spread between tasks. So its slopes are drawn about zero, with the
