@@ -1,9 +1,9 @@
 """The base model that a meta-learner corrects: how it is fitted, and its offsets."""
 
 from contextlib import contextmanager
+from contextvars import ContextVar
 from hashlib import blake2b
 from numbers import Integral, Number
-from threading import local
 from typing import NamedTuple
 
 import numpy as np
@@ -325,23 +325,23 @@ def _keys(X):
     return [blake2b(part, digest_size=16).digest() for part in parts]
 
 
-_at_hand = local()
+_at_hand = ContextVar("predictions_at_hand", default=())
 
 
 @contextmanager
 def remembering(told):
     """Look up predictions of the base model in a `Told`; None changes nothing."""
-    before = getattr(_at_hand, "told", ())
-    _at_hand.told = before if told is None else (*before, told)
+    before = _at_hand.get()
+    token = _at_hand.set(before if told is None else (*before, told))
     try:
         yield
     finally:
-        _at_hand.told = before
+        _at_hand.reset(token)
 
 
 def remembered(base, X):
     """The remembered offsets of these rows by this base model, or None."""
-    for told in getattr(_at_hand, "told", ()):
+    for told in _at_hand.get():
         if told.base is base and (offset := told.of(X)) is not None:
             return offset
     return None
