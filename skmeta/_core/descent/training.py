@@ -58,6 +58,8 @@ class HoldingOut:
 class Trained:
     """Where meta-training stands, or has ended.
 
+    The lists go on growing until training has ended: who keeps them, copies them.
+
     Attributes
     ----------
     state : ReptileState
