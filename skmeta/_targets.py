@@ -163,8 +163,13 @@ class Labels(Targets):
         scores = _class_scores(Z, len(classes))
         if method == "decision_function":
             return scores
-        index = (scores > 0).astype(int) if scores.ndim == 1 else scores.argmax(axis=1)
-        return classes[index]
+        return most_probable(scores, classes)
+
+
+def most_probable(scores, classes):
+    """The label (n,) of each row, by what a ``decision_function`` returns."""
+    index = (scores > 0).astype(int) if scores.ndim == 1 else scores.argmax(axis=1)
+    return classes[index]
 
 
 def _class_probabilities(Z, n_classes):

@@ -33,6 +33,7 @@ from skmeta._prior_warnings import (
     warn_of_weights,
 )
 from skmeta._repr import prior_table
+from skmeta._targets import most_probable
 from skmeta._task_input import far_values_are_known, validate_new_rows
 from skmeta._threads import on_one_blas_thread
 from skmeta.learned_features import LearnedFeatures, feature_options
@@ -807,9 +808,7 @@ class EmpiricalBayesClassifier(MetaClassifierMixin, BaseEmpiricalBayes):
         y : ndarray of shape (n_samples,)
             Predicted labels.
         """
-        scores = self.decision_function(X)
-        index = (scores > 0).astype(int) if scores.ndim == 1 else scores.argmax(axis=1)
-        return self.classes_[index]
+        return most_probable(self.decision_function(X), self.classes_)
 
     def _scores(self, X):
         """Log-odds (n, 1) or log-probabilities (n, classes) for validated X."""
