@@ -120,6 +120,9 @@ class BaseMetaLearner(LearnedRepr, BaseEstimator, metaclass=ABCMeta):
     ``_history``
         Names of attributes that adapted copies leave out; by default those of loss
         curves.
+    ``_parameters_to_clone``
+        Names of parameters that are estimators, of which adapted copies get clones; by
+        default "base_estimator".
     ``_largest_weight``
         A larger sample weight is refused; by default none is.
     ``_reads_rows_once``
@@ -139,6 +142,7 @@ class BaseMetaLearner(LearnedRepr, BaseEstimator, metaclass=ABCMeta):
     _dtype = np.dtype(np.float64)
     _fit_dtypes = (np.float64, np.float32)
     _history = ("loss_curve_", "validation_scores_")
+    _parameters_to_clone = ("base_estimator",)
     _largest_weight = np.inf
     _reads_rows_once = False
 

@@ -399,7 +399,8 @@ def composition_of(estimator):
     return None
 
 
-def no_meta_learner(estimator, verb):
+def _no_meta_learner_error(estimator, verb):
+    """The error of a verb that finds no meta-learner inside an estimator."""
     return TypeError(
         f"{verb} found no meta-learner in {type(estimator).__name__}. It takes a "
         "meta-learner of skmeta, or a Pipeline, a search such as GridSearchCV, a "
@@ -412,7 +413,7 @@ def checked_composition(estimator, verb):
     """The table's entry for an estimator that a verb can be used on."""
     composition = composition_of(estimator)
     if composition is None:
-        raise no_meta_learner(estimator, verb)
+        raise _no_meta_learner_error(estimator, verb)
     composition.check(estimator, verb)
     return composition
 
@@ -439,7 +440,7 @@ def meta_learner(estimator, verb):
     """The meta-learner inside a composition; an error if there is none."""
     _, inner = _unwrapped(estimator)
     if not isinstance(inner, BaseMetaLearner):
-        raise no_meta_learner(estimator, verb)
+        raise _no_meta_learner_error(estimator, verb)
     return inner
 
 

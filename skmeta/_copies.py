@@ -47,7 +47,7 @@ def own_what_can_change(model):
             own[name] = value.copy()
         elif kind is np.random.RandomState:
             own[name] = deepcopy(value)
-    for name in ("base_estimator", "features"):
+    for name in model._parameters_to_clone:
         if own.get(name) is not None:
             own[name] = clone(own[name])
 

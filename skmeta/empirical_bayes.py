@@ -92,6 +92,8 @@ class BaseEmpiricalBayes(LinearCoefficients, BaseMetaLearner):
         self.max_iter = max_iter
         self.random_state = random_state
 
+    _parameters_to_clone = ("base_estimator", "features")
+
     def _fit_scaling(self, targets, X, Y, weight):
         # X and y are standardised in any case: `standardize` is about the structures
         scaling = targets.scaling(X, Y, weight)
