@@ -33,7 +33,7 @@ class ShrunkenMeanRegressor(MetaRegressorMixin, BaseMetaLearner):
         self._forget()
 
     def _adapt_to(self, batch):
-        weight = batch.weight[0] * batch.n_rows[0]
+        weight = batch.weight[0] * batch.total_weight[0]
         total, count = self._present
         self._present = (total + weight @ batch.Y[0, :, 0], count + weight.sum())
 

@@ -85,8 +85,8 @@ class BaseMetaLearner(LearnedRepr, BaseEstimator, metaclass=ABCMeta):
         user's X and y for callbacks.
     ``_adapt_to(batch)``
         Move the present state towards one task. ``batch`` holds ``X`` (1, n, d), ``Y``
-        (1, n, o), ``weight`` (1, n), which sum to 1, ``n_rows`` (1,), the sum of the
-        given weights, and ``offset`` (1, n, o), (1, 1, o) or None.
+        (1, n, o), ``weight`` (1, n), which sum to 1, ``total_weight`` (1,), the sum
+        of the given weights, and ``offset`` (1, n, o), (1, 1, o) or None.
     ``_forget()``
         Put the present state back to what was learned.
     ``_raw_outputs(X)``

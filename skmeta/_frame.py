@@ -68,6 +68,6 @@ class Frame:
             X=X[None],
             Y=self.scaling.transform_y(coded.Y).astype(X.dtype, copy=False)[None],
             weight=(weight / total).astype(X.dtype)[None],
-            n_rows=np.array([total]),
+            total_weight=np.array([total]),
             offset=None if offset is None else offset.astype(X.dtype)[None],
         )

@@ -187,7 +187,7 @@ class BaseEmpiricalBayes(LinearCoefficients, BaseMetaLearner):
             warn_of_one_task(self)
 
     def _adapt_to(self, batch):
-        Y, weight = batch.Y[0], batch.weight[0] * batch.n_rows[0]
+        Y, weight = batch.Y[0], batch.weight[0] * batch.total_weight[0]
         offset = np.zeros_like(Y) if batch.offset is None else batch.offset[0]
         rows = SeenRows(batch.X[0], Y, weight, offset)
         with explaining_singular(weight):

@@ -292,7 +292,7 @@ class PrototypicalClassifier(MetaClassifierMixin, BaseMetaLearner):
         space = self._learned
         present = self._present or ClassSums.empty(space.sizes[-1])
         codes = batch.Y[0, :, 0].astype(np.intp)
-        weight = batch.weight[0] * batch.n_rows[0]
+        weight = batch.weight[0] * batch.total_weight[0]
         # The base has added the labels of these rows to the classes.
         present = present.among(self.classes_.copy())
         self._present = present.plus(space.embedded(batch.X[0], codes, weight))

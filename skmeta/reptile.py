@@ -308,7 +308,7 @@ class BaseReptile(_callbacks.CallbackSupportMixin, BaseMetaLearner):
     def _adapt_to(self, batch):
         learned, present = self._learned, self._present
         net, state, settings = self._to_adapt_with()
-        n_rows, weight = batch.X.shape[1], float(batch.n_rows[0])
+        n_rows, weight = batch.X.shape[1], float(batch.total_weight[0])
         if n_rows > 1:  # one row may count little on purpose
             checks.weights(weight / n_rows, learned.mean_weight, self.alpha)
         if present.seen:  # go on from where the task stands

@@ -35,7 +35,7 @@ class ShrunkenShares(MetaClassifierMixin, BaseMetaLearner):
         self._forget()
 
     def _adapt_to(self, batch):
-        weight = batch.weight[0] * batch.n_rows[0]
+        weight = batch.weight[0] * batch.total_weight[0]
         self._present = self._present + weight @ of_each_class(batch.Y[0])
 
     def _forget(self):

@@ -334,7 +334,7 @@ def test_the_fixed_point_of_converged_ridge_adaptation_is_its_closed_form():
     for t in range(3):
         batch = rows_of(table, t)
         A = np.column_stack([batch.X[0], np.ones(table.sizes[t])])
-        weighted = A.T * (batch.weight[0] * batch.n_rows[0])
+        weighted = A.T * (batch.weight[0] * batch.total_weight[0])
         inverse = np.linalg.inv(weighted @ A + np.eye(3))
         left += inverse @ weighted @ A
         right += inverse @ weighted @ batch.Y[0, :, 0]

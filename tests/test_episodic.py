@@ -104,9 +104,9 @@ def test_the_loss_of_a_batch_is_that_of_its_tasks_one_by_one():
             for b, r in zip(one, rows, strict=True)
         ]
         loss, slope, _ = episodic.query_loss(learner, state, *one)
-        losses.append(loss * one[1].n_rows[0])
-        gradients.append(slope * one[1].n_rows[0])
-    n = query.n_rows.sum()
+        losses.append(loss * one[1].total_weight[0])
+        gradients.append(slope * one[1].total_weight[0])
+    n = query.total_weight.sum()
     assert_allclose(together, sum(losses) / n)
     assert_allclose(gradient, sum(gradients) / n, atol=1e-12)
 

@@ -60,7 +60,7 @@ def make_problem(
         X=rng.normal(size=(*shape, n_features)).astype(dtype),
         Y=Y.astype(dtype),
         weight=(weight / total[:, None]).astype(dtype),
-        n_rows=total,
+        total_weight=total,
         offset=rng.normal(size=Y.shape).astype(dtype) if offset else None,
     )
     layout = ParamLayout((n_features, *hidden, n_outputs), layer_norm)

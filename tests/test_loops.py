@@ -69,7 +69,7 @@ def make_batch(loss, n_rows=(12, 7, 3), n_features=3, seed=0, dtype=np.float64):
         X=X.astype(dtype),
         Y=Y.astype(dtype),
         weight=(weight / total[:, None]).astype(dtype),
-        n_rows=total,
+        total_weight=total,
     )
     return batch, n_outputs
 
@@ -396,7 +396,7 @@ def test_bounded_descent_of_a_linear_model_is_a_contraction(loss, seed, alpha):
     rng = np.random.default_rng(seed)
     n_params = network.layout.n_params
     learning_rate, factor = 3.0, np.exp(rng.uniform(-3, 3, size=n_params))
-    pull = alpha / batch.n_rows[:, None]
+    pull = alpha / batch.total_weight[:, None]
     rate = learning_rate * factor
     safe = rate * loops.stable_fraction(network, batch, rate, learning_rate * pull)
 
@@ -449,7 +449,7 @@ def test_a_network_is_bounded_by_the_pull_alone():
 def test_the_bound_keeps_single_precision():
     network, batch = make_problem("squared_error", dtype=np.float32)
     rate = np.ones(network.layout.n_params, dtype=np.float32)
-    pull = 3.0 / batch.n_rows[:, None]
+    pull = 3.0 / batch.total_weight[:, None]
     assert loops.stable_fraction(network, batch, rate, pull).dtype == np.float32
 
 
@@ -469,7 +469,7 @@ def test_safe_sgd_of_a_linear_model_does_not_diverge_at_any_rate(loss):
 
 def ridge_to_start(batch, t, phi, factor, alpha):
     """argmin sum_i w_i (y_i - x_i' theta)^2 + alpha sum_j (theta_j - phi_j)^2 / f_j."""
-    weight = batch.weight[t] * batch.n_rows[t]
+    weight = batch.weight[t] * batch.total_weight[t]
     A = np.column_stack([batch.X[t], np.ones(len(weight))])
     root = np.sqrt(factor)
     ridge = Ridge(alpha=alpha, fit_intercept=False, solver="cholesky")
@@ -544,7 +544,7 @@ def test_a_task_without_rows_stays_at_the_start():
     network, batch = make_problem("squared_error", n_rows=(5, 3))
     weight = batch.weight.copy()
     weight[1] = 0
-    batch = batch._replace(weight=weight, n_rows=batch.n_rows * [1, 0])
+    batch = batch._replace(weight=weight, total_weight=batch.total_weight * [1, 0])
     start = np.random.default_rng(0).normal(size=network.layout.n_params)
     settings = replace(PAPER, alpha=2.0, safe=True)
     theta = np.broadcast_to(start, (2, len(start)))

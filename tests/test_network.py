@@ -59,13 +59,13 @@ def make_batch(loss, with_offset=False, dtype=np.float64):
         Y = rng.normal(scale=3.0, size=(*shape, N_OUTPUTS))
     present = np.arange(shape[1]) < np.array(N_ROWS)[:, None]
     weight = rng.uniform(0.2, 2.0, size=shape) * present
-    n_rows = weight.sum(axis=1)
+    total = weight.sum(axis=1)
     offset = rng.normal(size=(*shape, N_OUTPUTS)) if with_offset else None
     return Batch(
         X=rng.normal(size=(*shape, N_FEATURES)).astype(dtype),
         Y=Y.astype(dtype),
-        weight=(weight / n_rows[:, None]).astype(dtype),
-        n_rows=n_rows,
+        weight=(weight / total[:, None]).astype(dtype),
+        total_weight=total,
         offset=None if offset is None else offset.astype(dtype),
     )
 
@@ -77,7 +77,7 @@ def one_task(batch, t):
         X=batch.X[t : t + 1, :n],
         Y=batch.Y[t : t + 1, :n],
         weight=batch.weight[t : t + 1, :n],
-        n_rows=batch.n_rows[t : t + 1],
+        total_weight=batch.total_weight[t : t + 1],
         offset=None if batch.offset is None else batch.offset[t : t + 1, :n],
     )
 

@@ -101,7 +101,7 @@ def test_a_stack_holds_the_given_rows_and_weights_that_sum_to_one(sizes, seed):
         weight = table.weight[index]
         assert_allclose(batch.weight[i, : taken[i]], weight / weight.sum())
         assert_array_equal(batch.weight[i, taken[i] :], 0)
-        assert_allclose(batch.n_rows[i], weight.sum())
+        assert_allclose(batch.total_weight[i], weight.sum())
 
 
 def test_a_task_without_a_row_in_a_stack_has_no_weight_and_no_nan():
@@ -110,7 +110,7 @@ def test_a_task_without_a_row_in_a_stack_has_no_weight_and_no_nan():
     batch = stack(table, np.arange(2), np.array([[0, 1], [0, 1]]), present)
     assert_array_equal(batch.weight[0], 0)
     assert_allclose(batch.weight[1].sum(), 1)
-    assert_array_equal(batch.n_rows[0], 0)
+    assert_array_equal(batch.total_weight[0], 0)
     for array in (batch.X, batch.Y, batch.weight):
         assert np.isfinite(array).all()
 

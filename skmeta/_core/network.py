@@ -31,7 +31,7 @@ class Batch(NamedTuple):
     X: np.ndarray  # (T, n, d)
     Y: np.ndarray  # (T, n, o)
     weight: np.ndarray  # (T, n)
-    n_rows: np.ndarray  # (T,), the sum of the sample weights before normalising
+    total_weight: np.ndarray  # (T,), the sum of the weights before normalising
     offset: np.ndarray | None = None  # broadcasts to (T, n, o)
 
     def of(self, tasks):

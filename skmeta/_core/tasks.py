@@ -142,17 +142,17 @@ def stack(table, tasks, rows, present):
     else:
         index = np.where(present, index, 0)
         weight = np.where(present, table.weight[index], 0.0)
-    n_rows = weight.sum(axis=1)
+    total = weight.sum(axis=1)
     X = table.X[index if isinstance(index, slice) else index.ravel()]
     X = X.toarray() if hasattr(X, "toarray") else X
     return Batch(
         X=X.reshape(*present.shape, -1),
         Y=table.Y[index].reshape(*present.shape, -1),
         # A task without any row has weight 0, and so neither loss nor gradient.
-        weight=(weight / np.maximum(n_rows, np.finfo(float).tiny)[:, None]).astype(
+        weight=(weight / np.maximum(total, np.finfo(float).tiny)[:, None]).astype(
             table.Y.dtype
         ),
-        n_rows=n_rows,
+        total_weight=total,
         offset=_offset(table, tasks, index, present),
     )
 

@@ -74,13 +74,13 @@ def problem(net, state, batch, settings, minibatches=None):
         batch = loops.moderated(batch)
     factor = state.rate_factor(settings.groups)
     if state.seen:
-        factor = narrowed(factor, state.seen, settings.alpha, batch.n_rows.item())
+        factor = narrowed(factor, state.seen, settings.alpha, batch.total_weight.item())
     rate = settings.learning_rate * factor
     pull, strength, clip = 0.0, None, None
     if settings.alpha > 0.0:
-        has_rows = batch.n_rows[:, None] > 0  # without rows a task stays at the start
-        n_rows = np.where(has_rows, batch.n_rows[:, None], 1.0)
-        pull = np.where(has_rows, settings.alpha / n_rows, 0.0)
+        weight = batch.total_weight[:, None]
+        has_rows = weight > 0  # without rows a task stays at the start
+        pull = np.where(has_rows, settings.alpha / np.where(has_rows, weight, 1.0), 0.0)
         if settings.solver == "adam":
             # Adam's steps are equally long however steep the objective is. So a pull
             # alone would do little: one row would move a task as far as a hundred rows.
@@ -96,18 +96,18 @@ def problem(net, state, batch, settings, minibatches=None):
     return Problem(batch, minibatches, state.start, strength, rate, clip)
 
 
-def narrowed(factor, seen, alpha, n_rows):
+def narrowed(factor, seen, alpha, new):
     """The factors of the rates for a task that the model is already adapted to.
 
-    After rows of weight ``seen``, a Gaussian prior of variance f / alpha becomes a
-    posterior of variance about 1 / (alpha / f + c seen), where c is the curvature of a
-    row's loss. So the start is where the task stands, and f becomes
-    f / (1 + c seen f / alpha). That makes the pull stronger and the steps shorter, as
-    if the earlier rows were still there. Without a pull, the new rows get their share
-    of a step only.
+    ``seen`` is the weight of the earlier rows, and ``new`` that of the new ones. After
+    the earlier rows, a Gaussian prior of variance f / alpha becomes a posterior of
+    variance about 1 / (alpha / f + c seen), where c is the curvature of a row's loss.
+    So the start is where the task stands, and f becomes f / (1 + c seen f / alpha).
+    That makes the pull stronger and the steps shorter, as if the earlier rows were
+    still there. Without a pull, the new rows get their share of a step only.
     """
     if alpha == 0.0:
-        return factor * factor.dtype.type(n_rows / (n_rows + seen))
+        return factor * factor.dtype.type(new / (new + seen))
     return factor / (1.0 + factor * factor.dtype.type(ROW_CURVATURE * seen / alpha))
 
 

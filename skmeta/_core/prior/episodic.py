@@ -200,14 +200,15 @@ def query_loss(learner, state, support, query):
     X = np.concatenate([support.X, query.X], axis=1)
     Y = np.concatenate([support.Y, query.Y], axis=1)
     weight = np.concatenate(
-        [batch.weight * batch.n_rows[:, None] for batch in (support, query)], axis=1
+        [batch.weight * batch.total_weight[:, None] for batch in (support, query)],
+        axis=1,
     )
     known = slice(support.X.shape[1])
     psi, tape = learner.design(state.theta, X)
     belief = learner.belief(state)
     both = target_density(psi, Y, weight, belief)
     given = target_density(psi[:, known], Y[:, known], weight[:, known], belief)
-    n = query.n_rows.sum()
+    n = query.total_weight.sum()
     D = both.design[..., : learner.n_features] / -n
     D[:, known] -= given.design[..., : learner.n_features] / -n
     D = D.reshape(1, -1, learner.n_features).astype(state.theta.dtype)
@@ -277,7 +278,7 @@ def score_episodes(learner, state, table, episodes):
     for tasks, support, query in episodes:
         given, _ = learner.design(state.theta, support.X)
         asked, _ = learner.design(state.theta, query.X)
-        weight = support.weight * support.n_rows[:, None]
+        weight = support.weight * support.total_weight[:, None]
         mean, variance = predictive(belief, given, support.Y, weight, asked)
         squares = (query.Y - mean) ** 2
         variance = variance[..., None]
