@@ -6,14 +6,11 @@ import numpy as np
 from sklearn.base import BaseEstimator, _fit_context
 from sklearn.utils import get_tags
 from sklearn.utils._param_validation import HasMethods
-from sklearn.utils.validation import (
-    _num_samples,
-    check_is_fitted,
-    has_fit_parameter,
-)
+from sklearn.utils.validation import _num_samples, check_is_fitted, has_fit_parameter
 
 from skmeta import _task_input
 from skmeta._base_model import (
+    FittedBase,
     base_offset,
     check_base,
     fit_base_of,
@@ -26,9 +23,9 @@ from skmeta._checks.ids import tasks_one_by_one
 from skmeta._checks.keywords import with_hint_to_task
 from skmeta._checks.scorers import called_by_scorer, groups_stay_above
 from skmeta._checks.task_lists import read_tasks
-from skmeta._copies import own_what_can_change, restored_on_error
+from skmeta._copies import own_what_can_change, restored_on_error, set_or_remove
 from skmeta._core.scaling import identity_scaling
-from skmeta._frame import Frame
+from skmeta._frame import Frame, TrainingData
 from skmeta._mixins import ZERO_SHOT, check_place_of_mixins
 from skmeta._repr import LearnedRepr
 from skmeta._routing import asking_for_single_ids
@@ -244,44 +241,43 @@ class BaseMetaLearner(LearnedRepr, BaseEstimator, metaclass=ABCMeta):
                 _task_input.warn_of_far_values(self, rows, task is not None)
             metadata = {} if task is None else {"metadata": {"task": task}}
             data = {"X": rows.X, "y": rows.y, **metadata}
-            table, ids = self._training_table(rows, targets, again)
+            made = self._training_data(rows, targets, again)
             del rows  # the next steps need the memory
-            self.n_tasks_ = table.n_tasks + (self.n_tasks_ if again else 0)
+            self._frame = made.frame
+            set_or_remove(self, classes_=made.classes)
+            if not again:
+                fitted, scale, _ = made.base
+                set_or_remove(self, base_estimator_=fitted, base_scale_=scale)
+            self.n_tasks_ = made.table.n_tasks + (self.n_tasks_ if again else 0)
             self.n_adapt_rows_ = 0
-            self._meta_train(table, ids, again, data)
+            self._meta_train(made.table, made.ids, again, data)
         return self
 
-    def _training_table(self, rows, targets, again):
-        """The `TaskTable` of all tasks and their ids; sets ``_frame`` on the way."""
+    def _training_data(self, rows, targets, again):
+        """The `TrainingData` of validated rows. It does not change the model."""
         order, starts, ids = _task_input.canonical(rows, targets.order_key)
         X, y, weight = rows.X[order], rows.y[order], rows.weight[order]
         before = self._frame.targets if again else None
         targets, coded = targets.fit(y, starts, before)
-        self._set_classes(coded.classes)
         if again:
-            base = self._base_offset(X)
+            base = FittedBase(offset=self._base_offset(X))
         else:
             codes = np.repeat(np.arange(len(ids)), np.diff(starts))
             base = fit_base_of(self, targets, X, y, weight, codes)
-        Y, offset = targets.correct(coded.Y, base)
-        if not again:
+        Y, offset = targets.correct(coded.Y, base.offset)
+        if again:
+            frame = self._frame
+        else:
             scaling = self._fit_scaling(targets, X, Y, weight)
             given = given_base(self._parameter("base_estimator"))
-            self._frame = Frame(scaling, targets, given)
+            frame = Frame(scaling, targets, given)
         coded = coded._replace(Y=Y)
         if self._reads_rows_once and isinstance(X, np.ndarray):
             X, options = rows.X, {"order": order}
         else:  # X is a copy, which only a base model may hold as well
             options = {"in_place": self._parameter("base_estimator") is None}
-        table = self._frame.table(X, coded, offset, weight, starts, **options)
-        return table, ids
-
-    def _set_classes(self, classes):
-        """Set ``classes_``, or take it away where there are none."""
-        if classes is None:
-            vars(self).pop("classes_", None)
-        else:
-            self.classes_ = classes
+        table = frame.table(X, coded, offset, weight, starts, **options)
+        return TrainingData(table, ids, frame, coded.classes, base)
 
     @with_hint_to_task
     def meta_fit(self, tasks):

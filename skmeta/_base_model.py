@@ -383,17 +383,28 @@ def check_base(model, targets, again):
         )
 
 
-def fit_base_of(model, targets, X, y, weight, codes):
-    """Fit the base model, and keep it in ``base_estimator_`` and ``base_scale_``.
+class FittedBase(NamedTuple):
+    """A fitted base model, if there is one. It becomes ``base_estimator_``.
 
-    Returns its out-of-task offsets (n_rows, n_outputs), or None if there is no base
-    model.
+    Attributes
+    ----------
+    estimator : estimator or None
+    scale : float or None
+        ``base_scale_``: the factor of a classifier's offsets.
+    offset : ndarray of shape (n_rows, n_outputs) or None
+        Its out-of-task offsets for the rows of meta-training.
     """
-    for name in ("base_estimator_", "base_scale_"):  # from an earlier fit
-        vars(model).pop(name, None)
+
+    estimator: object = None
+    scale: float | None = None
+    offset: np.ndarray | None = None
+
+
+def fit_base_of(model, targets, X, y, weight, codes):
+    """The `FittedBase` of a meta-learner, which is not changed."""
     base = model._parameter("base_estimator")
     if base is None:
-        return None
+        return FittedBase()
     if weight.min() < weight.max() and not base_takes_weights(base):
         warn(
             f"base_estimator {type(base).__name__} takes no sample_weight in fit: "
@@ -408,12 +419,14 @@ def fit_base_of(model, targets, X, y, weight, codes):
     with naming_base(
         base, f"could not be fitted to all {len(y)} rows, as base_estimator"
     ):
-        model.base_estimator_ = fit_base(base, X, y, weight, groups, seed)
+        fitted = fit_base(base, X, y, weight, groups, seed)
+    scale = None
     if targets.are_labels and len(classes) > 1:
         Y = targets.encode(y).Y
         scaled = fit_scaling(X, None, weight).transform_X(X)
-        model.base_scale_ = margin_scale(offset, Y, weight, scaled)
-    return _believed(model, offset)
+        scale = margin_scale(offset, Y, weight, scaled)
+        offset = scale * offset
+    return FittedBase(fitted, scale, offset)
 
 
 def base_offset(model, X):
@@ -424,7 +437,8 @@ def base_offset(model, X):
     """
     if not hasattr(model, "base_estimator_"):
         return None
-    return _believed(model, _ask(model, X))
+    # This is how far the log-odds of a classifier can be trusted.
+    return getattr(model, "base_scale_", 1.0) * _ask(model, X)
 
 
 def told_by_base(model, tables):
@@ -443,11 +457,6 @@ def _ask(model, X):
         return told
     with naming_base(base, "could not predict, as base_estimator"):
         return raw_prediction(base, X, model._targets.classes)
-
-
-def _believed(model, offset):
-    """The base model's offsets, scaled by how far its log-odds can be trusted."""
-    return getattr(model, "base_scale_", 1.0) * offset
 
 
 # -- the same base model as before ----------------------------------------------------

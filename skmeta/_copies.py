@@ -52,6 +52,15 @@ def own_what_can_change(model):
             own[name] = clone(own[name])
 
 
+def set_or_remove(estimator, **values):
+    """Set attributes of an estimator; those that are None are removed instead."""
+    for name, value in values.items():
+        if value is None:
+            vars(estimator).pop(name, None)
+        else:
+            setattr(estimator, name, value)
+
+
 @contextmanager
 def restored_on_error(estimator):
     """Leave an estimator's attributes as they were if the block fails.

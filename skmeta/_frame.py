@@ -1,9 +1,11 @@
 """The frame turns the user's rows and targets into the core's, and back."""
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
+from skmeta._base_model import FittedBase
 from skmeta._core.network import Batch
 from skmeta._core.scaling import OrderedRows, Scaling
 from skmeta._core.tasks import TaskTable, absent_classes
@@ -71,3 +73,23 @@ class Frame:
             total_weight=np.array([total]),
             offset=None if offset is None else offset.astype(X.dtype)[None],
         )
+
+
+class TrainingData(NamedTuple):
+    """What `fit` makes of the rows, before it learns what the tasks have in common.
+
+    Attributes
+    ----------
+    table : TaskTable
+    ids : ndarray of shape (n_tasks,)
+    frame : Frame
+    classes : ndarray of shape (n_classes,) or None
+        ``classes_``.
+    base : FittedBase
+    """
+
+    table: TaskTable
+    ids: np.ndarray
+    frame: Frame
+    classes: np.ndarray | None
+    base: FittedBase
