@@ -18,7 +18,7 @@ from skmeta._base_model import (
     remembering,
     told_by_base,
 )
-from skmeta._checks.given import check_aligned
+from skmeta._checks.aligned import check_aligned
 from skmeta._checks.ids import tasks_one_by_one
 from skmeta._checks.keywords import with_hint_to_task
 from skmeta._checks.scorers import called_by_scorer, groups_stay_above

@@ -14,7 +14,7 @@ from sklearn.utils.parallel import Parallel, delayed
 from sklearn.utils.validation import _check_sample_weight, _num_samples
 
 from skmeta._base_model import remembering
-from skmeta._checks.given import check_aligned
+from skmeta._checks.aligned import check_aligned
 from skmeta._checks.ids import encode_tasks
 from skmeta._checks.values import check_alike, is_missing, plain_weight, show
 from skmeta._warn import warn_once_per_search

@@ -8,9 +8,9 @@ import numpy as np
 from sklearn.utils.validation import _check_sample_weight, validate_data
 
 from skmeta._base_model import explaining_missing
+from skmeta._checks.aligned import check_aligned
 from skmeta._checks.bad_rows import naming_the_task
 from skmeta._checks.clean import is_clean, sum_duplicates
-from skmeta._checks.given import check_aligned
 from skmeta._checks.ids import encode_new_tasks, encode_tasks, warn_of_single_rows
 from skmeta._checks.magnitude import check_magnitude
 from skmeta._checks.values import (

@@ -12,8 +12,8 @@ from sklearn import config_context
 from sklearn.utils.validation import assert_all_finite
 
 from skmeta._base import BaseMetaLearner
+from skmeta._checks.aligned import check_aligned
 from skmeta._checks.bad_rows import naming_the_task
-from skmeta._checks.given import check_aligned
 from skmeta._checks.ids import tasks_one_by_one
 from skmeta._checks.task_lists import read_tasks
 from skmeta._checks.values import check_target

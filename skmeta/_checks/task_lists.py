@@ -8,7 +8,7 @@ from numbers import Number
 import numpy as np
 from scipy import sparse
 
-from skmeta._checks.given import check_aligned
+from skmeta._checks.aligned import check_aligned
 from skmeta._checks.values import as_object_array, kinds_of, plain_weight, show
 
 

@@ -12,8 +12,7 @@ from sklearn.utils import _safe_indexing, check_random_state
 from sklearn.utils.parallel import Parallel, delayed
 
 from skmeta._base_model import remembering
-from skmeta._comparing.baselines import Baselines
-from skmeta._comparing.given import (
+from skmeta._comparing.arguments import (
     ComparedRows,
     checked_baselines,
     checked_folds,
@@ -22,6 +21,7 @@ from skmeta._comparing.given import (
     kind_of_targets,
     named_estimators,
 )
+from skmeta._comparing.baselines import Baselines
 from skmeta._comparing.kinds import ComparedTargets
 from skmeta._comparing.result import BaselineComparison
 from skmeta._compositions import (

@@ -9,8 +9,8 @@ from sklearn.utils import _safe_indexing, check_consistent_length, column_or_1d
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import _num_samples, assert_all_finite
 
+from skmeta._checks.aligned import check_aligned
 from skmeta._checks.bad_rows import naming_the_task
-from skmeta._checks.given import check_aligned
 from skmeta._checks.ids import check_task_ids, encode_tasks
 from skmeta._checks.values import check_target, show
 from skmeta._comparing.kinds import (
