@@ -365,7 +365,7 @@ def check_base(model, targets, again):
         )
     if base is None:
         return
-    if again and (given := model._frame.given) is not None:
+    if again and (given := model._frame.given_base) is not None:
         _check_same_parameters(base, given)
     right = is_classifier if targets.are_labels else is_regressor
     if not right(base):

@@ -20,14 +20,14 @@ class Frame:
     ----------
     scaling : Scaling
     targets : Targets
-    given : GivenBase or None
+    given_base : GivenBase or None
         The base model as it was given to `fit`, so that ``warm_start`` recognises
         another.
     """
 
     scaling: Scaling
     targets: Targets
-    given: object = None
+    given_base: object = None
 
     def table(self, X, coded, offset, weight, starts, *, order=None, in_place=False):
         """The `TaskTable` of sorted rows.

@@ -212,8 +212,9 @@ class BaseReptile(_callbacks.CallbackSupportMixin, BaseMetaLearner):
             _callbacks.meta_iterations(self, n_iter, **data) as report,
             checks.naming_diverged_task(ids),
         ):
-            given = net, table, start, settings, holding_out, rng
-            trained = training.train(*given, after_each)
+            trained = training.train(
+                net, table, start, settings, holding_out, rng, after_each
+            )
         self._keep(trained, about)
         checks.training_arrived(trained.losses, self._learned, self.standardize)
 

@@ -100,7 +100,7 @@ def plain_train(network, state, given, settings):
 
 
 def both_ways(network, state, batch, settings, fast, minibatches=None):
-    given = inner.problem(network, state, batch, settings, minibatches)
+    given = inner.problem_of(network, state, batch, settings, minibatches)
     theta, loss, *_ = plain_train(network, state, given, settings)
     fast_theta, fast_loss = fast(given)
     if isinstance(fast_theta, dual.Descended):
@@ -210,7 +210,7 @@ def test_planned_adam_is_adam(n_tasks, size, alpha):
     state, _ = make_state(network)
     settings = replace(SETTINGS, solver="adam", alpha=alpha)
     rows = None if size is None else minibatch_rows(batch, size, 7)
-    given = inner.problem(network, state, batch, settings, rows)
+    given = inner.problem_of(network, state, batch, settings, rows)
     plain = plain_train(network, state, given, settings)
     fast = inner.descend(network, state, batch, settings, rows)
     assert_same(plain[:2], (fast[0].each(), fast[1]))
@@ -260,7 +260,7 @@ def test_every_way_keeps_the_precision(hidden, n_features, solver, dtype):
     theta = theta.each()
     assert theta.dtype == dtype
     assert moment is None or moment.dtype == dtype
-    given = inner.problem(network, state, batch, settings)
+    given = inner.problem_of(network, state, batch, settings)
     expected = plain_train(network, state, given, settings)[0]
     close = {np.float32: 2e-4, np.float64: 1e-9}[dtype]
     assert_allclose(theta, expected, rtol=close, atol=close)
@@ -281,13 +281,13 @@ def test_the_affine_map_is_the_mean_of_adapted_tasks(
     )
     state, groups = make_state(network, sharing)
     settings = replace(SETTINGS, groups=groups, inner_steps=n_steps, **options)
-    given = inner.problem(network, state, batch, settings)
+    given = inner.problem_of(network, state, batch, settings)
     given = given._replace(clip=given.clip and 1e6)
     mean = linear.AffineMap([given], n_steps)
     for seed in range(3):
         phi = np.random.default_rng(seed).normal(size=len(state.start))
         moved = replace(state, start=phi)
-        problem = inner.problem(network, moved, batch, settings)
+        problem = inner.problem_of(network, moved, batch, settings)
         problem = problem._replace(clip=given.clip)
         theta, loss, _ = plain_train(network, moved, problem, settings)
         assert_same((theta.mean(axis=0), loss.mean()), mean(phi))
@@ -298,7 +298,7 @@ def test_the_affine_map_is_not_used_if_a_gradient_could_be_clipped(sharing):
     network, batch = make_problem("squared_error", counts=(5, 3, 4), n_features=2)
     state, groups = make_state(network, sharing)
     settings = replace(SETTINGS, groups=groups, **GUARDED)
-    given = inner.problem(network, state, batch, settings)
+    given = inner.problem_of(network, state, batch, settings)
     answered = 0
     for length in (0.3, 3.0, 10.0, 100.0):
         mean = linear.AffineMap([given._replace(clip=length)], 7)
@@ -308,7 +308,7 @@ def test_the_affine_map_is_not_used_if_a_gradient_could_be_clipped(sharing):
             answer = mean(moved.start)
             if answer is not None:
                 answered += 1
-                problem = inner.problem(network, moved, batch, settings)
+                problem = inner.problem_of(network, moved, batch, settings)
                 problem = problem._replace(clip=length)
                 theta, _, _ = plain_train(network, moved, problem, settings)
                 assert_allclose(answer[0], theta.mean(axis=0), rtol=1e-9)
@@ -337,7 +337,7 @@ def test_planned_backtracking_is_backtracking(loss, hidden, rate, n_tasks):
     state, groups = make_state(network, "parameter")
     settings = replace(SETTINGS, groups=groups, learning_rate=rate, **GUARDED)
     theta = np.tile(state.start + 0.1, (n_tasks, 1))
-    given = inner.problem(network, state, batch, settings)
+    given = inner.problem_of(network, state, batch, settings)
     plain = loops.backtracking(inner.objective(network, given), given.rate, theta, 12)
     fast = inner.path(network, state, theta, batch, settings, 12, None)
     for a, b in zip(plain, fast, strict=True):

@@ -68,7 +68,7 @@ class Problem(NamedTuple):
     clip: float | None
 
 
-def problem(net, state, batch, settings, minibatches=None):
+def problem_of(network, state, batch, settings, minibatches=None):
     """The `Problem` of adapting the tasks of a batch."""
     if settings.safe:
         batch = loops.moderated(batch)
@@ -91,7 +91,7 @@ def problem(net, state, batch, settings, minibatches=None):
     if settings.safe and settings.solver == "sgd":
         clip = loops.CLIP_NORM * settings.unit
         rate = rate * loops.stable_fraction(
-            net, batch, rate, settings.learning_rate * pull
+            network, batch, rate, settings.learning_rate * pull
         )
     return Problem(batch, minibatches, state.start, strength, rate, clip)
 
@@ -111,26 +111,26 @@ def narrowed(factor, seen, alpha, new):
     return factor / (1.0 + factor * factor.dtype.type(ROW_CURVATURE * seen / alpha))
 
 
-def objective(net, problem):
+def objective(network, problem):
     """The objective of a `Problem`, as the loops of `loops.py` take it."""
-    full = loops.full_batch(net, problem.batch)
+    full = loops.full_batch(network, problem.batch)
     if problem.minibatches is not None:
-        full = loops.minibatches(net, problem.batch, problem.minibatches)
+        full = loops.minibatches(network, problem.batch, problem.minibatches)
     return loops.pulled(full, problem.start, problem.strength)
 
 
 # -- training: from a common start ----------------------------------------------------
 
 
-def n_side_by_side(net, settings, dtype, n_rows):
+def n_side_by_side(network, settings, dtype, n_rows):
     """With how many tasks at once `descend` is fastest."""
-    if _takes_dual(net, settings, n_rows):
-        return dual.tasks_at_once(net, dtype)
-    return tasks_side_by_side(net, dtype, n_rows)
+    if _takes_dual(network, settings, n_rows):
+        return dual.tasks_at_once(network, dtype)
+    return tasks_side_by_side(network, dtype, n_rows)
 
 
 @np.errstate(over="ignore", invalid="ignore")  # the caller looks for what diverged
-def descend(net, state, batch, settings, minibatches=None):
+def descend(network, state, batch, settings, minibatches=None):
     """Adapt every task of a batch from the common start.
 
     Returns
@@ -144,14 +144,14 @@ def descend(net, state, batch, settings, minibatches=None):
         Adam's second moment.
     """
     n_steps = settings.inner_steps
-    given = problem(net, state, batch, settings, minibatches)
-    if _takes_dual(net, settings, batch.X.shape[1]):
-        return *dual.sgd(net, given, n_steps), None
-    plan = workspace(net, state.start.dtype).plan(*_plan_shape(batch, minibatches))
+    problem = problem_of(network, state, batch, settings, minibatches)
+    if _takes_dual(network, settings, batch.X.shape[1]):
+        return *dual.sgd(network, problem, n_steps), None
+    plan = workspace(network, state.start.dtype).plan(*_plan_shape(batch, minibatches))
     if settings.solver == "adam":
-        theta, *rest = planned.adam(plan, given, state.start, n_steps, state.adam)
+        theta, *rest = planned.adam(plan, problem, state.start, n_steps, state.adam)
         return Stacked(theta), *rest
-    theta, loss = planned.sgd(plan, given, state.start, n_steps)
+    theta, loss = planned.sgd(plan, problem, state.start, n_steps)
     return Stacked(theta), loss, None
 
 
@@ -168,37 +168,37 @@ class Stacked:
         return self._theta
 
 
-def affine_map(net, table, state, settings):
+def affine_map(network, table, state, settings):
     """The `linear.AffineMap` of all rows of all tasks, or None.
 
     It is None if steps are not linear, or if the map would be larger than the data.
     """
-    n_params = net.layout.n_params
-    fits = net.layout.sizes[0] + 1 <= len(table.Y) and settings.solver == "sgd"
+    n_params = network.layout.n_params
+    fits = network.layout.sizes[0] + 1 <= len(table.Y) and settings.solver == "sgd"
     # The map holds the rows of a task several times while it is made, so no task may
     # have most of the rows.
     fits = fits and table.sizes.max() <= max(LITTLE_ROWS, 8 * table.sizes.mean())
-    if not fits or not linear.is_linear(net) or settings.batch_size is not None:
+    if not fits or not linear.is_linear(network) or settings.batch_size is not None:
         return None
     rows, _ = draw_rows(None, table.sizes, None)
     limit = max(1, CHUNK_BYTES // (8 * n_params**2))
     most_rows = max(1, CHUNK_NUMBERS // n_params)
     return linear.AffineMap(
         (
-            problem(net, state, gather(table, which, rows.of(which)), settings)
+            problem_of(network, state, gather(table, which, rows.of(which)), settings)
             for which in chunks(table.sizes, limit, most_rows)
         ),
         settings.inner_steps,
     )
 
 
-def _takes_dual(net, settings, n_rows):
+def _takes_dual(network, settings, n_rows):
     visited = settings.inner_steps * (settings.batch_size or n_rows)
     return (
         settings.solver == "sgd"
-        and not net.layout.layer_norm
+        and not network.layout.layer_norm
         and settings.few_rates
-        and dual.pays(net, n_rows, visited)
+        and dual.pays(network, n_rows, visited)
     )
 
 
@@ -207,10 +207,10 @@ def _plan_shape(batch, minibatches=None):
     return n_tasks, n_rows if minibatches is None else minibatches.shape[2]
 
 
-def query_slope(net, theta, batch):
+def query_slope(network, theta, batch):
     """Gradient (T, P) of the mean loss of rows that adapting has not seen."""
     batch = loops.moderated(batch)  # as in the inner loop: only safe runs learn rates
-    plan = workspace(net, theta.dtype).plan(*_plan_shape(batch))
+    plan = workspace(network, theta.dtype).plan(*_plan_shape(batch))
     plan.theta[...] = theta
     plan.load(batch.X, batch.Y, batch.weight, batch.offset)
     return plan.gradient()
@@ -219,32 +219,34 @@ def query_slope(net, theta, batch):
 # -- adaptation: from wherever a task is ----------------------------------------------
 
 
-def path(net, state, theta, batch, settings, n_steps, rng):
+def path(network, state, theta, batch, settings, n_steps, rng):
     """Yield the parameters (T, P) after 0, 1, ..., n_steps steps of adapting.
 
     The steps backtrack and see all rows. With Adam, or without safeguards, they are
     those of training. What is yielded is valid until the next step.
     """
-    given = _adaptation(net, state, batch, settings, n_steps, rng)
+    problem = _adaptation(network, state, batch, settings, n_steps, rng)
     if not settings.backtracks:
-        return plain_path(net, state, theta, given, settings, n_steps)
-    plan = workspace(net, theta.dtype).plan(*_plan_shape(batch))
-    return planned.backtracking(plan, given, theta, n_steps)
+        return plain_path(network, state, theta, problem, settings, n_steps)
+    plan = workspace(network, theta.dtype).plan(*_plan_shape(batch))
+    return planned.backtracking(plan, problem, theta, n_steps)
 
 
 @np.errstate(over="ignore", invalid="ignore")  # the caller looks for what diverged
-def adapt(net, state, theta, batch, settings, n_steps, rng):
+def adapt(network, state, theta, batch, settings, n_steps, rng):
     """The last of `path`: the adapted parameters (T, P)."""
     if settings.backtracks or n_steps == 0:
-        return last(path(net, state, theta, batch, settings, n_steps, rng))
-    given = _adaptation(net, state, batch, settings, n_steps, rng)
-    plan = workspace(net, theta.dtype).plan(*_plan_shape(batch, given.minibatches))
+        return last(path(network, state, theta, batch, settings, n_steps, rng))
+    problem = _adaptation(network, state, batch, settings, n_steps, rng)
+    plan = workspace(network, theta.dtype).plan(
+        *_plan_shape(batch, problem.minibatches)
+    )
     if settings.solver == "adam":
-        return planned.adam(plan, given, theta, n_steps, state.adam)[0]
-    return planned.sgd(plan, given, theta, n_steps)[0]
+        return planned.adam(plan, problem, theta, n_steps, state.adam)[0]
+    return planned.sgd(plan, problem, theta, n_steps)[0]
 
 
-def adapt_to_table(net, state, table, settings, steps_for, rng):
+def adapt_to_table(network, state, table, settings, steps_for, rng):
     """Adapt to all rows of every task of a table, from the common start.
 
     ``steps_for`` (n_rows -> steps) is the number of steps to take. Yields the numbers
@@ -254,28 +256,28 @@ def adapt_to_table(net, state, table, settings, steps_for, rng):
     """
     steps = np.array([steps_for(n) for n in table.sizes])
     rows, _ = draw_rows(None, table.sizes, None)
-    limit = min(CHUNK_TASKS, tasks_side_by_side(net, state.start.dtype))
-    most_rows = max(1, CHUNK_NUMBERS // (net.layout.sizes[0] + 1))
+    limit = min(CHUNK_TASKS, tasks_side_by_side(network, state.start.dtype))
+    most_rows = max(1, CHUNK_NUMBERS // (network.layout.sizes[0] + 1))
     for n_steps in np.unique(steps):
         tasks = np.flatnonzero(steps == n_steps)
         for part in chunks(table.sizes[tasks], limit, most_rows):
             which = tasks[part]
             batch = gather(table, which, rows.of(which))
             start = np.broadcast_to(state.start, (len(which), len(state.start)))
-            theta = adapt(net, state, start, batch, settings, int(n_steps), rng)
+            theta = adapt(network, state, start, batch, settings, int(n_steps), rng)
             change = None
             if not settings.backtracks:
-                change = losses_before_and_after(net, start, theta, batch)
+                change = losses_before_and_after(network, start, theta, batch)
             yield which, theta, change
 
 
 @np.errstate(over="ignore", invalid="ignore")
-def losses_before_and_after(net, before, after, batch):
+def losses_before_and_after(network, before, after, batch):
     """Loss (2, T) of the rows given, before and after adapting to them.
 
     ``after`` may be what `adapt` has returned, and stays valid.
     """
-    plan = workspace(net, after.dtype).plan(*_plan_shape(batch))
+    plan = workspace(network, after.dtype).plan(*_plan_shape(batch))
     plan.load(batch.X, batch.Y, batch.weight, batch.offset)
     values = []
     for theta in (before, after.copy()):
@@ -284,15 +286,15 @@ def losses_before_and_after(net, before, after, batch):
     return np.array(values)
 
 
-def outputs(net, theta, X):
+def outputs(network, theta, X):
     """Raw outputs (T, n, o) of T networks (T, P) on their rows (T, n, d)."""
-    plan = workspace(net, theta.dtype).plan(*X.shape[:2])
+    plan = workspace(network, theta.dtype).plan(*X.shape[:2])
     plan.theta[...] = theta
     plan.rows[...] = X
     return plan.outputs()
 
 
-def outputs_of_tasks(net, theta, tasks, starts, rows_at):
+def outputs_of_tasks(network, theta, tasks, starts, rows_at):
     """Yield places of rows (m,), and the raw outputs (m, o) of their tasks for them.
 
     Parameters
@@ -309,21 +311,21 @@ def outputs_of_tasks(net, theta, tasks, starts, rows_at):
     for part in [slice(None)] if even else np.arange(len(tasks))[:, None]:
         rows = Rows.between(starts, tasks[part])
         X = rows_at(rows.index.ravel()).reshape(*rows.index.shape, -1)
-        yield rows.index[rows.present], outputs(net, theta[part], X)[rows.present]
+        yield rows.index[rows.present], outputs(network, theta[part], X)[rows.present]
 
 
-def _adaptation(net, state, batch, settings, n_steps, rng):
+def _adaptation(network, state, batch, settings, n_steps, rng):
     """The `Problem` of adapting to the rows of new tasks."""
     rows = None
     if settings.batch_size is not None and not settings.backtracks:
         counts = np.count_nonzero(batch.weight, axis=1)
         rows = draw_minibatches(rng, counts, settings.batch_size, n_steps)
-    return problem(net, state, batch, settings, rows)
+    return problem_of(network, state, batch, settings, rows)
 
 
-def plain_path(net, state, theta, given, settings, n_steps):
+def plain_path(network, state, theta, problem, settings, n_steps):
     """`path` without backtracking, by the loops of `loops.py`."""
-    args = objective(net, given), given.rate, theta, n_steps
+    args = objective(network, problem), problem.rate, theta, n_steps
     yield theta
     if settings.solver == "adam":
         steps = loops.adam(*args, state.adam)

@@ -94,16 +94,17 @@ def sgd(objective, rate, theta, n_steps, clip=None):
         yield theta, value
 
 
-def adam(objective, rate, theta, n_steps, state):
-    """Adam with beta_1 = 0 (Nichol et al., 2018), each task from the same state.
+def adam(objective, rate, theta, n_steps, carried):
+    """Adam with beta_1 = 0 (Nichol et al., 2018), each task from the same moment.
 
-    Yields theta, the loss before each step, and the state as a mean over tasks. For a
-    single task this is exactly what the original code carries from task to task.
+    Yields theta, the loss before each step, and the `SecondMoment` as a mean over
+    tasks. For a single task this is exactly what the original code carries from task to
+    task.
     """
-    moment = np.broadcast_to(state.mean_square, theta.shape)
+    moment = np.broadcast_to(carried.mean_square, theta.shape)
     for step in range(n_steps):
         value, G = objective(theta, step)
-        t = state.n_steps + step + 1
+        t = carried.n_steps + step + 1
         moment = BETA_2 * moment + (1 - BETA_2) * G * G
         # Epsilon is added after the bias correction, as in TensorFlow's Adam.
         scale = rate * math.sqrt(1.0 - BETA_2**t)

@@ -86,19 +86,19 @@ def sgd(plan, problem, theta, n_steps):
     return plan.theta, value
 
 
-def adam(plan, problem, theta, n_steps, state):
+def adam(plan, problem, theta, n_steps, carried):
     """`loops.adam`: parameters, loss before the last step, mean squares (T, P)."""
     objective = PlannedObjective(plan, problem)
     plan.theta[...] = theta
     _, root, moment = plan.spare
     # This is the moment over 1 - BETA_2, which saves a pass over it in each step.
-    moment[...] = state.mean_square / (1.0 - BETA_2)
+    moment[...] = carried.mean_square / (1.0 - BETA_2)
     unit = math.sqrt(1.0 - BETA_2)
     for step in range(n_steps):
         G = objective.gradient(step)
         if step == n_steps - 1:
             value = objective.value()
-        t = state.n_steps + step + 1
+        t = carried.n_steps + step + 1
         scale = problem.rate * (math.sqrt(1.0 - BETA_2**t) / unit)
         np.multiply(moment, BETA_2, moment)
         np.multiply(G, G, root)
