@@ -123,7 +123,7 @@ def murders(data):
 
 def fatalities(data):
     """Deaths in traffic of a state in a year per million inhabitants."""
-    table = data("AER", "Fatalities")
+    table = data("AER", "Fatalities")  # codespell:ignore aer
     table = table.assign(millions=table["pop"] / 1e6)
     columns = ["year", "spirits", "unemp", "income", "beertax", "miles"]
     return _count_set(table, "fatal", columns, "state", "millions")

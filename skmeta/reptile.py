@@ -64,6 +64,7 @@ DEFAULT_RATE = {"sgd": 0.1, "adam": 1e-3}
 # A sparse X is made dense for at most this many numbers at a time.
 DENSE_CELLS = 2**22
 
+AT_LEAST_ZERO = Interval(Integral, 0, None, closed="left")
 AT_LEAST_ONE = Interval(Integral, 1, None, closed="left")
 POSITIVE = Interval(Real, 0, None, closed="neither")
 
@@ -86,10 +87,7 @@ class BaseReptile(_callbacks.CallbackSupportMixin, BaseMetaLearner):
         "meta_step": [POSITIVE],
         "meta_batch_size": [AT_LEAST_ONE],
         "max_iter": [AT_LEAST_ONE],
-        "adapt_steps": [
-            Interval(Integral, 0, None, closed="left"),
-            StrOptions({"auto"}),
-        ],
+        "adapt_steps": [AT_LEAST_ZERO, StrOptions({"auto"})],
         "standardize": ["boolean"],
         "early_stopping": ["boolean"],
         "validation_fraction": [Interval(Real, 0, 1, closed="neither")],
@@ -154,10 +152,8 @@ class BaseReptile(_callbacks.CallbackSupportMixin, BaseMetaLearner):
     def _layers(self, name):
         """Views per layer, read-only since adapted copies share the start."""
         if not self.__sklearn_is_fitted__():
-            raise AttributeError(
-                f"This {type(self).__name__} is not fitted yet. Call fit or meta_fit "
-                "first."
-            )
+            name = type(self).__name__
+            raise AttributeError(f"This {name} is not fitted yet. Call fit first.")
         theta = attrgetter(name)(self).view()
         theta.flags.writeable = False
         return self._learned.network.layout.layers(theta)
@@ -256,10 +252,9 @@ class BaseReptile(_callbacks.CallbackSupportMixin, BaseMetaLearner):
 
     def _build_network(self, table):
         hidden = check_hidden_layer_sizes(self.hidden_layer_sizes)
-        n_outputs = table.Y.shape[1]
-        sizes = (table.X.shape[1], *hidden, n_outputs)
+        sizes = (table.X.shape[1], *hidden, table.Y.shape[1])
         layout = ParamLayout(sizes, bool(self.layer_norm))
-        return network.Network(layout, self.activation, self._loss_name(n_outputs))
+        return network.Network(layout, self.activation, self._loss_name(sizes[-1]))
 
     def _is_plain(self):
         """Whether the loops of the paper run, without safeguards: see `PAPER_MODE`."""
