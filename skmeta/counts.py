@@ -1,16 +1,19 @@
 """Counts: a Poisson regressor with a prior learned from the tasks."""
 
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import numpy as np
+from scipy.special import softmax
 from sklearn.utils import gen_batches
 from sklearn.utils.validation import _check_sample_weight
 
 from skmeta._checks.parameters import check_coverage
 from skmeta._checks.values import show
 from skmeta._coefficients import CoefficientsOfOneOutput
-from skmeta._core.prior.likelihoods import Poisson
+from skmeta._core.prior.likelihoods import OneOutput, Poisson
 from skmeta._core.prior.models import LaplaceModel
+from skmeta._core.prior.moderation import ROWS_OF_TASK
 from skmeta._core.scaling import fit_scaling
 from skmeta._mixins import MetaRegressorMixin
 from skmeta._targets import Numbers
@@ -19,6 +22,12 @@ from skmeta.empirical_bayes import BaseEmpiricalBayes
 
 # A rate that a base model predicts is raised to this share of the mean rate.
 LEAST_OF_BASE = 1e-3
+# Variances of the log rate from row to row that intervals may allow for.
+EXCESSES = (0.0, 0.01, 0.03, 0.1, 0.2, 0.4, 0.8, 1.6)
+# A held-out task shows its own after so many rows, ...
+GIVEN_ROWS = (1, 2, 4, 8)
+# ... by at most this many others.
+MAX_ASKED = 10
 # The ends of so many intervals are searched for at a time.
 ROWS_AT_A_TIME = 2**12
 TINY = np.finfo(float).tiny
@@ -71,8 +80,56 @@ class Counts(Numbers):
         return Poisson().mean(Z if base is None else Z + self.log_rate(base))[:, 0]
 
 
+class CountCalibration(NamedTuple):
+    """What held-out tasks say of a `CountModel`."""
+
+    moderation: float
+    overdispersion: float
+
+
 class CountModel(LaplaceModel):
     """Counts, of which the logarithm of the rate is not exactly known."""
+
+    def share_of_variance(self, learned):
+        return learned.calibration.moderation
+
+    def calibrate(self, learned, measured, rng):
+        """The share of the variance to average over, and how counts vary beyond it."""
+        share = super().calibrate(learned, measured, rng)
+        unseen = [
+            self._unseen(fold.prior, rows, rng)
+            for fold in measured.folds
+            for rows in fold.held_out
+            if len(rows[1]) > 1
+        ]
+        if not unseen:
+            return CountCalibration(share, 0.0)
+        sizes = [len(eta) for eta, *_ in unseen]
+        eta, variance, Y, weight = map(np.concatenate, zip(*unseen, strict=True))
+        # each task counts alike
+        each = np.repeat(ROWS_OF_TASK / np.array(sizes), sizes)
+        found = [
+            each @ self._log_density(eta, share * variance, Y, weight, excess)
+            for excess in EXCESSES
+        ]
+        return CountCalibration(share, float(softmax(found) @ EXCESSES))
+
+    def _unseen(self, prior, rows, rng):
+        """Log rates of some rows given others: centre and variance, and the rows."""
+        order = rng.permutation(len(rows[1]))
+        n = min(rng.choice(GIVEN_ROWS), len(order) - 1)
+        given = [field[order[:n]] for field in rows]
+        X, Y, weight, offset = (field[order[n:][:MAX_ASKED]] for field in rows)
+        mean, factor = self.posterior(prior.mean, prior.factor, prior.noise, given)
+        variance = ((X @ factor) ** 2).sum(axis=1)
+        return (X @ mean)[:, None] + offset, variance[:, None], Y, weight
+
+    def _log_density(self, eta, variance, Y, weight, excess):
+        """That of rows (n,) whose log rates vary by an excess more."""
+        deviation = np.sqrt(variance + excess)[..., None]
+        return OneOutput.log_predictive(
+            self.likelihood, eta - 0.5 * excess, deviation, Y, weight
+        )
 
     def start_factor(self, factor):
         return factor
@@ -159,6 +216,10 @@ class EmpiricalBayesPoissonRegressor(
         averaged over: the mean of 1, 0.75, 0.5, 0.25 and 0, weighted by how well each
         of them predicts held-out tasks after a few rows. Before adapting, the whole
         prior is averaged over.
+    overdispersion_ : float
+        Variance of the log rate from row to row that the model does not explain, learned
+        from held-out tasks; 0 for counts with a Poisson distribution, and with fewer
+        than 5 tasks. Intervals allow for it. Predictions and posteriors do not.
     zero_shot_ : {"prior", "pooled", "constant"}
         What predicts before adapting: the prior, the fit to all rows as one task, or
         the mean rate; the best for held-out tasks.
@@ -254,9 +315,9 @@ class EmpiricalBayesPoissonRegressor(
         """Predict intervals, in whole counts, that hold a share of new counts.
 
         The ends are quantiles of the predictive distribution: a Poisson distribution
-        whose log rate is normal, by quadrature. Whole counts cannot hold exactly the
-        share asked for, and hold a little more. Real counts often vary more than a
-        Poisson distribution at a known rate; then the intervals hold less.
+        whose log rate is normal, by quadrature. Its variance is what is not known of
+        the task, and ``overdispersion_``. Whole counts cannot hold exactly the share
+        asked for, and hold a little more.
 
         Parameters
         ----------
@@ -275,7 +336,11 @@ class EmpiricalBayesPoissonRegressor(
         X = self._validate_new(X)
         check_coverage(coverage)
         exposure = _check_sample_weight(exposure, X, ensure_non_negative=True)
-        rows, ends = np.column_stack([self._predictive(X), exposure]), []
+        log_rate, deviation = self._predictive(X).T
+        excess = self.overdispersion_
+        deviation = np.sqrt(deviation**2 + excess)
+        rows = np.column_stack([log_rate - 0.5 * excess, deviation, exposure])
+        ends = []
         for some in gen_batches(len(rows), ROWS_AT_A_TIME):
             tails = 0.5 * (1.0 - coverage), 0.5 * (1.0 + coverage)
             ends.append([Poisson().quantile(tail, *rows[some].T) for tail in tails])
@@ -297,6 +362,10 @@ class EmpiricalBayesPoissonRegressor(
 
     def _task_model(self, table):
         return CountModel(Poisson.of_targets(table.Y, table.weight, table.offset))
+
+    def _keep(self, learned, table):
+        super()._keep(learned, table)
+        self.overdispersion_ = learned.calibration.overdispersion
 
     def _offset(self, X):
         return self._targets.log_rate(self._base_offset(X))

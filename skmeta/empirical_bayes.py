@@ -175,7 +175,7 @@ class BaseEmpiricalBayes(LinearCoefficients, BaseMetaLearner):
         lacking = learned.model.log_normaliser(table)
         self.log_marginal_likelihood_ = learned.log_evidence + lacking - in_units
         if isinstance(learned.model, LaplaceModel):
-            self.moderation_ = learned.calibration
+            self.moderation_ = learned.model.share_of_variance(learned)
 
     # -- adaptation -------------------------------------------------------------------
 

@@ -307,6 +307,29 @@ def test_a_coverage_or_exposure_that_is_none_is_refused(model, new_task):
         model.predict_interval(X, exposure=-1.0)
 
 
+def test_intervals_allow_for_counts_that_vary_more_than_a_poisson_distribution():
+    rng = np.random.default_rng(0)
+
+    def task(n):
+        X = rng.normal(size=(n, 2))
+        eta = X @ COEF + 1.0 + 0.7 * rng.normal() + 0.6 * rng.normal(size=n)
+        return X, rng.poisson(np.exp(eta))
+
+    model = EmpiricalBayesPoissonRegressor("intercept", random_state=0)
+    model.meta_fit([task(10) for _ in range(60)])
+    assert 0.2 < model.overdispersion_ < 0.6  # 0.36 in truth
+    held = []
+    for _ in range(60):
+        X, y = task(30)
+        low, high = model.adapt(X[:8], y[:8]).predict_interval(X[8:], 0.8).T
+        held.append((low <= y[8:]) & (y[8:] <= high))
+    assert 0.76 < np.mean(held) < 0.92
+
+
+def test_poisson_counts_have_hardly_any_overdispersion(model):
+    assert model.overdispersion_ < 0.03
+
+
 # -- the score ------------------------------------------------------------------------
 
 

@@ -414,10 +414,13 @@ class LaplaceModel(TaskModel):
         moved = self._moderated(learned, moved, present)
         return self.likelihood.predictive_scores(Z, moved)
 
-    @staticmethod
-    def _moderated(learned, moved, present):
+    def share_of_variance(self, learned):
+        """The share of the posterior's variance that predictions average over."""
+        return learned.calibration
+
+    def _moderated(self, learned, moved, present):
         # before adapting there is no posterior, and the prior is normal
-        share = 1.0 if present is None else learned.calibration
+        share = 1.0 if present is None else self.share_of_variance(learned)
         return np.sqrt(share) * moved
 
     def draw(self, learned, Z, moved, present, n_draws, rng):
