@@ -17,7 +17,7 @@ from sklearn.model_selection import GridSearchCV, GroupKFold
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import SplineTransformer, StandardScaler
 
-from skmeta import EmpiricalBayesPoissonRegressor
+from skmeta import EmpiricalBayesPoissonRegressor, LearnedFeatures
 from skmeta.exceptions import ZeroShotWarning
 from skmeta.model_selection import compare_baselines, make_few_shot_scorer
 
@@ -252,6 +252,22 @@ def test_tasks_of_one_row_are_enough_to_learn_from():
     tasks = draw_tasks(300, n=1)
     model = EmpiricalBayesPoissonRegressor("intercept").meta_fit(tasks)
     assert_allclose(np.sqrt(model.prior_covariance_[-1, -1]), 0.7, atol=0.2)
+
+
+@pytest.mark.parametrize("scale", [3.0, 1000.0])
+def test_features_may_be_learned_of_counts_of_any_size(scale):
+    rng = np.random.default_rng(0)
+    tasks = []
+    for _ in range(30):
+        X, shift = rng.uniform(-3, 3, size=(12, 1)), rng.uniform(0, 1.5)
+        tasks.append((X, rng.poisson(scale * np.exp(np.sin(X[:, 0] + shift)))))
+    features = LearnedFeatures((8,), n_components=4)
+    model = EmpiricalBayesPoissonRegressor(
+        "intercept", features=features, max_iter=60, random_state=0
+    ).meta_fit(tasks)
+    X, y = tasks[0]
+    assert np.isfinite(model.adapt(X[:5], y[:5]).predict(X)).all()
+    assert model.n_feature_iter_ >= 0
 
 
 # -- intervals ------------------------------------------------------------------------

@@ -353,7 +353,7 @@ def find_mode(likelihood, stack, mean, L, u=None):
     u, value = _newton(likelihood, searched, blocks[:, varying].reshape(-1, r), u)
     theta = mean + u @ L.T
     mu, score, H = _derivatives(likelihood, stack, stack.eta(theta))
-    return Mode(u, theta, value, mu, score, H, np.eye(r) + L.T @ H @ L)
+    return Mode(u, theta, value, mu, score, H, _precision(likelihood, L, H))
 
 
 def _newton(likelihood, stack, L, u):
@@ -366,7 +366,7 @@ def _newton(likelihood, stack, L, u):
     for _ in range(MAX_NEWTON):
         _, score, H = _derivatives(likelihood, stack, eta)
         slope = score @ L - u
-        B = np.eye(L.shape[1]) + L.T @ H @ L
+        B = _precision(likelihood, L, H)
         step = np.linalg.solve(B, slope[..., None])[..., 0]
         gain = (slope * step).sum(axis=-1)
         if (gain < MODE_TOL * (1 + np.abs(value))).all():
@@ -375,6 +375,20 @@ def _newton(likelihood, stack, L, u):
         length = _first_length(likelihood, stack, step @ L.T)
         u, value, eta = _climb(likelihood, stack, L, u, step, value, length)
     return u, value
+
+
+def _precision(likelihood, L, H):
+    """B = I + L'HL (T, r, r), the precision of u.
+
+    Where the curvature has no bound, a search may try a point at which rounding would
+    take the smallest eigenvalues below zero; so a little more than rounding is added.
+    """
+    P, r = L.shape
+    B = np.eye(r) + L.T @ H @ L
+    if likelihood.is_steep:
+        trace = np.trace(B, axis1=-2, axis2=-1)
+        B += 10 * P * np.finfo(float).eps * trace[:, None, None] * np.eye(r)
+    return B
 
 
 def _objective(likelihood, stack, L, u):
