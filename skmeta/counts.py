@@ -28,7 +28,7 @@ EXCESSES = (0.0, 0.01, 0.03, 0.1, 0.2, 0.4, 0.8, 1.6)
 GIVEN_ROWS = (1, 2, 4, 8)
 # ... by at most this many others.
 MAX_ASKED = 10
-# The ends of so many intervals are searched for at a time.
+# The ends of at most this many intervals are searched for at a time.
 ROWS_AT_A_TIME = 2**12
 TINY = np.finfo(float).tiny
 
@@ -53,8 +53,8 @@ class Counts(Numbers):
     def fit(self, y, starts, before=None):
         if not y.any():
             raise ValueError(
-                "All y are zero: no rate can be learned from that. Pass rows of which "
-                "some have a positive y."
+                "All y are zero: no rate can be learned from that. Pass some rows with "
+                "a positive y."
             )
         return replace(self, least=float(LEAST_OF_BASE * y.mean())), self.encode(y)
 
@@ -62,14 +62,14 @@ class Counts(Numbers):
         return Y, self.log_rate(base)
 
     def log_rate(self, base):
-        """The logarithm of rates that a base model predicts; None of None."""
+        """The logarithm of the rates that a base model predicts, or None."""
         if base is None:
             return None
         if base.min() <= 0:
             warn(
-                f"The base_estimator predicts a rate of {base.min():.3g}, and rates "
-                f"of counts are above 0: it is raised to {self.least:.3g}. Take one "
-                "for counts, such as HistGradientBoostingRegressor(loss='poisson')."
+                f"The base_estimator predicts a rate of {base.min():.3g}, but rates "
+                f"of counts are above 0. It is raised to {self.least:.3g}. Use a model "
+                "of counts, such as HistGradientBoostingRegressor(loss='poisson')."
             )
         return np.log(np.maximum(base, self.least))
 
@@ -125,7 +125,7 @@ class CountModel(LaplaceModel):
         return (X @ mean)[:, None] + offset, variance[:, None], Y, weight
 
     def _log_density(self, eta, variance, Y, weight, excess):
-        """That of rows (n,) whose log rates vary by an excess more."""
+        """Log density (n,) of rows whose log rates vary by an excess more."""
         deviation = np.sqrt(variance + excess)[..., None]
         return OneOutput.log_predictive(
             self.likelihood, eta - 0.5 * excess, deviation, Y, weight
@@ -147,8 +147,8 @@ class EmpiricalBayesPoissonRegressor(
 ):
     r"""Poisson regressor of counts that learns from many tasks how much tasks differ.
 
-    The logarithm of the expected count is linear in X. The coefficients of a task are
-    drawn from a normal distribution that is learned from all tasks: where a new one
+    The logarithm of the expected count is linear in X. The coefficients of a task come
+    from a normal distribution that is learned from all tasks. It says where a new task
     should start, and how far each coefficient may move. Adapting finds the task's
     posterior by Newton's method. This is the Poisson mixed model with random
     coefficients, made to predict for new groups.
@@ -156,52 +156,58 @@ class EmpiricalBayesPoissonRegressor(
     Parameters
     ----------
     prior : {"auto", "intercept", "isotropic", "diagonal", "low_rank", "full"}, default="auto"
-        What differs between tasks, as the structure of the prior's covariance.
-        "intercept": only the level; the slopes are pooled. "isotropic": all slopes
-        equally, and the level. "diagonal": each coefficient by an amount of its own.
-        "low_rank": together along a few directions, and each a little by itself.
-        "full": any covariance, with correlations drawn towards zero as by one further
-        uncorrelated task per coefficient. "auto" is the simplest one within half a
-        standard error of the best deviance on held-out tasks after a few rows, in 5
-        folds; with more than 60 coefficients up to "diagonal"; with fewer than 5 tasks,
-        or fewer than 3 rows per number to be learned, up to "isotropic".
+        What differs between tasks: the structure of the prior's covariance.
+
+        * "intercept": only the intercept, which is the level of a task; the slopes are
+          pooled.
+        * "isotropic": all slopes by the same amount, and the intercept.
+        * "diagonal": each coefficient by its own amount.
+        * "low_rank": coefficients together along a few directions, and each of them a
+          little by itself.
+        * "full": any covariance. Correlations are drawn towards zero, as if by one more
+          uncorrelated task per coefficient.
+        * "auto": the simplest of these within half a standard error of the best
+          deviance on held-out tasks after a few rows, in 5 folds. With more than 60
+          coefficients "diagonal" is the richest one tried; with fewer than 5 tasks, or
+          fewer than 3 rows per number to be learned, it is "isotropic".
     features : LearnedFeatures, default=None
-        How to learn features: columns beside X that a network makes, the same for all
-        tasks, learned for the posterior to use. They are used only if held-out tasks
-        gain by them beyond doubt; otherwise, and with fewer than 5 tasks, the model is
-        the linear one. None is a linear model.
+        Settings of features to learn: further columns, made by a network that all tasks
+        share. They are used only if they clearly improve predictions for held-out
+        tasks. With None the model is linear.
     base_estimator : estimator, default=None
         Any regressor of scikit-learn whose predictions are positive, such as
         ``HistGradientBoostingRegressor(loss="poisson")``. It is fitted on the rates of
         all tasks together, with the exposures as sample weights if its ``fit`` takes
-        them, and each task multiplies what it predicts. What is left to learn are
-        errors on tasks that a clone of it has not seen, in 5 folds of tasks. A
-        prediction below a thousandth of the mean rate is raised to that.
+        them. Each task multiplies its predictions by factors. In training, its errors
+        come from clones that were fitted without the task, in 5 folds of tasks. A
+        prediction below a thousandth of the mean rate is raised to that rate.
     fit_intercept : bool, default=True
-        Whether there is an intercept. Without one the rate at X = 0 is 1, in every
-        task, and X is scaled and not centred.
+        Whether there is an intercept. Without one, the rate at X = 0 is 1 in every
+        task, and X is scaled but not centred.
     standardize : bool, default=True
-        Whether what differs between tasks is said of standardised columns, by mean and
-        deviation of all meta-training rows, or, with False, of coefficients in the
-        units of X: "isotropic" then gives these one spread in common, and intercepts
-        are those at X = 0. X is standardised inside in any case, so that units do no
-        harm. A sparse X gives the model of a dense one, and stays sparse.
+        Whether the structures of ``prior`` are about standardised columns, by mean and
+        deviation of all meta-training rows. With False they are about coefficients in
+        the units of X: "isotropic" then gives these one spread in common, and
+        intercepts are those at X = 0. In both cases X is standardised inside, so that
+        units do no harm. A sparse X stays sparse, and gives the model that the same X
+        gives as an array.
     tol : float, default=1e-4
-        Tolerance of the search for the prior: largest slope of the log evidence of all
-        tasks together, in units of the root of their number, which is what chance
-        leaves.
+        Tolerance of the search for the prior. It stops when the slope of the log
+        evidence is at most ``tol * sqrt(n_tasks)``. Chance alone gives a slope of about
+        ``sqrt(n_tasks)``.
     max_iter : int, default=1000
-        Most iterations of a search.
+        Maximum number of iterations of a search.
     random_state : int, RandomState instance or None, default=None
-        Seed of the folds, and of the rows that are given of held-out tasks.
+        Seed of the folds, of the rows that held-out tasks are scored with, and of
+        learned features.
 
     Attributes
     ----------
     prior_coef_ : ndarray of shape (n_features,)
-        Slopes of the log rate that a new task is expected to have, in the units of X;
-        with ``base_estimator``, as all that follow, those of its correction.
+        Expected slopes of the log rate of a new task, in the units of X. With
+        ``base_estimator`` these and all coefficients below are those of its correction.
     prior_intercept_ : float
-        Intercept of the log rate that a new task is expected to have.
+        Expected intercept of the log rate of a new task.
     prior_covariance_ : ndarray of shape (n_coefficients, n_coefficients)
         Covariance between tasks of the slopes and, last, the intercept.
     prior_structure_ : str
@@ -209,35 +215,36 @@ class EmpiricalBayesPoissonRegressor(
     prior_rank_ : int
         Only with "low_rank": the number of directions.
     log_marginal_likelihood_ : float
-        Log probability of all counts under the learned prior: by quadrature if only
-        the intercept varies, and for tasks of one row; else by Laplace's method.
+        Log probability of all counts under the learned prior. It is found by quadrature
+        if a single coefficient varies and for tasks of one row, and otherwise by
+        Laplace's method.
     moderation_ : float
-        Share of the posterior's variance that predictions of an adapted model are
-        averaged over: the mean of 1, 0.75, 0.5, 0.25 and 0, weighted by how well each
-        of them predicts held-out tasks after a few rows. Before adapting, the whole
-        prior is averaged over.
+        Share of the posterior's variance that the predictions of an adapted model
+        average over. It is the mean of 1, 0.75, 0.5, 0.25 and 0, weighted by how well
+        each of them predicts held-out tasks after a few rows. Before adapting,
+        predictions average over the whole prior.
     overdispersion_ : float
-        Variance of the log rate from row to row that the model does not explain, learned
-        from held-out tasks; 0 for counts with a Poisson distribution, and with fewer
-        than 5 tasks. Intervals allow for it. Predictions and posteriors do not.
+        Variance of the log rate from row to row that the model does not explain. It is
+        learned from held-out tasks. It is 0 for counts with a Poisson distribution, and
+        with fewer than 5 tasks. Intervals allow for it; predictions and posteriors do
+        not.
     zero_shot_ : {"prior", "pooled", "constant"}
         What predicts before adapting: the prior, the fit to all rows as one task, or
-        the mean rate; the best for held-out tasks.
+        the mean rate. The best one for held-out tasks is used.
     coef_, intercept_ : ndarray of shape (n_features,), float
-        Present coefficients: the mean of the task's posterior once adapted, to second
+        Present coefficients: once adapted, the mean of the task's posterior, to second
         order.
     covariance_ : ndarray of shape (n_coefficients, n_coefficients)
-        Covariance of the present slopes and, last, intercept: what is not known of
-        them.
+        Covariance of the present slopes and, last, the intercept: their uncertainty.
     coefs_, intercepts_ : list of ndarray
         Only with learned features: weights (fan_in, fan_out) and biases (fan_out,) of
         the network's layers, on standardised data.
     n_feature_iter_ : int
-        Only with ``features``: the meta-iterations that served held-out tasks best; 0
-        if features do not pay, and this is the linear model.
+        Only with ``features``: the number of meta-iterations that was best for held-out
+        tasks. It is 0 if features do not pay; then the model is linear.
     validation_scores_ : list of float
-        Only with ``features``: mean log density of unseen rows of held-out tasks in
-        the course of the runs, first that of a linear one; rates are taken as numbers.
+        Only with ``features``: mean log density of unseen rows of held-out tasks during
+        the runs. The first is that of a linear model. Rates are treated as numbers.
     base_estimator_ : estimator
         Only with ``base_estimator``: the base model, fitted on all rows. Adapted copies
         share it.
@@ -261,16 +268,16 @@ class EmpiricalBayesPoissonRegressor(
     -----
     The target y of a row is a rate, and its ``sample_weight`` w the exposure, as in
     :class:`~sklearn.linear_model.PoissonRegressor`. The count :math:`w y` has a Poisson
-    distribution of mean :math:`w \exp(x^T \theta_t)`. So a weight of 2 is a row of that
-    rate that is there twice, and a weight of 0 removes the row. Rates need not be whole
-    numbers, and exposures may be of any size: the unit that they are in changes the
-    intercept and nothing else. Negative y are refused, and so are tasks whose y are all
-    zero; a single task of zeros is an ordinary task.
+    distribution of mean :math:`w \exp(x^T \theta_t)`. So a row of weight 2 counts like
+    two rows of that rate, and a weight of 0 removes the row. Rates need not be whole
+    numbers, and exposures may be of any size: their unit changes the intercept and
+    nothing else. ``fit`` refuses negative y, and y that are zero in all tasks; a task
+    of zeros among others is an ordinary task.
 
     ``score`` is :math:`D^2`, the share of the deviance that is explained.
 
-    Counts that vary more than a Poisson distribution, although the rate is known, make
-    the model too sure of a task's rows. Divide all weights by the factor by which the
+    Counts often vary more than a Poisson distribution, even at a known rate. Then the
+    model is too sure of a task's rows. Divide all weights by the factor by which the
     variance is too large.
 
     Examples
@@ -305,7 +312,7 @@ class EmpiricalBayesPoissonRegressor(
         Returns
         -------
         y : ndarray of shape (n_samples,)
-            Expected rates, averaged over what is not known of the task's coefficients.
+            Expected rates, averaged over the uncertainty of the task's coefficients.
         """
         log_rate, deviation = self._predictive(self._validate_new(X)).T
         log_mean = (log_rate + 0.5 * deviation**2)[:, None]
@@ -315,9 +322,9 @@ class EmpiricalBayesPoissonRegressor(
         """Predict intervals, in whole counts, that hold a share of new counts.
 
         The ends are quantiles of the predictive distribution: a Poisson distribution
-        whose log rate is normal, by quadrature. Its variance is what is not known of
-        the task, and ``overdispersion_``. Whole counts cannot hold exactly the share
-        asked for, and hold a little more.
+        whose log rate is normal, by quadrature. The variance of the log rate is that of
+        the task's coefficients and ``overdispersion_``. Whole counts cannot hold
+        exactly the share asked for, so they hold a little more.
 
         Parameters
         ----------

@@ -19,6 +19,7 @@ import numpy as np
 import pytest
 import sklearn
 from sklearn.compose import TransformedTargetRegressor
+from sklearn.dummy import DummyRegressor
 from sklearn.frozen import FrozenEstimator
 from sklearn.inspection import permutation_importance
 from sklearn.metrics import get_scorer
@@ -28,7 +29,13 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 import skmeta
-from skmeta import EmpiricalBayesRegressor, LearnedFeatures, ReptileRegressor, _warn
+from skmeta import (
+    EmpiricalBayesPoissonRegressor,
+    EmpiricalBayesRegressor,
+    LearnedFeatures,
+    ReptileRegressor,
+    _warn,
+)
 from skmeta.model_selection import (
     compare_baselines,
     few_shot_scores,
@@ -195,6 +202,13 @@ def scoring_a_model_that_is_not_adapted(patch):
 @case
 def a_scorer_of_a_model_that_is_not_adapted(patch):
     get_scorer("r2")(trained(), X, y)  # warns
+
+
+@case
+def a_base_model_that_predicts_no_positive_rate(patch):
+    base = DummyRegressor(strategy="constant", constant=-1.0)
+    model = EmpiricalBayesPoissonRegressor("intercept", base_estimator=base)
+    model.fit(X, np.arange(len(y)) % 3, task=ids)  # warns
 
 
 @case
