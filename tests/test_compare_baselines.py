@@ -174,7 +174,6 @@ OFFSETS = {
 }
 
 
-@pytest.mark.parametrize("unit", [1.0, 1e5])
 @pytest.mark.parametrize(
     "model",
     [
@@ -194,12 +193,10 @@ OFFSETS = {
     ids=["outside", "in a pipeline", "around a pipeline", "nested", "in a search"],
 )
 @pytest.mark.filterwarnings("ignore::skmeta.exceptions.ZeroShotWarning")
-def test_behind_a_transformed_target_the_verdict_is_that_of_the_transformed_y(
-    model, unit
-):
+def test_behind_a_transformed_target_the_verdict_is_that_of_the_transformed_y(model):
     X, log, task = shops()
     plain = compare((X, log, task), SIMPLE, **OFFSETS)
-    found = compare((X, unit * np.exp(log), task), model, **OFFSETS)
+    found = compare((X, 1e5 * np.exp(log), task), model, **OFFSETS)  # any unit will do
     assert list(plain.advice.values()) == list(found.advice.values()) == ["offset"]
     gain, lower, upper = found.gain("EmpiricalBayesRegressor", "pooled + offset")
     assert (np.abs(gain) < 0.06).all()

@@ -366,9 +366,9 @@ def test_questions_are_asked_where_training_never_looked():
 
 
 def test_hidden_layers_are_chosen_in_a_pipeline_by_a_grid(routing):
-    tasks = waves(80, 20, 0)
+    tasks = waves(60, 20, 0)
     X, y = (np.concatenate(part) for part in zip(*tasks, strict=True))
-    ids = np.repeat(np.arange(80), 20)
+    ids = np.repeat(np.arange(60), 20)
     pipe = make_pipeline(StandardScaler(), learned(EmpiricalBayesRegressor, ()))
     name = "empiricalbayesregressor__features__hidden_layer_sizes"
     search = GridSearchCV(
@@ -381,4 +381,4 @@ def test_hidden_layers_are_chosen_in_a_pipeline_by_a_grid(routing):
     assert search.best_params_[name] == (32, 32)
     X_new, y_new = TASK["regressor"]
     assert adapt(search, X_new[:10], y_new[:10]).score(X_new, y_new) > 0.5
-    assert meta_fit(pipe, tasks)[-1].n_tasks_ == 80
+    assert meta_fit(pipe, tasks)[-1].n_tasks_ == 60
