@@ -359,7 +359,7 @@ def check_base(model, targets, again):
     fitted = getattr(model, "base_estimator_", None)
     if again and (base is None) != (fitted is None):
         raise ValueError(
-            "warm_start=True goes on from an earlier fit, which had "
+            "warm_start=True continues from an earlier fit, which had "
             f"base_estimator={fitted!r}; now it is {base!r}. Put it back, or set "
             "warm_start=False to begin anew."
         )
@@ -481,7 +481,7 @@ def _check_same_parameters(base, given):
     if changed:
         name = changed[0]
         raise ValueError(
-            "warm_start=True goes on with the base model of the earlier fit, "
+            "warm_start=True continues with the base model of the earlier fit, "
             f"base_estimator={given.shown}; now it is {base!r}"
             + (f" ({name}={now.get(name)})" if name else "")
             + ". Put it back, or set warm_start=False to begin anew."

@@ -127,8 +127,8 @@ def _warn_of_what_is_not_told(most, n_varying):
     own = "a coefficient" if n_varying == 1 else f"{n_varying} coefficients"
     warn(
         f"No task has more than {rows}, and each has {own} of its own: such rows "
-        "do not tell the spread between tasks from the noise. What they do not "
-        "tell is taken for noise, and adapting will change little. Pass tasks "
+        "cannot separate the spread between tasks from the noise. What they cannot "
+        "separate counts as noise, and adapting will change little. Pass tasks "
         "with more rows, or set a simpler prior. If the ids number the rows, pass "
         "instead the column that says which rows belong together."
     )
@@ -138,8 +138,8 @@ def warn_of_one_task(model):
     """Warn that a model fitted to one task is about to be adapted to another."""
     warn(
         f"This {type(model).__name__} was fitted to one task, which does not "
-        "show how much tasks differ: rows of another are taken for more rows "
-        "of the same, and it is far too sure of them. Fit it to several tasks, "
+        "show how much tasks differ: it treats rows of another task as more rows "
+        "of the same one, and is far too sure of them. Fit it to several tasks, "
         "with their ids: task=ids. For more rows of the same task, call "
         "partial_adapt.",
     )
@@ -158,9 +158,8 @@ def warn_of_little(n_tasks, freedom):
         )
     elif freedom < MIN_FREEDOM:
         warn(
-            "The rows that this model was fitted to are hardly more than its "
-            "coefficients, and cannot tell the noise (they leave "
-            f"{max(freedom, 0.0):.1f} degrees of freedom): deviations and "
-            "intervals may be far too small. Fit it to more rows, or to fewer "
-            "columns.",
+            "This model was fitted to hardly more rows than it has coefficients, so "
+            "the rows cannot show the size of the noise (they leave "
+            f"{max(freedom, 0.0):.1f} degrees of freedom). Deviations and intervals "
+            "may be far too small. Fit it to more rows, or to fewer columns.",
         )

@@ -100,7 +100,7 @@ def unchanged(learned, network, inner_loop):
     now = architecture_of(network), inner_loop
     if now != (learned.architecture, learned.inner_loop):
         raise ValueError(
-            "warm_start=True goes on from an earlier fit, but the network, solver, "
+            "warm_start=True continues from an earlier fit, but the network, solver, "
             "standardize or learn_rates have changed since. Put them back, or set "
             "warm_start=False to begin anew."
         )

@@ -264,8 +264,8 @@ class OwnLabels(TaskLabels):
         n_way = int(n_classes.max())
         if before is not None and n_way > before.n_way:
             raise ValueError(
-                f"warm_start=True goes on with outputs for {before.n_way} classes per "
-                f"task, but a task has {n_way}. Set warm_start=False to begin anew."
+                f"warm_start=True continues with outputs for {before.n_way} classes "
+                f"per task, but a task has {n_way}. Set warm_start=False to begin anew."
             )
         fitted = replace(self, n_way=n_way) if before is None else before
         codes = np.concatenate([codes for _, codes in parts])
@@ -334,7 +334,7 @@ def _check_same_task_classes(targets, before):
     if before is not None and before.own_classes != targets.own_classes:
         names = {False: "shared", True: "own"}
         raise ValueError(
-            "warm_start=True goes on from an earlier fit, which had "
+            "warm_start=True continues from an earlier fit, which had "
             f"task_classes={names[before.own_classes]!r}; now it is "
             f"{names[targets.own_classes]!r}. Put it back, or set warm_start=False to "
             "begin anew."

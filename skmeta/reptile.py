@@ -497,7 +497,7 @@ class ReptileRegressor(MetaRegressorMixin, BaseReptile):
     n_iter_no_change : int, default=10
         ``early_stopping`` stops after this many checks without improvement.
     warm_start : bool, default=False
-        Whether another fit goes on from what was learned, with the scaling and the
+        Whether another fit continues from what was learned, with the scaling and the
         base model of the first fit.
     n_jobs : int, default=None
         Threads that share the tasks of a meta-iteration. They pay if a meta-iteration
@@ -564,7 +564,7 @@ class ReptileRegressor(MetaRegressorMixin, BaseReptile):
     given if training ends far above the loss of a constant, or if adapting raises the
     loss of the rows given.
 
-    :meth:`partial_adapt` goes on from where the task stands. The more rows the model
+    :meth:`partial_adapt` continues from where the task stands. The more rows the model
     has seen already, the stronger is the pull to that point and the shorter are the
     steps. Rows given one at a time lead near to the result of :meth:`adapt` on all rows
     at once, but not exactly there.
@@ -755,7 +755,7 @@ class ReptileClassifier(MetaClassifierMixin, BaseReptile):
     n_iter_no_change : int, default=10
         ``early_stopping`` stops after this many checks without improvement.
     warm_start : bool, default=False
-        Whether another fit goes on from what was learned, with the scaling and the
+        Whether another fit continues from what was learned, with the scaling and the
         base model of the first fit.
     n_jobs : int, default=None
         Threads that share the tasks of a meta-iteration. They pay if a meta-iteration
@@ -830,7 +830,7 @@ class ReptileClassifier(MetaClassifierMixin, BaseReptile):
     given if training ends far above the loss of a constant, or if adapting raises the
     loss of the rows given.
 
-    :meth:`partial_adapt` goes on from where the task stands. The more rows the model
+    :meth:`partial_adapt` continues from where the task stands. The more rows the model
     has seen already, the stronger is the pull to that point and the shorter are the
     steps. Rows given one at a time lead near to the result of :meth:`adapt` on all rows
     at once, but not exactly there.

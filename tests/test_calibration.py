@@ -393,7 +393,7 @@ def test_a_table_with_as_many_coefficients_as_rows_does_not_show_the_noise():
     rng = np.random.default_rng(0)
     X = rng.normal(size=(6, 5))
     model = EmpiricalBayesRegressor().fit(X, X.sum(axis=1) + rng.normal(size=6))
-    with pytest.warns(UserWarning, match="cannot tell the noise"):
+    with pytest.warns(UserWarning, match="cannot show the size of the noise"):
         model.predict_interval(X)
     X = rng.normal(size=(30, 5))
     model = EmpiricalBayesRegressor().fit(X, X.sum(axis=1) + rng.normal(size=30))

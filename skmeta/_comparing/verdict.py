@@ -250,8 +250,8 @@ class Verdict:
             )
         if not self._nothing_to_gain():
             return "unclear", (
-                f"it is unclear whether adapting pays: {gain}. More tasks would tell, "
-                "or more rows to predict in each."
+                f"it is unclear whether adapting pays: {gain}. More tasks would show "
+                "it, or more rows to predict in each."
             )
         if begins_ahead:
             return "pooled", (
@@ -279,7 +279,7 @@ class Verdict:
             return "baseline", f"no better than {rival} ({gain}). Use that."
         return "unclear", (
             f"it is unclear whether meta-learning pays: {gain}, which is the best "
-            "baseline. More tasks would tell, or more rows to predict in each."
+            "baseline. More tasks would show it, or more rows to predict in each."
         )
 
     def _gain(self, better, worse):
