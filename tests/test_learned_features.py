@@ -369,7 +369,7 @@ def test_hidden_layers_are_chosen_in_a_pipeline_by_a_grid(routing):
     tasks = waves(60, 20, 0)
     X, y = (np.concatenate(part) for part in zip(*tasks, strict=True))
     ids = np.repeat(np.arange(60), 20)
-    pipe = make_pipeline(StandardScaler(), learned(EmpiricalBayesRegressor, ()))
+    pipe = make_pipeline(StandardScaler(), learned(EmpiricalBayesRegressor, (), 100))
     name = "empiricalbayesregressor__features__hidden_layer_sizes"
     search = GridSearchCV(
         pipe,

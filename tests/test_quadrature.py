@@ -269,7 +269,7 @@ def test_weights_of_any_size_give_probabilities_without_a_warning_of_numpy(
     prior, weight
 ):
     X, y, g = groups_of(np.full(12, 5), np.random.default_rng(0))
-    model = EmpiricalBayesClassifier(prior, max_iter=40, random_state=0)
+    model = EmpiricalBayesClassifier(prior, max_iter=10, random_state=0)
     with warnings.catch_warnings():
         warnings.simplefilter("error", RuntimeWarning)
         warnings.simplefilter("ignore", UserWarning)
