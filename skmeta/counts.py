@@ -1,19 +1,16 @@
 """Counts: a Poisson regressor with a prior learned from the tasks."""
 
 from dataclasses import dataclass, replace
-from typing import NamedTuple
 
 import numpy as np
-from scipy.special import softmax
 from sklearn.utils import gen_batches
 from sklearn.utils.validation import _check_sample_weight
 
 from skmeta._checks.parameters import check_coverage
 from skmeta._checks.values import show
 from skmeta._coefficients import CoefficientsOfOneOutput
-from skmeta._core.prior.likelihoods import OneOutput, Poisson
-from skmeta._core.prior.models import LaplaceModel
-from skmeta._core.prior.moderation import ROWS_OF_TASK
+from skmeta._core.prior.count_model import CountModel
+from skmeta._core.prior.likelihoods import Poisson
 from skmeta._core.scaling import fit_scaling
 from skmeta._mixins import MetaRegressorMixin
 from skmeta._targets import Numbers
@@ -22,12 +19,6 @@ from skmeta.empirical_bayes import BaseEmpiricalBayes
 
 # A rate that a base model predicts is raised to this share of the mean rate.
 LEAST_OF_BASE = 1e-3
-# Variances of the log rate from row to row that intervals may allow for.
-EXCESSES = (0.0, 0.01, 0.03, 0.1, 0.2, 0.4, 0.8, 1.6)
-# A held-out task shows its own after so many rows, ...
-GIVEN_ROWS = (1, 2, 4, 8)
-# ... by at most this many others.
-MAX_ASKED = 10
 # The ends of at most this many intervals are searched for at a time.
 ROWS_AT_A_TIME = 2**12
 TINY = np.finfo(float).tiny
@@ -78,68 +69,6 @@ class Counts(Numbers):
 
     def decode(self, Z, base, scaling, classes=None, method="predict"):
         return Poisson().mean(Z if base is None else Z + self.log_rate(base))[:, 0]
-
-
-class CountCalibration(NamedTuple):
-    """What held-out tasks say of a `CountModel`."""
-
-    moderation: float
-    overdispersion: float
-
-
-class CountModel(LaplaceModel):
-    """Counts, of which the logarithm of the rate is not exactly known."""
-
-    def share_of_variance(self, learned):
-        return learned.calibration.moderation
-
-    def calibrate(self, learned, measured, rng):
-        """The share of the variance to average over, and how counts vary beyond it."""
-        share = super().calibrate(learned, measured, rng)
-        unseen = [
-            self._unseen(fold.prior, rows, rng)
-            for fold in measured.folds
-            for rows in fold.held_out
-            if len(rows[1]) > 1
-        ]
-        if not unseen:
-            return CountCalibration(share, 0.0)
-        sizes = [len(eta) for eta, *_ in unseen]
-        eta, variance, Y, weight = map(np.concatenate, zip(*unseen, strict=True))
-        # each task counts alike
-        each = np.repeat(ROWS_OF_TASK / np.array(sizes), sizes)
-        found = [
-            each @ self._log_density(eta, share * variance, Y, weight, excess)
-            for excess in EXCESSES
-        ]
-        return CountCalibration(share, float(softmax(found) @ EXCESSES))
-
-    def _unseen(self, prior, rows, rng):
-        """Log rates of some rows given others: centre and variance, and the rows."""
-        order = rng.permutation(len(rows[1]))
-        n = min(rng.choice(GIVEN_ROWS), len(order) - 1)
-        given = [field[order[:n]] for field in rows]
-        X, Y, weight, offset = (field[order[n:][:MAX_ASKED]] for field in rows)
-        mean, factor = self.posterior(prior.mean, prior.factor, prior.noise, given)
-        variance = ((X @ factor) ** 2).sum(axis=1)
-        return (X @ mean)[:, None] + offset, variance[:, None], Y, weight
-
-    def _log_density(self, eta, variance, Y, weight, excess):
-        """Log density (n,) of rows whose log rates vary by an excess more."""
-        deviation = np.sqrt(variance + excess)[..., None]
-        return OneOutput.log_predictive(
-            self.likelihood, eta - 0.5 * excess, deviation, Y, weight
-        )
-
-    def start_factor(self, factor):
-        return factor
-
-    def predictive(self, learned, Z, moved, present):
-        """Centre and deviation of the logarithm of each row's rate: (n, 2)."""
-        variance = (self._moderated(learned, moved, present) ** 2).sum(axis=-1)
-        if present is None and learned.zero_shot != "prior":
-            Z = Z - 0.5 * variance  # such a start predicts a mean over all tasks
-        return np.column_stack([Z, np.sqrt(variance)])
 
 
 class EmpiricalBayesPoissonRegressor(
