@@ -64,6 +64,53 @@ def methods_of(one):
     return Methods(one["means"], one["needs_blup"])
 
 
+# -- runs of the same split, of several methods ---------------------------------------
+
+# What a run keeps by the name of a method.
+BY_METHOD = ("means", "accuracy", "coverage", "seconds", "losses")
+
+
+def merged(runs):
+    """One run for each set and seed, with the methods of all its runs.
+
+    Of a method that several runs have, the last one counts. Runs without the chosen
+    row, or without the rivals, cannot be compared: they are returned apart.
+    """
+    by_split = {}
+    for one in runs:
+        split = one["set"], one["seed"]
+        by_split[split] = joined(by_split[split], one) if split in by_split else one
+    whole = [one for one in by_split.values() if is_whole(one)]
+    return whole, [one for one in by_split.values() if not is_whole(one)]
+
+
+def joined(first, second):
+    """Two runs as one: our methods first, the chosen row last."""
+    for key in ("tasks", "y_scale", "n_classes"):
+        if first[key] != second[key]:
+            name, seed = first["set"], first["seed"]
+            raise SystemExit(
+                f"{name}, seed {seed}: the runs differ in {key!r}, so their methods "
+                "were not tested on the same tasks. Run all of them on the same data."
+            )
+    both = first | {key: second[key] for key in ("chosen", "cv") if key in second}
+    for key in BY_METHOD:
+        rows = first[key] | second[key]
+        both[key] = {m: rows[m] for m in sorted(rows, key=place)}
+    both["needs_blup"] = sorted({*first["needs_blup"], *second["needs_blup"]})
+    return both
+
+
+def place(method):
+    if method == CHOSEN:
+        return 2
+    return 0 if method.startswith("ours") else 1
+
+
+def is_whole(one):
+    return CHOSEN in one["means"] and bool(methods_of(one).pooled)
+
+
 # -- the summary ----------------------------------------------------------------------
 
 
@@ -385,4 +432,4 @@ def show_seconds(sets):
         cells = [middle[0], most[0], middle[1], most[1]]
         rows.append([method, *(f"{x:.2f}" for x in cells)])
     header = ["", "fit", "(max)", "test", "(max)"]
-    table("seconds (chosen: its cross-validation)", header, rows)
+    table("CPU seconds (chosen: its cross-validation)", header, rows)

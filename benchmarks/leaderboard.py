@@ -1,7 +1,8 @@
 """Few shots on real tables: skmeta against what a practitioner would try instead.
 
     python benchmarks/leaderboard.py --data FOLDER [--sets NAME ...] [--seeds 0 1 2]
-        [--save runs.json] [--summary results/leaderboard.json] [--jobs 2]
+        [--who ours | rivals] [--methods LABEL ...] [--jobs 2]
+        [--save runs.json] [--summary results/leaderboard.json]
     python benchmarks/leaderboard.py --merge runs.json [more.json or FOLDER ...]
     python benchmarks/leaderboard.py --show results/leaderboard.json
 
@@ -25,8 +26,11 @@ training tasks. The rivals are in `_rivals.py`. "Out of the box" leaves out the 
 models, which no package applies to a new task without code of one's own. The best rival
 is picked by the result on the test tasks, for each set and k, in the rivals' favour.
 
-``--save`` keeps the losses of all tasks, so that runs can be merged. ``--summary``
-keeps what the tables print, and ``--show`` prints them from it.
+``--save`` keeps the losses of all tasks, so that runs can be merged: of several sets
+and splits, or of several methods on the same split, whose losses are then paired task
+by task. So the rivals (``--who rivals``) need to run only once while our models change.
+Of a method that several runs have, the last one counts. ``--summary`` keeps what the
+tables print, and ``--show`` prints them from it. Seconds are those of the CPU.
 """
 
 import argparse
@@ -51,10 +55,14 @@ N_CV_DRAWS, N_FOLDS = 2, 3
 # -- one set --------------------------------------------------------------------------
 
 
-def run(folder, name, seed):
-    """Everything about one set and one split of its tasks."""
+def run(folder, name, seed, who="all", labels=None):
+    """Everything about one set and one split of its tasks.
+
+    ``who`` and ``labels`` say which of the methods take part.
+    """
     warnings.simplefilter("ignore", ConvergenceWarning)
     split = task_sets.draw_split(folder, name, seed)
+    field = contenders(split, seed, who, labels)
     shots = task_sets.shots_of(split.test)
     usable = {k: task_sets.eligible(split.test, k) for k in shots}
     result = {
@@ -69,19 +77,20 @@ def run(folder, name, seed):
         **{key: {} for key in ("means", "accuracy", "coverage", "seconds", "losses")},
         "needs_blup": [],
     }
-    for label, method in contenders(split, seed).items():
+    for label, method in field.items():
         if getattr(method, "needs_blup", False):
             result["needs_blup"].append(label)
-        start = time.perf_counter()
+        start = time.process_time()
         method.fit(split.train)
-        fitted = time.perf_counter()
+        fitted = time.process_time()
         scores = {
             k: few_shot(method, split.test, usable[k], k, N_DRAWS, seed) for k in shots
         }
-        done = time.perf_counter()
+        done = time.process_time()
         result["seconds"][label] = [round(fitted - start, 2), round(done - fitted, 2)]
         store(result, label, scores)
-    choose(result, split, shots, seed)
+    if set(CANDIDATES) <= set(field):
+        choose(result, split, shots, seed)
     return as_json(result)
 
 
@@ -96,12 +105,22 @@ def n_classes(split):
     return int(1 + max(task.y.max() for task in split.train))
 
 
-def contenders(split, seed):
-    field = {label: Ours(make(split)) for label, make in CONFIGS.items()}
-    field |= _rivals.rivals(split.classification, split.fit_intercept, seed)
-    if n_classes(split) == 2:
-        field |= _rivals.binary_mixed_model(split.fit_intercept)
-    return field
+def contenders(split, seed, who="all", labels=None):
+    """The methods that take part, by name: ours, rivals or all, or those of labels.
+
+    The chosen row needs all its candidates.
+    """
+    field = {}
+    if who != "rivals":
+        field |= {label: Ours(make(split)) for label, make in CONFIGS.items()}
+    if who != "ours":
+        field |= _rivals.rivals(split.classification, split.fit_intercept, seed)
+        if n_classes(split) == 2:
+            field |= _rivals.binary_mixed_model(split.fit_intercept)
+    if labels is None:
+        return field
+    kept = {*labels, *(CANDIDATES if _board.CHOSEN in labels else ())}
+    return {label: method for label, method in field.items() if label in kept}
 
 
 def store(result, label, scores):
@@ -118,7 +137,7 @@ def store(result, label, scores):
 
 def choose(result, split, shots, seed):
     """Fill the row of the configuration that cross-validation chooses at each k."""
-    start = time.perf_counter()
+    start = time.process_time()
     losses = cross_validated(split, shots, seed)
     result["chosen"], result["cv"] = {}, {}
     best = CANDIDATES[0]
@@ -137,7 +156,7 @@ def choose(result, split, shots, seed):
         }
         if rows:
             result[key][_board.CHOSEN] = rows
-    result["seconds"][_board.CHOSEN] = [round(time.perf_counter() - start, 2), 0.0]
+    result["seconds"][_board.CHOSEN] = [round(time.process_time() - start, 2), 0.0]
 
 
 def cross_validated(split, shots, seed):
@@ -170,10 +189,14 @@ def load(paths):
     return runs
 
 
-def compute(folder, names, seeds, n_jobs):
+def compute(folder, names, args):
     """Results as they come."""
-    jobs = (delayed(run)(folder, name, seed) for name in names for seed in seeds)
-    return Parallel(n_jobs, return_as="generator_unordered")(jobs)
+    jobs = (
+        delayed(run)(folder, name, seed, args.who, args.methods)
+        for name in names
+        for seed in args.seeds
+    )
+    return Parallel(args.jobs, return_as="generator_unordered")(jobs)
 
 
 def arguments():
@@ -181,6 +204,8 @@ def arguments():
     parser.add_argument("--data", type=Path, help="folder of data sets")
     parser.add_argument("--sets", nargs="+", choices=task_sets.KNOWN)
     parser.add_argument("--seeds", "--seed", type=int, nargs="+", default=[0])
+    parser.add_argument("--who", choices=["all", "ours", "rivals"], default="all")
+    parser.add_argument("--methods", nargs="+", help="only the rows of these names")
     parser.add_argument("--jobs", type=int, default=1, help="sets at a time")
     parser.add_argument("--save", type=Path, help="file for the runs, as JSON")
     parser.add_argument("--summary", type=Path, help="file for their summary")
@@ -203,10 +228,16 @@ def main():
     runs = load(args.merge)
     if args.data:
         names = args.sets or task_sets.published(args.data)
-        for one in compute(args.data, names, args.seeds, args.jobs):
+        for one in compute(args.data, names, args):
             runs.append(one)
             _results.save(args.save, runs)
             print(f"{one['set']}, seed {one['seed']}: done", flush=True)
+    runs, left_out = _board.merged(runs)
+    if left_out:
+        names = ", ".join(f"{one['set']} (seed {one['seed']})" for one in left_out)
+        print(f"Not in the tables, which need the chosen row and the rivals: {names}")
+    if not runs:
+        return
     found = _board.summary(runs)
     _results.save(args.summary, found)
     _board.show(found, args.user_units)

@@ -96,3 +96,73 @@ def test_a_set_from_a_package_is_in_the_format(task_sets, tmp_path, monkeypatch)
         assert len(arrays["feature_names"]) == arrays["X"].shape[1]
     split = task_sets.draw_split(tmp_path, "sleepstudy", 0)
     assert (len(split.train), len(split.test)) == (12, 6)
+
+
+# -- the leaderboard ------------------------------------------------------------------
+
+
+@pytest.fixture
+def board(monkeypatch):
+    monkeypatch.syspath_prepend(BENCHMARKS)
+    import _board
+
+    return _board
+
+
+def leaderboard_run(methods, *, tasks="abc", seed=0):
+    """What a run keeps of some methods, each with one loss for each task."""
+    rng = np.random.default_rng(0)
+    losses = {m: {"4": rng.uniform(1, 2, len(tasks)).tolist()} for m in sorted(ALL)}
+    losses = {m: losses[m] for m in methods}
+    means = {m: {"4": np.mean(losses[m]["4"])} for m in methods}
+    chosen = {"chosen": {"4": "ours: EB"}} if "ours: chosen" in methods else {}
+    return {
+        "set": "sleepstudy",
+        "seed": seed,
+        "classification": False,
+        "n_classes": 0,
+        "n_train": 12,
+        "n_test": len(tasks),
+        "y_scale": 1.0,
+        "tasks": {"4": list(tasks)},
+        "means": means,
+        "accuracy": {},
+        "coverage": {},
+        "seconds": {m: [1.0, 2.0] for m in methods},
+        "losses": losses,
+        "needs_blup": ["mixed_model"] if "mixed_model" in methods else [],
+        **chosen,
+    }
+
+
+OURS, RIVALS = ["ours: EB", "ours: chosen"], ["global_mean", "pooled_linear"]
+MIXED = ["mixed_model"]
+ALL = [OURS[0], *RIVALS, *MIXED, OURS[1]]
+
+
+@pytest.mark.parametrize("parts", [(OURS, RIVALS, MIXED), (RIVALS, MIXED, OURS)])
+def test_methods_that_ran_apart_are_compared_as_if_they_had_run_together(board, parts):
+    (apart,), left_out = board.merged([leaderboard_run(part) for part in parts])
+    assert list(apart["means"]) == ALL
+    assert left_out == []
+    assert board.summary([apart]) == board.summary([leaderboard_run(ALL)])
+
+
+def test_of_a_method_that_ran_twice_the_last_run_counts(board):
+    again = leaderboard_run(["ours: EB"])
+    again["losses"]["ours: EB"]["4"] = [7.0, 8.0, 9.0]
+    (both,), _ = board.merged([leaderboard_run(ALL), again])
+    assert both["losses"]["ours: EB"]["4"] == [7.0, 8.0, 9.0]
+
+
+def test_runs_on_other_tasks_are_not_merged(board):
+    with pytest.raises(SystemExit, match="sleepstudy, seed 0: the runs differ in 'tas"):
+        board.merged([leaderboard_run(OURS), leaderboard_run(RIVALS, tasks="abe")])
+
+
+def test_a_split_without_rivals_is_left_out_of_the_tables(board):
+    whole, left_out = board.merged(
+        [leaderboard_run(ALL), leaderboard_run(OURS, seed=1)]
+    )
+    assert [one["seed"] for one in whole] == [0]
+    assert [one["seed"] for one in left_out] == [1]
