@@ -1,6 +1,7 @@
 """Linear models, of X or of learned features, under a prior learned from the tasks."""
 
 from abc import abstractmethod
+from dataclasses import replace
 from functools import partial
 from numbers import Integral, Real
 
@@ -14,6 +15,7 @@ from sklearn.utils.validation import check_is_fitted
 from skmeta._base import BaseMetaLearner
 from skmeta._checks.magnitude import explaining_singular
 from skmeta._checks.parameters import check_coverage
+from skmeta._checks.varying import varying_columns
 from skmeta._coefficients import CoefficientsOfOneOutput, LinearCoefficients
 from skmeta._core.prior.design import Design, from_users_units
 from skmeta._core.prior.learn import Options, learn
@@ -21,6 +23,7 @@ from skmeta._core.prior.learned import SeenRows
 from skmeta._core.prior.likelihoods import of_labels
 from skmeta._core.prior.models import GaussianModel, LaplaceModel
 from skmeta._core.prior.search import MIN_TASKS_TO_FOLD
+from skmeta._core.prior.varying import is_constant, varies_within_tasks
 from skmeta._core.scaling import farthest
 from skmeta._mixins import MetaClassifierMixin, MetaRegressorMixin
 from skmeta._prior_warnings import (
@@ -46,7 +49,7 @@ FARTHEST = 1e50
 # Beyond this weight of a row, sums of weights drown what one task tells.
 LARGEST_WEIGHT = 1e12
 # Fitted attributes that only some fits leave.
-OPTIONAL = ("prior_rank_", "validation_scores_", "n_feature_iter_")
+OPTIONAL = ("prior_rank_", "varying_", "validation_scores_", "n_feature_iter_")
 
 
 class BaseEmpiricalBayes(LinearCoefficients, BaseMetaLearner):
@@ -60,6 +63,7 @@ class BaseEmpiricalBayes(LinearCoefficients, BaseMetaLearner):
     _parameter_constraints: dict = {
         **BaseMetaLearner._parameter_constraints,
         "prior": [StrOptions({"auto", *STRUCTURES})],
+        "varying": [StrOptions({"all", "auto"}), "array-like"],
         "features": [LearnedFeatures, None],
         "fit_intercept": ["boolean"],
         "standardize": ["boolean"],
@@ -75,6 +79,7 @@ class BaseEmpiricalBayes(LinearCoefficients, BaseMetaLearner):
         self,
         prior="auto",
         *,
+        varying="all",
         features=None,
         base_estimator=None,
         fit_intercept=True,
@@ -84,6 +89,7 @@ class BaseEmpiricalBayes(LinearCoefficients, BaseMetaLearner):
         random_state=None,
     ):
         self.prior = prior
+        self.varying = varying
         self.features = features
         self.base_estimator = base_estimator
         self.fit_intercept = fit_intercept
@@ -104,6 +110,38 @@ class BaseEmpiricalBayes(LinearCoefficients, BaseMetaLearner):
     def _reads_rows_once(self):
         # a network reads them in each meta-iteration
         return feature_options(self.features) is None
+
+    # -- which columns vary -----------------------------------------------------------
+
+    def _training_table(self, rows, targets, again):
+        self._named_columns(rows.X.shape[1])  # before anything that takes long
+        return super()._training_table(rows, targets, again)
+
+    def _named_columns(self, n_features):
+        """The mask (n_features,) of the columns that ``varying`` lists, if it does."""
+        if isinstance(self.varying, str):
+            return None
+        names = getattr(self, "feature_names_in_", None)
+        return varying_columns(self.varying, n_features, names)
+
+    def _design(self, table):
+        """The `Design` of the rows in a `TaskTable`, which says what varies."""
+        design = Design.of_scaled(self._scaling, self.fit_intercept)
+        is_all = isinstance(self.varying, str) and self.varying == "all"
+        if is_all or table.n_tasks == 1:
+            return design
+        varying = self._named_columns(design.n_features)
+        if varying is None:
+            varying = varies_within_tasks(table, design.x_rounding)
+            if not self.fit_intercept:  # a column of ones takes its place
+                varying |= is_constant(table, design.x_rounding)
+        if not (varying.any() or self.fit_intercept):
+            raise ValueError(
+                "No column varies, and fit_intercept=False leaves no intercept either: "
+                f"nothing could differ between tasks; got varying={self.varying!r}. "
+                "Set fit_intercept=True, or let some columns vary."
+            )
+        return replace(design, x_varying=varying)
 
     # -- likelihood -------------------------------------------------------------------
 
@@ -138,11 +176,12 @@ class BaseEmpiricalBayes(LinearCoefficients, BaseMetaLearner):
             units = from_users_units(self._scaling, self.fit_intercept, n_outputs)
         options = Options(self.prior, self.tol, self.max_iter, units, features)
         shape = table.X.shape[1], n_outputs, self.fit_intercept
+        design = self._design(table)
         with explaining_singular(table.weight):
             learned = learn(
                 table,
                 model,
-                Design.of_scaled(self._scaling, self.fit_intercept),
+                design,
                 options,
                 rng,
                 before_search=partial(warn_of_long_search, self.prior, shape),
@@ -165,6 +204,8 @@ class BaseEmpiricalBayes(LinearCoefficients, BaseMetaLearner):
         self.prior_structure_ = learned.structure
         if learned.rank is not None:
             self.prior_rank_ = learned.rank
+        if learned.design.x_varying is not None:
+            self.varying_ = learned.design.x_varying
         if learned.n_feature_iter is not None:
             self.n_feature_iter_ = learned.n_feature_iter
             self.validation_scores_ = learned.feature_scores
@@ -311,6 +352,20 @@ class EmpiricalBayesRegressor(
           marginal likelihood on held-out tasks, in 5 folds. With more than 60
           coefficients "diagonal" is the richest one tried; with fewer than 5 tasks, or
           fewer than 3 rows per number to be learned, it is "isotropic".
+    varying : {"all", "auto"} or array-like, default="all"
+        Columns of X whose slopes may differ between tasks. The slopes of the others are
+        the same for all tasks: they have a mean and no spread. It composes with every
+        ``prior``, which is then about the columns that vary. The intercept varies in
+        any case, and so do learned features.
+
+        * "all": every column.
+        * "auto": every column but those that are constant within each task, such as the
+          age of a shopper or the size of a store. They tell what to expect of a new
+          task before its first row. Tasks of one row do not count.
+        * names of columns, if X is a DataFrame; numbers of columns; or a mask, one bool
+          per column. With an empty list only the intercept varies.
+
+        With a single task (``fit`` without ids) nothing can differ, and it is not used.
     features : LearnedFeatures, default=None
         Settings of features to learn: further columns, made by a network that all tasks
         share. They are used only if they clearly improve predictions for held-out
@@ -366,6 +421,9 @@ class EmpiricalBayesRegressor(
         The structure that was asked for, or chosen.
     prior_rank_ : int
         Number of directions; only if the structure is "low_rank".
+    varying_ : ndarray of bool of shape (n_features,)
+        Which columns have slopes that may differ between tasks; only if ``varying`` is
+        not "all" and there are several tasks.
     log_marginal_likelihood_ : float
         Log density of all targets under the learned prior.
     zero_shot_ : {"prior", "pooled", "constant"}
@@ -464,6 +522,7 @@ class EmpiricalBayesRegressor(
         self,
         prior="auto",
         *,
+        varying="all",
         features=None,
         base_estimator=None,
         base_target="residual",
@@ -475,6 +534,7 @@ class EmpiricalBayesRegressor(
     ):
         super().__init__(
             prior,
+            varying=varying,
             features=features,
             base_estimator=base_estimator,
             fit_intercept=fit_intercept,
@@ -573,6 +633,9 @@ class EmpiricalBayesRegressor(
         if self.base_target == "y" or n_tasks == 1 or mostly_single:
             return y
         first = clone(self).set_params(base_estimator=None, features=None)
+        varying = self._named_columns(X.shape[1])
+        if varying is not None:  # X has no names any more
+            first.set_params(varying=varying)
         with far_values_are_known():
             first.fit(X, y, weight, task=codes)
         left = y.copy()
@@ -611,6 +674,20 @@ class EmpiricalBayesClassifier(MetaClassifierMixin, BaseEmpiricalBayes):
           classes or 60 coefficients "diagonal" is the richest one tried; with both it
           is "intercept"; with fewer than 5 tasks, or fewer than 3 rows per number to be
           learned, it is "isotropic".
+    varying : {"all", "auto"} or array-like, default="all"
+        Columns of X whose slopes may differ between tasks. The slopes of the others are
+        the same for all tasks: they have a mean and no spread. It composes with every
+        ``prior``, which is then about the columns that vary. The intercepts vary in
+        any case, and so do learned features.
+
+        * "all": every column.
+        * "auto": every column but those that are constant within each task, such as the
+          age of a shopper or the size of a store. They tell what to expect of a new
+          task before its first row. Tasks of one row do not count.
+        * names of columns, if X is a DataFrame; numbers of columns; or a mask, one bool
+          per column. With an empty list only the intercepts vary.
+
+        With a single task (``fit`` without ids) nothing can differ, and it is not used.
     features : LearnedFeatures, default=None
         Settings of features to learn: further columns, made by a network that all tasks
         share. They are used only if they clearly improve predictions for held-out
@@ -661,6 +738,9 @@ class EmpiricalBayesClassifier(MetaClassifierMixin, BaseEmpiricalBayes):
         The structure that was asked for, or chosen.
     prior_rank_ : int
         Number of directions; only if the structure is "low_rank".
+    varying_ : ndarray of bool of shape (n_features,)
+        Which columns have slopes that may differ between tasks; only if ``varying`` is
+        not "all" and there are several tasks.
     log_marginal_likelihood_ : float
         Log probability of all labels under the learned prior, less a small penalty that
         holds the prior's mean where labels say little. It comes from Laplace's method

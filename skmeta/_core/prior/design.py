@@ -21,6 +21,8 @@ class Design:
         Whether the last column is 1.
     x_rounding : ndarray of shape (n_features,) or None
         The rounding error of each column of X, relative to its size.
+    x_varying : ndarray of bool of shape (n_features,) or None
+        Which columns of X have slopes that differ between tasks; None if all do.
     network : Network or None
         The network that makes the learned features; None for a linear model of X.
     theta : ndarray or None
@@ -30,14 +32,15 @@ class Design:
     n_features: int
     fit_intercept: bool = True
     x_rounding: np.ndarray | None = None
+    x_varying: np.ndarray | None = None
     network: Network | None = None
     theta: np.ndarray | None = None
 
     @classmethod
-    def of_scaled(cls, scaling, fit_intercept):
+    def of_scaled(cls, scaling, fit_intercept, x_varying=None):
         """The columns of rows in a `Scaling`, which gives their rounding errors."""
         off = 1.0 + np.abs(scaling.x_mean) / scaling.x_scale
-        return cls(len(off), fit_intercept, np.finfo(np.float64).eps * off)
+        return cls(len(off), fit_intercept, np.finfo(np.float64).eps * off, x_varying)
 
     def with_features(self, network, theta):
         """The same with learned features before X."""
@@ -68,6 +71,18 @@ class Design:
             of_x = slice(self.n_learned, self.n_learned + self.n_features)
             rounding[of_x] = self.x_rounding
         return rounding
+
+    @property
+    def varying(self):
+        """Which columns have coefficients that differ between tasks, (n_columns,).
+
+        Learned features and the intercept always do.
+        """
+        varying = np.ones(self.n_columns, dtype=bool)
+        if self.x_varying is not None:
+            of_x = slice(self.n_learned, self.n_learned + self.n_features)
+            varying[of_x] = self.x_varying
+        return varying
 
     def __call__(self, X):
         """Columns (n, n_columns) of standardised rows X (n, n_features)."""

@@ -35,10 +35,11 @@ def seconds_of_search(tasks, n_tasks, rich, n_outputs):
     """
     further = ON_ALL * (n_tasks / tasks.n_tasks - 1)
     P = tasks.n_coefficients
+    n_varying = int(tasks.varying.sum())
     work = EVALUATIONS["intercept"] * tasks.work(n_outputs)
     if rich:
-        work += EVALUATIONS["rich"] * tasks.work(P)
-    work += further * tasks.work(P if rich else n_outputs)
+        work += EVALUATIONS["rich"] * tasks.work(n_varying)
+    work += further * tasks.work(n_varying if rich else n_outputs)
     work += CALIBRATION * tasks.n_tasks * P**3
     if n_tasks == 1:  # no structure is chosen, and no task is held out
         work = ON_ALL * tasks.work(P)

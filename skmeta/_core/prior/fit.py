@@ -63,7 +63,7 @@ class Prior:
     numbers : ndarray
         The free numbers of the structure.
     D : ndarray of shape (P, P)
-        The gradient of the evidence in L is D L.
+        The gradient of the evidence in L is D L, for coefficients that vary.
     n_iter : int
     converged : bool
         Whether the search ended at a maximum.
@@ -94,8 +94,31 @@ class Prior:
 
         They differ from it by the spread and by the error of the mean.
         """
-        values, vectors = np.linalg.eigh(self.covariance + self.mean_covariance)
-        return vectors * np.sqrt(np.maximum(values, 0.0))
+        return _factor(self.covariance + self.mean_covariance)
+
+    def factor_of(self, varying):
+        """The same without the error of the mean of coefficients that do not vary.
+
+        It is (P, V), zero in their rows, with V the number of those that vary.
+        """
+        if varying.all():
+            return self.factor
+        factor = np.zeros((len(varying), varying.sum()))
+        some = np.ix_(varying, varying)
+        factor[varying] = _factor(self.covariance[some] + self.mean_covariance[some])
+        return factor
+
+    def error_of(self, shared):
+        """Factor (P, S) of the error of the mean of some coefficients, a mask (P,)."""
+        error = np.zeros((len(shared), shared.sum()))
+        error[shared] = _factor(self.mean_covariance[np.ix_(shared, shared)])
+        return error
+
+
+def _factor(covariance):
+    """A square factor of a covariance; its columns are orthogonal."""
+    values, vectors = np.linalg.eigh(covariance)
+    return vectors * np.sqrt(np.maximum(values, 0.0))
 
 
 class Hill:
@@ -287,11 +310,12 @@ def _polish(hill, x):
 
 def first_fit(tasks, structure, **options):
     """A fit that begins anew: for few numbers, at the best of several levels."""
-    P = tasks.n_coefficients
     if isinstance(structure, Placed):
-        numbers = structure.inner.start(PLACED_START * np.eye(P), None)
+        start = PLACED_START * np.eye(structure.n_varying)
+        numbers = structure.inner.start(start, None)
     else:
-        numbers = structure.start(START_VARIANCE * np.eye(P), None)
+        start = START_VARIANCE * np.eye(tasks.n_coefficients)
+        numbers = structure.start(start, None)
     starts = [numbers]
     if len(numbers) <= FEW_NUMBERS and tasks.n_tasks <= MANY_TASKS:
         levels = np.arcsinh(LEVELS)

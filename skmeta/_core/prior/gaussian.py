@@ -10,6 +10,7 @@ whitened residual, both closed forms, so only L is searched for (Bates & DebRoy,
 """
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 from itertools import chain
 from typing import NamedTuple
 
@@ -34,6 +35,9 @@ TOO_SPREAD = 1e4
 # Whitened rows are not kept for tasks with this many times fewer rows than
 # coefficients.
 SHORT_TASK = 4
+# Rows with this many times more columns than there are rows are multiplied by the
+# inverse of a Cholesky factor, which is quicker than to solve with it.
+WIDE = 8
 # About this many numbers are rotated at a time, ...
 QR_CELLS = 2**15
 # ... and at most this many tasks wait for it.
@@ -44,7 +48,7 @@ class GaussianEvidence(NamedTuple):
     """The log evidence at its best mean and noise, given the spread L."""
 
     value: float
-    D: np.ndarray  # (P, P), the gradient in L is D L
+    D: np.ndarray  # (P, P), the gradient in L is D L in the rows that vary
     mean: np.ndarray  # (P,)
     mean_slope: np.ndarray  # (P,) zero: the mean is the best one already
     noise: float
@@ -85,6 +89,13 @@ class Block(NamedTuple):
         return self.rows if self.spread is None else _white(self.rows, self.spread)[0]
 
 
+class LeadingRows(NamedTuple):
+    """Rows [X y] that a spread changes, in a list of Block, and those it leaves."""
+
+    blocks: list
+    others: np.ndarray
+
+
 @dataclass(frozen=True)
 class GaussianTasks:
     """What the evidence needs of the tasks: at most P rows of each, by QR.
@@ -95,6 +106,11 @@ class GaussianTasks:
     in the triangle, so that one row alone carries it: a spread of intercepts that is a
     million times the noise drowns no other row. Tasks of similar size form blocks, so
     that a long task costs the others no padding.
+
+    Columns that vary come before those that are shared. So in each triangle only as
+    many rows depend on what varies as there are such columns. No spread changes the
+    other rows: those of all tasks are kept in one triangle for the evidence, whose cost
+    is then that of the columns that vary.
     """
 
     blocks: list  # a list of Block, with rows in the basis; each task is in one
@@ -102,23 +118,36 @@ class GaussianTasks:
     counts: np.ndarray  # (T,) numbers of rows
     residual: np.ndarray  # (T,) sum of squares of the rows left out
     basis: Basis
+    varying: np.ndarray  # (P,) of bool: which coefficients may vary
+    n_leading: int  # the first so many coordinates of the basis are of those that vary
     fit_intercept: bool = True  # whether the last coefficient is the intercept
     pin_slopes: bool = False  # whether the slopes of the mean are held at zero
 
     @classmethod
-    def gather(cls, parts, fit_intercept, sizes=None, design=np.asarray, rounding=None):
+    def gather(
+        cls,
+        parts,
+        fit_intercept,
+        sizes=None,
+        design=np.asarray,
+        rounding=None,
+        varying=None,
+    ):
         """From (X, y, weight) of each task.
 
         With ``sizes``, the numbers of rows, ``parts`` may be an iterator: few of them
         are held at a time. ``design`` makes the columns of the model of rows of X, a
         block of rows at a time. ``rounding`` (P,) is how far each column is off by
-        rounding, relative to its size.
+        rounding, relative to its size. ``varying`` (P,) says which columns have
+        coefficients that may vary; None stands for all.
         """
         if sizes is None:
             sizes = [len(y) for _, y, _ in parts]
         sizes, parts = np.asarray(sizes), iter(parts)
         first = next(parts)
-        order = _intercept_first(design(first[0][:1]).shape[1], fit_intercept)
+        P = design(first[0][:1]).shape[1]
+        varying = np.ones(P, dtype=bool) if varying is None else varying
+        order = _intercept_first(varying, fit_intercept)
         blocks, place = _empty_blocks(np.minimum(sizes, len(order)), len(order) + 1)
         weights, residual = np.empty((2, len(sizes)))
         waiting, start = [], 0
@@ -132,7 +161,10 @@ class GaussianTasks:
                 for t, table in zip(some, rows, strict=True):
                     blocks[place[0, t]].rows[place[1, t], : len(table)] = table
                 waiting, start = [], task + 1
-        tasks = cls(blocks, weights, sizes, residual, _identity(order), fit_intercept)
+        basis, n_varying = _identity(order), int(varying.sum())
+        tasks = cls(
+            blocks, weights, sizes, residual, basis, varying, n_varying, fit_intercept
+        )
         rounding = np.zeros(len(order)) if rounding is None else rounding[order]
         return _in_own_basis(tasks, rounding)
 
@@ -153,7 +185,7 @@ class GaussianTasks:
         """Multiplications of one evaluation of the evidence, if ``n_varying`` vary."""
         P, r = self.n_coefficients, n_varying
         work = P**3 / 3
-        for block in self.blocks:
+        for block in self._leading.blocks:
             T, K, _ = block.rows.shape
             work += T * K * (P * r + K * r + K * P + P**2)
         return work
@@ -207,6 +239,20 @@ class GaussianTasks:
             M / np.outer(size, size), b / size, rcond=None
         )[0]
         return 1.0 - explained / n
+
+    @cached_property
+    def _leading(self):
+        """The rows of each task that depend on what varies, and all others (k, k + 1).
+
+        The others of all tasks are rotated into one triangle.
+        """
+        v = self.n_leading
+        if v == self.basis.n_seen:
+            return LeadingRows(self.blocks, np.zeros((0, v + 1)))
+        return LeadingRows(
+            _repacked(self.blocks, v),
+            _triangle([block.rows[:, v:] for block in self.blocks]),
+        )
 
     # -- the mean ---------------------------------------------------------------------
 
@@ -265,23 +311,27 @@ class GaussianTasks:
 
     def evidence(self, L, mean=None, state=None):
         """Log evidence of all tasks together, maximised over mean and noise."""
-        to, back = self.basis.to, self.basis.back
-        whitened, log_det = _whiten(self, to @ L)
+        to, back, v = self.basis.to, self.basis.back, self.n_leading
+        leading, (blocks, others) = to[:v], self._leading
+        whitened, log_det = _whiten(blocks, to @ L, self.n_tasks)
         moments = sum(_products(block.white()) for block in whitened)
+        if len(others):
+            moments = moments + _products(others)
         mean, held = self._best_mean(moments)
         squares, outer = self.residual.sum() + mean @ held @ mean, 0.0
         for block in whitened:
             rows = block.white()
             error = _errors(rows, mean)
-            h = np.einsum("tkp,tk->tp", rows[..., :-1], error)
+            h = np.einsum("tkp,tk->tp", rows[..., :v], error)
             squares, outer = squares + (error**2).sum(), outer + h.T @ h
+        squares = squares + (_errors(others, mean) ** 2).sum()
         n = self.weight.sum()
         noise = max(squares / n, NOISE_FLOOR)
-        D = outer / noise - moments[:-1, :-1]
+        D = outer / noise - moments[:v, :v]
         return GaussianEvidence(
             value=-0.5
             * (n * np.log(2 * np.pi * noise) + squares / noise + log_det.sum()),
-            D=to.T @ D @ to,
+            D=leading.T @ D @ leading,
             mean=back @ mean,
             mean_slope=np.zeros(len(L)),
             noise=noise,
@@ -319,7 +369,8 @@ class GaussianTasks:
     def log_evidence(self, prior):
         """Log evidence (T,) of each task under a given prior."""
         to = self.basis.to
-        whitened, log_det = _whiten(self, to @ prior.factor / np.sqrt(prior.noise))
+        factor = to @ prior.factor / np.sqrt(prior.noise)
+        whitened, log_det = _whiten(self.blocks, factor, self.n_tasks)
         squares = self._squares(whitened, to @ prior.mean)
         noise = self.weight * np.log(2 * np.pi * prior.noise)
         return -0.5 * (noise + squares / prior.noise + log_det)
@@ -385,14 +436,27 @@ def _rows(X, y, weight, design, order):
     return table
 
 
+def _repacked(blocks, n_rows):
+    """The first rows of each task, in as few blocks as `padded_blocks` makes."""
+    tasks = np.concatenate([block.tasks for block in blocks])
+    rows = [task[:n_rows] for block in blocks for task in block.rows]
+    sizes = np.array([len(task) for task in rows])
+    packed, place = _empty_blocks(sizes, blocks[0].rows.shape[-1])
+    for task, (number, position) in zip(rows, place.T, strict=True):
+        packed[number].rows[position, : len(task)] = task
+    return [block._replace(tasks=tasks[block.tasks]) for block in packed]
+
+
 def _errors(rows, theta):
     """The residuals of coefficients for the targets (T, K) of rows (T, K, k + 1)."""
     return rows[..., -1] - rows[..., :-1] @ theta
 
 
-def _intercept_first(n_coefficients, fit_intercept):
-    order = np.arange(n_coefficients)
-    return np.roll(order, 1) if fit_intercept else order
+def _intercept_first(varying, fit_intercept):
+    """The order of columns: the intercept, others that vary, and those that do not."""
+    order = np.arange(len(varying))
+    order = np.roll(order, 1) if fit_intercept else order
+    return order[np.argsort(~varying[order], kind="stable")]
 
 
 def _identity(order):
@@ -419,8 +483,8 @@ def _compress(tables):
 
 def _in_own_basis(tasks, rounding=0.0):
     """The same tasks in a basis in which all their rows together are orthonormal."""
-    U = _pooled_triangle(tasks.blocks) / np.sqrt(tasks.weight.sum())
-    kept = _independent(U, rounding)
+    U = _triangle([block.X for block in tasks.blocks]) / np.sqrt(tasks.weight.sum())
+    kept = _independent(U, rounding, tasks.n_leading)
     Q, triangle = np.linalg.qr(U[:, kept])
     inverse = linalg.solve_triangular(triangle, np.eye(len(kept)))
     residual = tasks.residual.copy()
@@ -437,7 +501,10 @@ def _in_own_basis(tasks, rounding=0.0):
     seen = np.zeros((U.shape[1], len(kept)))
     seen[kept] = inverse
     basis = _compose(tasks.basis, Q.T @ U, seen)
-    return replace(tasks, blocks=blocks, residual=residual, basis=basis)
+    n_leading = int((kept < tasks.n_leading).sum())
+    return replace(
+        tasks, blocks=blocks, residual=residual, basis=basis, n_leading=n_leading
+    )
 
 
 def _compose(basis, to, seen):
@@ -449,13 +516,13 @@ def _compose(basis, to, seen):
     return Basis(to, seen - unseen @ (unseen.T @ seen), unseen)
 
 
-def _pooled_triangle(blocks):
-    """The triangle (P, P) of all rows together, in portions."""
-    P = blocks[0].X.shape[-1]
+def _triangle(blocks):
+    """The triangle (P, P) of all rows (T, K, P) together, in portions."""
+    P = blocks[0].shape[-1]
     n = max(P, QR_CELLS // max(P, 1))  # fewer rows than columns would cost the same
     triangle, waiting, total = np.zeros((P, P)), [], 0
     for number, block in enumerate(blocks, start=1):
-        rows = block.X.reshape(-1, P)
+        rows = block.reshape(-1, P)
         for some in slices(len(rows), n):
             waiting.append(rows[some])
             total += len(rows[some])
@@ -467,19 +534,37 @@ def _pooled_triangle(blocks):
     return triangle
 
 
-def _independent(U, rounding):
-    """The columns of a triangle that are no combination of others, up to rounding."""
+def _independent(U, rounding, n_leading):
+    """The columns of a triangle that are no combination of others, up to rounding.
+
+    The first ``n_leading`` are kept before the others.
+    """
     norms = np.sqrt((U**2).sum(axis=0))
     rounding = np.broadcast_to(rounding, norms.shape)
     there = np.flatnonzero(norms > 64 * rounding * np.maximum(norms, 1.0))
-    if len(there) == 0:
-        return there
-    R, pivots = linalg.qr(U[:, there] / norms[there], mode="r", pivoting=True)
-    R = R[: len(there)]
-    off = rounding[there][pivots] / np.minimum(norms[there][pivots], 1.0)
-    share = np.abs(np.diag(R))
-    least = DEPENDENT + 64 * (off + np.abs(np.triu(R, 1)).T @ off)
-    return np.sort(there[pivots[share > least]])
+    scaled = U / np.where(norms > 0, norms, 1.0)
+    off = rounding / np.minimum(np.where(norms > 0, norms, 1.0), 1.0)
+    leading, others = there[there < n_leading], there[there >= n_leading]
+    kept = _independent_of(np.zeros((len(U), 0)), scaled, leading, off, off[:0])
+    Q = np.linalg.qr(scaled[:, kept])[0]
+    more = _independent_of(Q, scaled, others, off, off[kept])
+    return np.concatenate([kept, more])
+
+
+def _independent_of(Q, scaled, columns, off, off_known):
+    """Columns that are no combination of each other and of Q, which is orthonormal."""
+    if len(columns) == 0:
+        return columns
+    known = Q.T @ scaled[:, columns]
+    apart = scaled[:, columns] - Q @ known
+    R, pivots = linalg.qr(apart, mode="r", pivoting=True)
+    R = R[: len(columns)]
+    off = off[columns][pivots]
+    share = np.zeros(len(columns))
+    share[: len(R)] = np.abs(np.diag(R))
+    least = DEPENDENT + 64 * (off + np.abs(np.triu(R, 1)).T @ off[: len(R)])
+    least += 64 * np.abs(known[:, pivots]).T @ off_known
+    return np.sort(columns[pivots[share > least]])
 
 
 # -- linear algebra -------------------------------------------------------------------
@@ -505,13 +590,13 @@ def _solve(precision, right):
     return (solved.T / size).T
 
 
-def _whiten(tasks, L):
+def _whiten(blocks, L, n_tasks):
     """The blocks with rows of unit covariance, and log det(I + Z Z') of tasks (T,).
 
     L is in the basis.
     """
-    whitened, log_det = [], np.zeros(tasks.n_tasks)
-    for block in tasks.blocks:
+    whitened, log_det = [], np.zeros(n_tasks)
+    for block in blocks:
         white, log_det[block.tasks] = _white(block.rows, L)
         if SHORT_TASK * block.rows.shape[1] > len(L):
             whitened.append(block._replace(rows=white))
@@ -542,6 +627,8 @@ def _whiten_rows(Z, rows):
     covariance += np.eye(covariance.shape[-1])
     C = np.linalg.cholesky(covariance)
     log_det = 2 * np.log(np.diagonal(C, axis1=-2, axis2=-1)).sum(axis=-1)
+    if rows.shape[-1] > WIDE * rows.shape[-2]:
+        return np.linalg.solve(C, np.eye(C.shape[-1])) @ rows, log_det
     return np.linalg.solve(C, rows), log_det
 
 

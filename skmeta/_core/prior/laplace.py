@@ -49,6 +49,9 @@ MAX_NEWTON = 50
 MODE_TOL = 1e-13
 # A step of Newton's method is halved at most this many times.
 MAX_HALVINGS = 30
+# With more unknowns than this, modes are searched for in the space of the rows if that
+# is smaller.
+MANY_UNKNOWNS = 20
 # A search for the prior takes about this many steps of Newton's method for each
 # evaluation of the evidence, since it begins at the modes of the evaluation before.
 NEWTON_STEPS = 4
@@ -63,19 +66,26 @@ class LaplaceTasks:
     stacks: list  # a list of Stack
     order: list  # one index array per stack
     on_line: list  # whether the tasks of each stack are integrated along a line
+    varying_columns: np.ndarray  # (d,) of bool: columns whose coefficients may vary
     fit_intercept: bool  # whether the last column of X is the intercept's
     pin_slopes: bool = False  # whether the slopes of the mean are held at zero
     like_richer: bool = False  # see `like_richer_ones`
 
     @classmethod
-    def gather(cls, parts, likelihood, fit_intercept):
-        """From a list of (X, Y, weight, offset), one task each, or from `Parts`."""
+    def gather(cls, parts, likelihood, fit_intercept, varying=None):
+        """From a list of (X, Y, weight, offset), one task each, or from `Parts`.
+
+        ``varying`` (d,) says which columns have coefficients that may vary; None stands
+        for all.
+        """
         labels = np.array(
             [lines.is_line(X) and likelihood.suits_lines(w) for X, _, w, _ in parts]
         )
-        stacks, order = in_stacks(parts, sizes_of(parts), labels)
+        if varying is None:
+            varying = np.ones(parts[0][0].shape[1], dtype=bool)
+        stacks, order = in_stacks(parts, sizes_of(parts), labels, varying.sum())
         on_line = [bool(labels[tasks[0]]) for tasks in order]
-        return cls(likelihood, parts, stacks, order, on_line, fit_intercept)
+        return cls(likelihood, parts, stacks, order, on_line, varying, fit_intercept)
 
     @property
     def n_tasks(self):
@@ -97,9 +107,14 @@ class LaplaceTasks:
     def n_coefficients(self):
         return self.n_columns * self.likelihood.n_outputs
 
+    @property
+    def varying(self):
+        """Which coefficients may vary, (P,)."""
+        return np.tile(self.varying_columns, self.likelihood.n_outputs)
+
     def work(self, n_varying):
         """Multiplications of one evaluation of the evidence, if ``n_varying`` vary."""
-        o, d = self.likelihood.n_outputs, self.n_columns
+        o, d = self.likelihood.n_outputs, int(self.varying_columns.sum())
         P, r, work = o * d, n_varying, 0.0
         for stack in self.stacks:
             T, n = stack.weight.shape
@@ -118,7 +133,9 @@ class LaplaceTasks:
 
     def subset(self, tasks):
         some = take_parts(self.parts, tasks)
-        subset = self.gather(some, self.likelihood, self.fit_intercept)
+        subset = self.gather(
+            some, self.likelihood, self.fit_intercept, self.varying_columns
+        )
         return replace(subset, pin_slopes=self.pin_slopes, like_richer=self.like_richer)
 
     def like_richer_ones(self):
@@ -145,8 +162,8 @@ class LaplaceTasks:
             mean = self.pooled()
         if L is None or not self.likelihood.is_steep:
             L = np.zeros((len(mean), 1))
-        terms = [_evidence(self.likelihood, s, mean, L) for s in self.stacks]
-        precision = sum(term.precision for term in terms) + self._weak
+        terms = [self._laplace_terms(stack, mean, L) for stack in self.stacks]
+        precision = sum(term.precision() for term in terms) + self._weak
         values, vectors = np.linalg.eigh(precision / self.n_tasks)
         least = np.finfo(float).eps * values.max()  # smaller values are rounding
         return mean, vectors / np.sqrt(np.maximum(values, least))
@@ -222,7 +239,7 @@ class LaplaceTasks:
             mean=mean,
             mean_slope=sum(term.mean_slope for term in terms) - weak @ apart,
             noise=1.0,
-            precision=sum(term.precision for term in terms) + weak,
+            precision_of=lambda: sum(term.precision() for term in terms) + weak,
             state=[term.u for term in terms],
         )
 
@@ -233,7 +250,15 @@ class LaplaceTasks:
         if self._is_integral(L.shape[1]) and not self.like_richer:
             all_of_u = np.ones((len(stack.X), 1))
             return lines.integral(self.likelihood, stack, mean, L, all_of_u, u)
-        return _evidence(self.likelihood, stack, mean, L, u)
+        return self._laplace_terms(stack, mean, L, u)
+
+    def _laplace_terms(self, stack, mean, L, u=None):
+        """Evidence of a stack by Laplace's method, at the cost of what varies."""
+        if self.varying_columns.all():
+            return _evidence(self.likelihood, stack, mean, L, u)
+        return _evidence_of_some(
+            self.likelihood, stack, mean, L, self.varying_columns, u
+        )
 
     def information(self, A):
         """About the most that a task knows of each column of A: shape (n,).
@@ -356,8 +381,16 @@ def find_mode(likelihood, stack, mean, L, u=None):
     return Mode(u, theta, value, mu, score, H, _precision(likelihood, L, H))
 
 
+def _times(u, A):
+    """Rows u (T, r) times A (r, P), or each times its own A (T, r, P): (T, P)."""
+    return u @ A if A.ndim == 2 else (u[:, None] @ A)[:, 0]
+
+
 def _newton(likelihood, stack, L, u):
-    """u (T, r) at the mode, and the log-likelihood minus u'u / 2 there."""
+    """u (T, r) at the mode, and the log-likelihood minus u'u / 2 there.
+
+    L is (P, r), or (T, P, r) if each task has its own.
+    """
     value, eta = _objective(likelihood, stack, L, u)
     if likelihood.is_steep and u.any():
         at_zero, _ = _objective(likelihood, stack, L, np.zeros_like(u))
@@ -365,14 +398,14 @@ def _newton(likelihood, stack, L, u):
         value, eta = _objective(likelihood, stack, L, u)
     for _ in range(MAX_NEWTON):
         _, score, H = _derivatives(likelihood, stack, eta)
-        slope = score @ L - u
+        slope = _times(score, L) - u
         B = _precision(likelihood, L, H)
         step = np.linalg.solve(B, slope[..., None])[..., 0]
         gain = (slope * step).sum(axis=-1)
         if (gain < MODE_TOL * (1 + np.abs(value))).all():
             # the step is known already, and squares the error that is left
             return u + step, value + 0.5 * gain
-        length = _first_length(likelihood, stack, step @ L.T)
+        length = _first_length(likelihood, stack, _times(step, L.swapaxes(-1, -2)))
         u, value, eta = _climb(likelihood, stack, L, u, step, value, length)
     return u, value
 
@@ -383,8 +416,8 @@ def _precision(likelihood, L, H):
     Where the curvature has no bound, a search may try a point at which rounding would
     take the smallest eigenvalues below zero; so a little more than rounding is added.
     """
-    P, r = L.shape
-    B = np.eye(r) + L.T @ H @ L
+    P, r = L.shape[-2:]
+    B = np.eye(r) + L.swapaxes(-1, -2) @ H @ L
     if likelihood.is_steep:
         trace = np.trace(B, axis1=-2, axis2=-1)
         B += 10 * P * np.finfo(float).eps * trace[:, None, None] * np.eye(r)
@@ -393,7 +426,7 @@ def _precision(likelihood, L, H):
 
 def _objective(likelihood, stack, L, u):
     """Log-likelihood minus u'u / 2, and the linear predictors."""
-    eta = stack.eta(u @ L.T)
+    eta = stack.eta(_times(u, L.swapaxes(-1, -2)))
     log_density = likelihood.log_density(eta, stack.Y)
     value = (stack.weight * log_density).sum(axis=-1)
     return value - 0.5 * (u * u).sum(axis=-1), eta
@@ -459,8 +492,12 @@ class LaplaceEvidence(NamedTuple):
     mean: np.ndarray  # (P,)
     mean_slope: np.ndarray  # (P,)
     noise: float  # 1: the likelihood has its own, if any
-    precision: np.ndarray  # (P, P) of the mean
+    precision_of: object  # a function that returns the precision (P, P) of the mean
     state: list  # modes u of the stacks, to start the next search from
+
+    @property
+    def precision(self):
+        return self.precision_of()
 
 
 def _evidence(likelihood, stack, mean, L, u=None):
@@ -472,7 +509,7 @@ def _evidence(likelihood, stack, mean, L, u=None):
     mode = find_mode(likelihood, stack, mean, L, u)
     V, half_log_det = _posterior_covariance(mode, L)
     HV = mode.hessian @ V
-    alpha = _slope_of_log_det(likelihood, stack, mode, V)
+    alpha = _slope_of_log_det(likelihood, stack, mode.mu, V)
     nu = alpha - (HV @ alpha[..., None])[..., 0]
     g = mode.score
     cross = nu.T @ g
@@ -481,16 +518,84 @@ def _evidence(likelihood, stack, mean, L, u=None):
         value=mode.value - half_log_det,
         D=g.T @ g + cross + cross.T - M,
         mean_slope=(g + nu).sum(axis=0),
-        precision=0.5 * (M + M.T),
+        precision=lambda: 0.5 * (M + M.T),
         u=mode.u,
     )
 
 
-def _slope_of_log_det(likelihood, stack, mode, V):
+def _slope_of_log_det(likelihood, stack, mu, V):
     """X'a (T, P): gradient of minus half the log determinant in the coefficients."""
     Q = eta_covariance(stack.X, V, likelihood.n_outputs)
-    slope = likelihood.curvature_slope(mode.mu, Q) * stack.weight[..., None]
+    slope = likelihood.curvature_slope(mu, Q) * stack.weight[..., None]
     return -stack.gradient(slope)
+
+
+def _evidence_of_some(likelihood, stack, mean, L, varying, u=None):
+    """The same if only some columns (d,) vary, at the cost of these.
+
+    D is right for the coefficients that vary, and zero for the others.
+    """
+    o = likelihood.n_outputs
+    P, some = o * len(varying), np.flatnonzero(np.tile(varying, o))
+    L = L[some]
+    own = stack._replace(X=stack.X[..., varying], offset=stack.eta(mean[None]))
+    mode = find_mode(likelihood, own, np.zeros(len(some)), L, u)
+    C, half = _half_covariance(mode, L)
+    V = half.swapaxes(-1, -2) @ half
+    HV = mode.hessian @ V
+    Q = eta_covariance(own.X, V, o)
+    slope = -likelihood.curvature_slope(mode.mu, Q) * stack.weight[..., None]
+    alpha = own.gradient(slope)
+    nu = alpha - (HV @ alpha[..., None])[..., 0]
+    g, cross = mode.score, nu.T @ mode.score
+    D = np.zeros((P, P))
+    D[np.ix_(some, some)] = (
+        g.T @ g + cross + cross.T - (mode.hessian - HV @ mode.hessian).sum(axis=0)
+    )
+    # the mean of all columns moves with the slopes in eta
+    moved = own._replace(offset=np.zeros_like(own.offset)).eta(
+        (V @ alpha[..., None])[..., 0]
+    )
+    of_eta = likelihood.slope(mode.mu, stack.Y) * stack.weight[..., None] + slope
+    of_eta = of_eta - _times_curvature(likelihood, stack.weight, mode.mu, moved)
+
+    def precision():  # it costs more than the rest, and few are asked for
+        J = own.times(half.swapaxes(-1, -2))
+        J = np.moveaxis(_times_curvature(likelihood, stack.weight, mode.mu, J), -1, 1)
+        K = np.einsum("trno,tnd->trod", J, stack.X, optimize=True).reshape(-1, P)
+        return _sum_of_hessians(likelihood, stack, mode.mu) - K.T @ K
+
+    return lines.Terms(
+        value=mode.value - np.log(np.diagonal(C, axis1=-2, axis2=-1)).sum(axis=-1),
+        D=D,
+        mean_slope=stack.gradient(of_eta).sum(axis=0),
+        precision=precision,
+        u=mode.u,
+    )
+
+
+def _times_curvature(likelihood, weight, mu, A):
+    """W times A (T, n, o, ...), with W the curvature of each row in its o outputs."""
+    weight = weight.reshape(*weight.shape, *[1] * (A.ndim - 3))
+    out = np.zeros_like(A)
+    for a in range(likelihood.n_outputs):
+        for b in range(likelihood.n_outputs):
+            W = likelihood.curvature(mu, a, b)
+            W = W.reshape(*W.shape, *[1] * (A.ndim - 3))
+            out[:, :, a] += weight * W * A[:, :, b]
+    return out
+
+
+def _sum_of_hessians(likelihood, stack, mu):
+    """Sum of X' W X over all tasks of a stack: (P, P)."""
+    d, o = stack.X.shape[-1], likelihood.n_outputs
+    H, X = np.empty((o, d, o, d)), stack.X.reshape(-1, d)
+    for a in range(o):
+        for b in range(a + 1):
+            W = (stack.weight * likelihood.curvature(mu, a, b)).reshape(-1, 1)
+            H[a, :, b] = (X * W).T @ X
+            H[b, :, a] = H[a, :, b].T
+    return H.reshape(o * d, o * d)
 
 
 def eta_covariance(X, V, o):
@@ -527,10 +632,40 @@ def condition(likelihood, mean, factor, stack):
     covariance and a as in `_evidence`, the mean lies at a distance of V X'a from the
     mode, to second order.
     """
+    n, o, r = stack.X.shape[1], stack.n_outputs, factor.shape[1]
+    if r > MANY_UNKNOWNS and 2 * n * o <= r:
+        return _condition_by_rows(likelihood, mean, factor, stack)
     mode = find_mode(likelihood, stack, mean, factor)
     _, half = _half_covariance(mode, factor)
     if not likelihood.centre_is_mean:
         return mode.theta, half.swapaxes(-1, -2)
     V = half.swapaxes(-1, -2) @ half
-    alpha = _slope_of_log_det(likelihood, stack, mode, V)
+    alpha = _slope_of_log_det(likelihood, stack, mode.mu, V)
     return mode.theta + (V @ alpha[..., None])[..., 0], half.swapaxes(-1, -2)
+
+
+def _condition_by_rows(likelihood, mean, factor, stack):
+    """The same in the space of the rows, which are fewer than the unknowns u.
+
+    The predictors move by Z u. With Z' = QR, Q orthonormal, only v = Q'u moves them.
+    """
+    (T, n, _), o = stack.X.shape, stack.n_outputs
+    Z = stack.times(factor[None]).reshape(T, n * o, -1)
+    Q, R = np.linalg.qr(Z.swapaxes(-1, -2))
+    # each predictor of a row is taken for a coefficient
+    L = R.swapaxes(-1, -2).reshape(T, n, o, -1).swapaxes(1, 2).reshape(T, o * n, -1)
+    own_columns = np.broadcast_to(np.eye(n), (T, n, n))
+    rows = stack._replace(X=own_columns, offset=stack.eta(mean[None]))
+    v, _ = _newton(likelihood, rows, L, np.zeros((T, L.shape[-1])))
+    mu, _, H = _derivatives(likelihood, rows, rows.eta(_times(v, L.swapaxes(-1, -2))))
+    C = np.linalg.cholesky(_precision(likelihood, L, H))
+    FQ = factor @ Q
+    if likelihood.centre_is_mean:
+        half = np.linalg.solve(C, L.swapaxes(-1, -2))
+        V = half.swapaxes(-1, -2) @ half
+        alpha = _slope_of_log_det(likelihood, rows, mu, V)
+        v = v + np.linalg.solve(C.swapaxes(-1, -2), half @ alpha[..., None])[..., 0]
+    theta = mean + (FQ @ v[..., None])[..., 0]
+    # u has the covariance I - QQ' + Q (C C')^-1 Q' = A A', A = I - Q (I - C^-T) Q'
+    left = FQ - np.linalg.solve(C, FQ.swapaxes(-1, -2)).swapaxes(-1, -2)
+    return theta, factor - left @ Q.swapaxes(-1, -2)

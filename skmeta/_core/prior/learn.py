@@ -80,8 +80,9 @@ def learn(table, model, design, options, rng, before_search=None):
 
 
 def _shape(table, design):
-    """(n_features, n_outputs, fit_intercept) of the coefficients."""
-    return design.n_features, table.Y.shape[1], design.fit_intercept
+    """(n_features, n_outputs, fit_intercept) of the coefficients that vary."""
+    n_features = int(design.varying.sum()) - design.fit_intercept
+    return n_features, table.Y.shape[1], design.fit_intercept
 
 
 # -- many tasks -----------------------------------------------------------------------

@@ -33,7 +33,7 @@ class Terms(NamedTuple):
     value: np.ndarray  # (T,) log evidence
     D: np.ndarray  # (P, P), the gradient in L is D L
     mean_slope: np.ndarray  # (P,)
-    precision: np.ndarray  # (P, P) minus the second derivative in the mean
+    precision: object  # a function: minus the second derivative (P, P) in the mean
     u: np.ndarray | None  # modes, where the next search may begin
 
 
@@ -103,7 +103,7 @@ def integral(likelihood, stack, mean, L, w, z=None):
         value=value,
         D=products - curvature,
         mean_slope=mean_slope,
-        precision=curvature - products + means,
+        precision=lambda: curvature - products + means,
         u=mode,
     )
 
@@ -155,7 +155,11 @@ def average_of_classes(stack, mean, L):
             total += np.einsum("tab,td,te->adbe", blocks, x, x, optimize=True)
     P = o * d
     return Terms(
-        value, D.reshape(P, P), mean_slope.ravel(), precision.reshape(P, P), None
+        value,
+        D.reshape(P, P),
+        mean_slope.ravel(),
+        lambda: precision.reshape(P, P),
+        None,
     )
 
 

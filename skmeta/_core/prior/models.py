@@ -191,7 +191,12 @@ class GaussianModel(TaskModel):
             columns, parts = parts.design, parts.undesigned()
         rows = ((X, Y[:, 0], weight) for X, Y, weight, _ in parts)
         return GaussianTasks.gather(
-            rows, design.fit_intercept, sizes, columns, design.rounding
+            rows,
+            design.fit_intercept,
+            sizes,
+            columns,
+            design.rounding,
+            design.varying,
         )
 
     def posterior(self, mean, factor, noise, rows):
@@ -211,13 +216,14 @@ class GaussianModel(TaskModel):
         return factor
 
     def not_told(self, tasks, chosen, units):
-        structure = chosen.structure.inner
-        labels = getattr(structure, "groups", np.arange(tasks.n_coefficients))
+        structure, n_varying = chosen.structure.inner, chosen.structure.n_varying
+        labels = getattr(structure, "groups", np.arange(n_varying))
         varying = np.flatnonzero(labels != NONE)
         most = tasks.counts.max()
         if most > len(varying):
             return None
         A = np.eye(tasks.n_coefficients) if units is None else units
+        A = A[:, tasks.varying]
         unexplained = tasks.unexplained_noise(A[:, varying], labels[varying])
         if most > CHANCE_ROWS and unexplained > LEAST_UNEXPLAINED:
             return None
@@ -263,7 +269,9 @@ class GaussianModel(TaskModel):
         return measured._replace(folds=folds)
 
     def in_brief(self, tasks, learned):
-        known = calibration.known_variances(tasks, learned.first_factor, learned.noise)
+        known = calibration.known_variances(
+            tasks, learned.varying(learned.first_factor), learned.noise
+        )
         return Brief(
             tasks.n_tasks, tasks.pooled(), tasks.constant(), KnownVariances(*known)
         )
@@ -285,7 +293,9 @@ class GaussianModel(TaskModel):
         start = prior.mean
         if learned.zero_shot != "prior":
             start = start_of(kept, learned.zero_shot)
-        scales, _ = calibration.known_variances(kept, prior.factor, prior.noise)
+        scales, _ = calibration.known_variances(
+            kept, learned.varying(prior.factor), prior.noise
+        )
         tasks = [calibration.some_rows(rows, rng) for rows in fold.held_out]
         return calibration.HeldOut(prior, start, scales, tasks)
 
@@ -318,7 +328,8 @@ class GaussianModel(TaskModel):
         return table
 
     def feature_head(self, table, prior, design):
-        return episodic.Belief(prior.mean[:, None], prior.factor, prior.noise)
+        factor = prior.factor_of(design.varying)
+        return episodic.Belief(prior.mean[:, None], factor, prior.noise)
 
     def judge_features(self, learned, table, chosen, found, head, seed, options):
         """See `TaskModel`; both density and error of unseen rows must be better."""
@@ -329,11 +340,11 @@ class GaussianModel(TaskModel):
             design = learned.design.with_features(learner.network, state.theta)
             parts = design.parts(table)
             kept, held_out = parts.take(fold.kept), parts.take(fold.held_out)
-            belief = learner.belief(state).of_one_output()
+            belief = self._with_shared(learner.belief(state), chosen.prior, learned)
             folds.append(FoldRows(kept, held_out, belief))
         learner, state = found.of_all(head())
         design = learned.design.with_features(learner.network, state.theta)
-        belief = learner.belief(state).of_one_output()
+        belief = self._with_shared(learner.belief(state), chosen.prior, learned)
         tasks = self.gather(design.parts(table), design)
         nowhere = np.zeros((design.n_learned, learned.unseen.shape[1]))
         learned = replace(
@@ -342,12 +353,24 @@ class GaussianModel(TaskModel):
             mean=belief.mean,
             factor=belief.factor,
             first_factor=belief.factor,
-            spread=belief.factor,
+            spread=replace(learned, design=design).varying(belief.factor),
             unseen=np.concatenate([nowhere, learned.unseen]),
             noise=belief.noise,
             log_evidence=float(tasks.log_evidence(belief).sum()),
         )
         return learned, ToMeasure(tasks, folds, None)
+
+    @staticmethod
+    def _with_shared(belief, linear, learned):
+        """A belief of one output, with the error of the shared slopes' mean.
+
+        A run that learns features leaves this error as ``linear`` has it.
+        """
+        shared = ~learned.design.varying
+        error = np.zeros((len(belief.factor), shared.sum()))
+        error[-len(shared) :] = linear.error_of(shared)
+        factor = np.hstack([belief.factor, error])
+        return belief.of_one_output()._replace(factor=factor)
 
 
 # -- other likelihoods ----------------------------------------------------------------
@@ -372,7 +395,9 @@ class LaplaceModel(TaskModel):
         return float(self.likelihood.log_normaliser(table.Y, table.weight).sum())
 
     def gather(self, parts, design):
-        return LaplaceTasks.gather(parts, self.likelihood, design.fit_intercept)
+        return LaplaceTasks.gather(
+            parts, self.likelihood, design.fit_intercept, design.varying
+        )
 
     def posterior(self, mean, factor, noise, rows):
         stack = Stack(*(field[None] for field in rows))

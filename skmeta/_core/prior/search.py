@@ -39,14 +39,14 @@ MAX_FOLD_ITER = 30
 ROWS_PER_NUMBER = 3
 # A structure is chosen with at most this many tasks; more do not change the choice.
 MAX_TASKS = 200
-# With more coefficients than this, correlations are tried only if they are asked for.
+# If more coefficients vary than this, correlations are tried only on request.
 MAX_COEFFICIENTS = 60
 
 
 def too_many_classes(tasks, shape):
     """Whether slopes of each class would take long, and intercepts may do."""
     _, n_outputs, fit_intercept = shape
-    many = tasks.n_coefficients > MAX_COEFFICIENTS
+    many = tasks.varying.sum() > MAX_COEFFICIENTS
     return n_outputs > 1 and many and fit_intercept
 
 
@@ -78,8 +78,9 @@ class Candidate:
 class StructureSearch:
     """Fits structures from simple to rich, each from the one before.
 
-    ``shape`` is (n_features, n_outputs, fit_intercept) of the coefficients, and
-    ``units`` (P, P) turns those that the structures refer to into those of the tasks.
+    ``shape`` is (n_features, n_outputs, fit_intercept) of the coefficients that vary,
+    and ``units`` (P, P) turns those that the structures refer to into those of the
+    tasks.
     """
 
     def __init__(self, tasks, shape, rng, units=None, **options):
@@ -97,7 +98,10 @@ class StructureSearch:
 
     def run(self, name):
         """The `Candidate` of the structure asked for, or of the best one."""
-        if name == "auto" and not self.held_out:
+        n_features, _, _ = self.shape
+        if n_features == 0:
+            name = "intercept"
+        elif name == "auto" and not self.held_out:
             name = "isotropic"
         best = self._best(list(self._candidates(name)))
         self.tried = []  # with many columns the priors of all folds are large
@@ -148,7 +152,7 @@ class StructureSearch:
                 yield self._validated(kind, structure, prior)
             if name == kind:
                 return
-        P = self.tasks.n_coefficients
+        P = int(self.tasks.varying.sum())
         if name == "low_rank" or (name == "auto" and self._worth_correlations()):
             yield from self._ranks(P, prior, name)
         structure = self._place(Full(P, shrinkage=P))
@@ -193,7 +197,7 @@ class StructureSearch:
     def _worth_correlations(self):
         """Whether structures with correlations are affordable and may do better."""
         _, n_outputs, _ = self.shape
-        if self.tasks.n_coefficients > MAX_COEFFICIENTS or n_outputs > 1:
+        if self.tasks.varying.sum() > MAX_COEFFICIENTS or n_outputs > 1:
             return False
         last = self.tried[-1]
         lags = (c.score - last.score for c in self.tried[:-1])

@@ -76,20 +76,23 @@ def one_task(stacks):
     return Stack(*(field[None] for field in fields))
 
 
-def in_stacks(parts, sizes, labels):
+def in_stacks(parts, sizes, labels, n_varying=None):
     """Stacks of tasks, and the numbers of the tasks in each.
 
     A stack holds tasks of similar size and of the same label, and a bounded number of
     them. Otherwise padding, or the second derivatives of all tasks at once, could fill
-    the memory.
+    the memory. Of the columns, ``n_varying`` have coefficients that vary, all of them
+    if it is None.
     """
     X, Y = parts[0][:2]
-    n_coefficients = X.shape[1] * Y.shape[1]
+    n_varying = X.shape[1] if n_varying is None else n_varying
+    n_coefficients, n_shared = n_varying * Y.shape[1], X.shape[1] - n_varying
     buckets = 2 * np.ceil(2 * np.log2(np.maximum(sizes, 1))) + labels
     stacks, orders = [], []
     for bucket in np.unique(buckets):
         tasks = np.flatnonzero(buckets == bucket)
-        cells = n_coefficients * (n_coefficients + sizes[tasks].max())
+        longest = sizes[tasks].max()
+        cells = n_coefficients * (n_coefficients + longest) + n_shared * longest
         n_stacks = -(-len(tasks) * cells // STACK_CELLS)
         for order in np.array_split(tasks, min(n_stacks, len(tasks))):
             stacks.append(Stack.of([parts[task] for task in order]))

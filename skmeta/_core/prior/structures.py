@@ -12,7 +12,8 @@ no slope near a deviation of zero.
 
 `Placed` puts a structure into other coordinates and units: a search refers to the
 user's units or to standardised ones, and measures deviations by the smallest one that
-the rows of one task could tell from zero.
+the rows of one task could tell from zero. It also places the coefficients that vary
+among those that all tasks share.
 """
 
 from abc import ABC, abstractmethod
@@ -246,10 +247,18 @@ class Beside(Structure):
 
 @dataclass(frozen=True)
 class Placed(Structure):
-    """A structure in other coordinates: coefficients are ``matrix`` times its own."""
+    """A structure in other coordinates, among coefficients that all tasks share.
+
+    The coefficients that vary are ``matrix`` times its own.
+    """
 
     inner: Structure
-    matrix: np.ndarray  # (P, P)
+    matrix: np.ndarray  # (V, V)
+    varying: np.ndarray  # (P,) of bool: which V of the P coefficients vary
+
+    @property
+    def n_varying(self):
+        return len(self.matrix)
 
     @property
     def n_numbers(self):
@@ -264,32 +273,42 @@ class Placed(Structure):
         return self.inner.rank
 
     def factor(self, numbers):
-        return self.matrix @ self.inner.factor(numbers)
+        of_varying = self.matrix @ self.inner.factor(numbers)
+        L = np.zeros((len(self.varying), of_varying.shape[1]))
+        L[self.varying] = of_varying
+        return L
 
     def gradient(self, numbers, D):
-        return self.inner.gradient(numbers, self.matrix.T @ D @ self.matrix)
+        return self.inner.gradient(numbers, self._own(D))
+
+    def _own(self, D):
+        """A gradient D in the coordinates of the inner structure."""
+        return self.matrix.T @ self._among_varying(D) @ self.matrix
+
+    def _among_varying(self, of_all):
+        return of_all[np.ix_(self.varying, self.varying)]
 
     def penalty(self, numbers):
         return self.inner.penalty(numbers)
 
     def start(self, covariance, D, boldness=1.0):
-        half = np.linalg.solve(self.matrix, covariance)
+        half = np.linalg.solve(self.matrix, self._among_varying(covariance))
         inner = np.linalg.solve(self.matrix, half.T)
-        D = None if D is None else self.matrix.T @ D @ self.matrix
-        return self.inner.start(inner, D, boldness)
+        return self.inner.start(inner, None if D is None else self._own(D), boldness)
 
 
 def place(structure, tasks, units=None):
     """A structure in the given units; its numbers are relative to a task's information.
 
-    ``units`` (P, P) turns coefficients in the units that the structure refers to into
-    those of the tasks; None means that they are the same.
+    The structure is one of the coefficients that vary. ``units`` (P, P) turns
+    coefficients in the units that it refers to into those of the tasks; None means that
+    they are the same. A coefficient that is shared is shared in both.
     """
-    P = tasks.n_coefficients
-    units = np.eye(P) if units is None else units
+    P, varying = tasks.n_coefficients, tasks.varying
+    units = (np.eye(P) if units is None else units)[:, varying]
     told = structure.in_common(tasks.information(units))
     told = np.where(told > 0, told, told.max(initial=0.0) or 1.0)
-    return Placed(structure, units / np.sqrt(told))
+    return Placed(structure, units[varying] / np.sqrt(told), varying)
 
 
 def groups(name, n_features, n_outputs, fit_intercept):
@@ -297,9 +316,11 @@ def groups(name, n_features, n_outputs, fit_intercept):
 
     "intercept" has one spread for the intercept of each output. "isotropic" has besides
     one that is common to all slopes, "diagonal" one for the slopes of each feature.
+    The features are those whose slopes vary.
     """
     table = np.full((n_outputs, n_features + fit_intercept), NONE)
     n_slopes = {"intercept": 0, "isotropic": 1, "diagonal": n_features}[name]
+    n_slopes = min(n_slopes, n_features)
     if n_slopes:
         table[:, :n_features] = np.arange(n_features) % n_slopes
     if fit_intercept:
