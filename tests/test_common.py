@@ -37,8 +37,9 @@ ESTIMATORS = [
 INSTANCES = [
     EmpiricalBayesRegressor(),
     EmpiricalBayesRegressor(prior="full"),
+    EmpiricalBayesRegressor(varying="auto"),
     EmpiricalBayesClassifier(),
-    EmpiricalBayesClassifier(prior="diagonal"),
+    EmpiricalBayesClassifier(prior="diagonal", varying=[0]),
     EmpiricalBayesPoissonRegressor(),
     EmpiricalBayesPoissonRegressor(prior="diagonal"),
     ReptileRegressor(max_iter=30),

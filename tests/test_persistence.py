@@ -65,6 +65,7 @@ MODELS = {
         task_classes="own", max_iter=5, random_state=0
     ),
     "learned prior": lambda: EmpiricalBayesRegressor(random_state=0),
+    "shared columns": lambda: EmpiricalBayesRegressor(varying=[0], random_state=0),
     "learned prior of labels": lambda: EmpiricalBayesClassifier(random_state=0),
     "learned prior of counts": lambda: EmpiricalBayesPoissonRegressor("intercept"),
     "prototypes": lambda: PrototypicalClassifier(random_state=0),

@@ -84,6 +84,11 @@ class Design:
             varying[of_x] = self.x_varying
         return varying
 
+    def without_shared(self, factor):
+        """A factor (P, r) that is zero for the coefficients that all tasks share."""
+        varying = np.tile(self.varying, len(factor) // self.n_columns)
+        return np.where(varying[:, None], factor, 0.0)
+
     def __call__(self, X):
         """Columns (n, n_columns) of standardised rows X (n, n_features)."""
         X = X.toarray() if hasattr(X, "toarray") else X

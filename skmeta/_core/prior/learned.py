@@ -124,11 +124,6 @@ class LearnedPrior:
     def n_outputs(self):
         return len(self.mean) // self.design.n_columns
 
-    def varying(self, factor):
-        """A factor (P, r) without the coefficients that all tasks share."""
-        varying = np.tile(self.design.varying, self.n_outputs)
-        return np.where(varying[:, None], factor, 0.0)
-
     # -- one task ---------------------------------------------------------------------
 
     def condition(self, rows, present=None):

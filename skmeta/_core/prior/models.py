@@ -270,7 +270,9 @@ class GaussianModel(TaskModel):
 
     def in_brief(self, tasks, learned):
         known = calibration.known_variances(
-            tasks, learned.varying(learned.first_factor), learned.noise
+            tasks,
+            learned.design.without_shared(learned.first_factor),
+            learned.noise,
         )
         return Brief(
             tasks.n_tasks, tasks.pooled(), tasks.constant(), KnownVariances(*known)
@@ -294,7 +296,7 @@ class GaussianModel(TaskModel):
         if learned.zero_shot != "prior":
             start = start_of(kept, learned.zero_shot)
         scales, _ = calibration.known_variances(
-            kept, learned.varying(prior.factor), prior.noise
+            kept, learned.design.without_shared(prior.factor), prior.noise
         )
         tasks = [calibration.some_rows(rows, rng) for rows in fold.held_out]
         return calibration.HeldOut(prior, start, scales, tasks)
@@ -353,7 +355,7 @@ class GaussianModel(TaskModel):
             mean=belief.mean,
             factor=belief.factor,
             first_factor=belief.factor,
-            spread=replace(learned, design=design).varying(belief.factor),
+            spread=design.without_shared(belief.factor),
             unseen=np.concatenate([nowhere, learned.unseen]),
             noise=belief.noise,
             log_evidence=float(tasks.log_evidence(belief).sum()),
