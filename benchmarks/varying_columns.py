@@ -167,10 +167,11 @@ def report(name, tables, prior):
     found, seconds = compare(tables, prior)
     group_of = dict(zip(tables.task, tables.group, strict=True))
     print(f"\n{name}, prior={prior!r}: seconds of a fit {_rounded(seconds)}")
-    result = {"seconds": _rounded(seconds), "k": list(SHOTS)}
+    asked = [k for k in SHOTS if found["context"][k]]
+    result = {"prior": prior, "seconds": _rounded(seconds), "k": asked}
     for other in ("context", "all vary"):
         lines = []
-        for k in SHOTS:
+        for k in result["k"]:
             by, half = change(found[other][k], found["without"][k], group_of)
             error = np.mean(list(found[other][k].values()))
             lines.append([round(error, 4), round(by, 2), round(half, 2)])
@@ -222,7 +223,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--data", type=Path)
     parser.add_argument("--sets", nargs="+", default=list(SETS))
-    parser.add_argument("--prior", default="auto")
+    parser.add_argument("--prior", default="auto", help="of the first two models")
     parser.add_argument("--speed", action="store_true")
     parser.add_argument("--save", type=Path)
     options = parser.parse_args()

@@ -68,13 +68,16 @@ def warn_of_long_search(structure, shape, tasks, n_tasks):
     only_intercept = structure == "intercept" or (
         structure == "auto" and too_many_classes(tasks, shape)
     )
+    rich = not only_intercept and n_tasks > 1
     seconds = seconds_of_search(tasks, n_tasks, not only_intercept, n_outputs)
     if seconds < LONG_SEARCH:
         return
     remedies = []
     if n_features > max(MANY_COLUMNS, n_outputs):
         remedies.append("put PCA or TruncatedSVD in front")
-    if not only_intercept and n_tasks > 1:
+    if rich and tasks.varying.sum() > MANY_COLUMNS * n_outputs:
+        remedies.append("name the few columns whose effects differ in varying=")
+    if rich:
         remedies.append("set prior='intercept'")
     if n_outputs > 2:
         remedies.append(
