@@ -62,6 +62,7 @@ class InOrderOfStories:
         "stores",
         "movie_tastes",
         "patients",
+        "before_the_first_answer",
         "authors",
         "digits_never_seen",
         "base_model_in_a_grid",
