@@ -99,6 +99,20 @@ class EmpiricalBayesPoissonRegressor(
           deviance on held-out tasks after a few rows, in 5 folds. With more than 60
           coefficients "diagonal" is the richest one tried; with fewer than 5 tasks, or
           fewer than 3 rows per number to be learned, it is "isotropic".
+    varying : {"all", "auto"} or array-like, default="all"
+        Columns of X whose slopes may differ between tasks. The slopes of the others are
+        the same for all tasks: they have a mean and no spread. It composes with every
+        ``prior``, which is then about the columns that vary. The intercept varies in
+        any case, and so do learned features.
+
+        * "all": every column.
+        * "auto": every column but those that are constant within each task, such as the
+          age of a shopper or the size of a store. They tell what to expect of a new
+          task before its first row. Tasks of one row do not count.
+        * names of columns, if X is a DataFrame; numbers of columns; or a mask, one bool
+          per column. With an empty list only the intercept varies.
+
+        With a single task (``fit`` without ids) nothing can differ, and it is not used.
     features : LearnedFeatures, default=None
         Settings of features to learn: further columns, made by a network that all tasks
         share. They are used only if they clearly improve predictions for held-out
@@ -143,6 +157,9 @@ class EmpiricalBayesPoissonRegressor(
         The structure asked for, or chosen.
     prior_rank_ : int
         Only with "low_rank": the number of directions.
+    varying_ : ndarray of bool of shape (n_features,)
+        Which columns have slopes that may differ between tasks; only if ``varying`` is
+        not "all" and there are several tasks.
     log_marginal_likelihood_ : float
         Log probability of all counts under the learned prior. It is found by quadrature
         if a single coefficient varies and for tasks of one row, and otherwise by
