@@ -111,9 +111,9 @@ for k, some in table.groupby("tests"):
     print(f"after {k} tests: better by {gain.mean():6.3f} ± {half:.3f}")
 
 # %%
-# Before the first test it pays to know the school. After one test the gain is small, and
-# after two there is none: the pupil's own results say it all. What is known beforehand
-# does no harm then.
+# Before the first test it pays to know the school. After one test the gain is small,
+# and after two there is none: the pupil's own results say it all. What is known
+# beforehand does no harm then.
 #
 # The figure
 # ----------
