@@ -152,7 +152,7 @@ class GaussianTasks:
         weights, residual = np.empty((2, len(sizes)))
         waiting, start = [], 0
         for task, (X, y, weight) in enumerate(chain([first], parts)):
-            waiting.append(_rows(X, y, weight, design, order))
+            waiting.append(weighted_rows(X, y, weight, design, order))
             weights[task] = weight.sum()
             full = len(waiting) == MAX_WAITING or sum(map(np.size, waiting)) > QR_CELLS
             if full or task + 1 == len(sizes):
@@ -279,7 +279,7 @@ class GaussianTasks:
         free = self._free
         held = self._held
         precision = free.T @ (moments[:-1, :-1] + held) @ free
-        return free @ _solve(precision, free.T @ moments[:-1, -1]), held
+        return free @ solve_scaled(precision, free.T @ moments[:-1, -1]), held
 
     def mean_covariance(self, found):
         """Covariance (P, P) of the error of the mean that `evidence` found.
@@ -288,7 +288,7 @@ class GaussianTasks:
         mean has a proper prior there, and none elsewhere.
         """
         free = self.basis.back @ self._free
-        known = free @ _solve(self._free.T @ found.state @ self._free, free.T)
+        known = free @ solve_scaled(self._free.T @ found.state @ self._free, free.T)
         unseen = UNSEEN_DEVIATION * self._target_deviation * self.basis.unseen
         if self.pin_slopes:
             unseen = unseen[:, :0]
@@ -313,18 +313,18 @@ class GaussianTasks:
         """Log evidence of all tasks together, maximised over mean and noise."""
         to, back, v = self.basis.to, self.basis.back, self.n_leading
         leading, (blocks, others) = to[:v], self._leading
-        whitened, log_det = _whiten(blocks, to @ L, self.n_tasks)
-        moments = sum(_products(block.white()) for block in whitened)
+        whitened, log_det = whiten(blocks, to @ L, self.n_tasks)
+        moments = sum(products(block.white()) for block in whitened)
         if len(others):
-            moments = moments + _products(others)
+            moments = moments + products(others)
         mean, held = self._best_mean(moments)
         squares, outer = self.residual.sum() + mean @ held @ mean, 0.0
         for block in whitened:
             rows = block.white()
-            error = _errors(rows, mean)
+            error = errors(rows, mean)
             h = np.einsum("tkp,tk->tp", rows[..., :v], error)
             squares, outer = squares + (error**2).sum(), outer + h.T @ h
-        squares = squares + (_errors(others, mean) ** 2).sum()
+        squares = squares + (errors(others, mean) ** 2).sum()
         n = self.weight.sum()
         noise = max(squares / n, NOISE_FLOOR)
         D = outer / noise - moments[:v, :v]
@@ -354,9 +354,9 @@ class GaussianTasks:
             W = inverse @ R
             of_tasks += (1.0 - np.diagonal(inverse, axis1=-2, axis2=-1)).sum()
             moments += np.einsum("tkp,tkq->pq", R, W, optimize=True)
-            twice += _products(W)
+            twice += products(W)
         free = self._free
-        A = free @ _solve(free.T @ (moments + self._held) @ free, free.T)
+        A = free @ solve_scaled(free.T @ (moments + self._held) @ free, free.T)
         return self.weight.sum(), of_tasks, np.sum(A * moments), np.sum(A * twice)
 
     def held_out_score(self, prior, seed):
@@ -370,14 +370,14 @@ class GaussianTasks:
         """Log evidence (T,) of each task under a given prior."""
         to = self.basis.to
         factor = to @ prior.factor / np.sqrt(prior.noise)
-        whitened, log_det = _whiten(self.blocks, factor, self.n_tasks)
+        whitened, log_det = whiten(self.blocks, factor, self.n_tasks)
         squares = self._squares(whitened, to @ prior.mean)
         noise = self.weight * np.log(2 * np.pi * prior.noise)
         return -0.5 * (noise + squares / prior.noise + log_det)
 
     def pooled(self):
         """Least squares of all rows as one task."""
-        moments = sum(_products(block.rows) for block in self.blocks)
+        moments = sum(products(block.rows) for block in self.blocks)
         return self.basis.back @ self._best_mean(moments)[0]
 
     def constant(self):
@@ -401,7 +401,7 @@ class GaussianTasks:
         """Sum of squared errors of each task, (T,); the mean is in the basis."""
         squares = self.residual.copy()
         for block in blocks:
-            squares[block.tasks] += (_errors(block.white(), mean) ** 2).sum(axis=-1)
+            squares[block.tasks] += (errors(block.white(), mean) ** 2).sum(axis=-1)
         return squares
 
     def prior_loss(self, prior):
@@ -424,7 +424,7 @@ def _empty_blocks(sizes, width):
     return blocks, place
 
 
-def _rows(X, y, weight, design, order):
+def weighted_rows(X, y, weight, design, order):
     """Rows [X y] times the root of their weight, or of many rows their triangle."""
     table, n = None, max(QR_CELLS // (len(order) + 1), len(order) + 1)
     for block in slices(len(y), n):
@@ -447,7 +447,7 @@ def _repacked(blocks, n_rows):
     return [block._replace(tasks=tasks[block.tasks]) for block in packed]
 
 
-def _errors(rows, theta):
+def errors(rows, theta):
     """The residuals of coefficients for the targets (T, K) of rows (T, K, k + 1)."""
     return rows[..., -1] - rows[..., :-1] @ theta
 
@@ -570,13 +570,13 @@ def _independent_of(Q, scaled, columns, off, off_known):
 # -- linear algebra -------------------------------------------------------------------
 
 
-def _products(rows):
+def products(rows):
     """Sum of the products of rows (T, K, P)."""
     rows = rows.reshape(-1, rows.shape[-1])
     return rows.T @ rows
 
 
-def _solve(precision, right):
+def solve_scaled(precision, right):
     """precision^-1 right, each coordinate in its own units."""
     if len(precision) == 0:  # older versions of SciPy refuse it
         return np.zeros_like(right)
@@ -590,7 +590,7 @@ def _solve(precision, right):
     return (solved.T / size).T
 
 
-def _whiten(blocks, L, n_tasks):
+def whiten(blocks, L, n_tasks):
     """The blocks with rows of unit covariance, and log det(I + Z Z') of tasks (T,).
 
     L is in the basis.
@@ -614,13 +614,13 @@ def _white(rows, L):
     n = min(varying, rows.shape[1])
     if n == 0:
         return rows, np.zeros(len(rows))
-    white, log_det = _whiten_rows(rows[:, :n, :-1] @ L, rows[:, :n])
+    white, log_det = whiten_rows(rows[:, :n, :-1] @ L, rows[:, :n])
     if n < rows.shape[1]:
         white = np.concatenate([white, rows[:, n:]], axis=1)
     return white, log_det
 
 
-def _whiten_rows(Z, rows):
+def whiten_rows(Z, rows):
     if np.abs(Z).max(initial=0.0) > TOO_SPREAD:
         return _whiten_by_directions(Z, rows)
     covariance = Z @ Z.swapaxes(-1, -2)
