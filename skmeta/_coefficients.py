@@ -1,6 +1,7 @@
-"""The coefficients of a learned prior as fitted attributes, in the user's units."""
+"""Coefficients and noise of a learned prior as attributes, in the user's units."""
 
 import numpy as np
+from sklearn.utils.validation import check_is_fitted
 
 from skmeta._core.prior.design import to_users_units
 
@@ -125,3 +126,36 @@ class CoefficientsOfOneOutput(LinearCoefficients):
     def prior_intercept_(self):
         """Intercept that a new task is expected to have."""
         return float(super().prior_intercept_[0])
+
+
+class NoiseOfTasks:
+    """The noise within tasks, of a model that keeps a `LearnedPrior` of numbers."""
+
+    @property
+    def noise_variance_(self):
+        """Variance of the noise within tasks, in the squared units of y."""
+        check_is_fitted(self)
+        noise = self._learned.mean_noise(self._present)
+        return float(noise * self._scaling.y_scale**2)
+
+    @property
+    def noise_factors_(self):
+        """Noise variances that a task may have, divided by their mean over tasks."""
+        factors, shares = self._noise_levels(None)
+        return factors / (shares @ factors)
+
+    @property
+    def noise_weights_(self):
+        """How probable each of ``noise_factors_`` is."""
+        return self._noise_levels(self._present)[1].copy()
+
+    def _noise_levels(self, present):
+        if not self.__sklearn_is_fitted__():
+            raise AttributeError(f"This {type(self).__name__} is not fitted yet.")
+        factors, shares = self._learned.model.noise_levels(present)
+        if len(factors) == 1:
+            raise AttributeError(
+                "All tasks share one noise in this model: noise='shared', or another "
+                "noise for each task did not pay. See noise_variance_."
+            )
+        return factors, shares

@@ -16,12 +16,17 @@ from skmeta._base import BaseMetaLearner
 from skmeta._checks.magnitude import explaining_singular
 from skmeta._checks.parameters import check_coverage
 from skmeta._checks.varying import varying_columns
-from skmeta._coefficients import CoefficientsOfOneOutput, LinearCoefficients
+from skmeta._coefficients import (
+    CoefficientsOfOneOutput,
+    LinearCoefficients,
+    NoiseOfTasks,
+)
 from skmeta._core.prior.design import Design, from_users_units
 from skmeta._core.prior.learn import Options, learn
 from skmeta._core.prior.learned import SeenRows
 from skmeta._core.prior.likelihoods import of_labels
 from skmeta._core.prior.models import GaussianModel, LaplaceModel
+from skmeta._core.prior.noise_model import NoiseModel
 from skmeta._core.prior.search import MIN_TASKS_TO_FOLD
 from skmeta._core.prior.varying import is_constant, varies_within_tasks
 from skmeta._core.scaling import farthest
@@ -245,8 +250,11 @@ class BaseEmpiricalBayes(LinearCoefficients, BaseMetaLearner):
     def _predictive(self, X):
         """The predictive distribution at validated X, as the `TaskModel` says it."""
         predictive = partial(self._learned.predictive, present=self._present)
-        size = self._learned.predicting(self._present).factor.size
-        return self._in_blocks(predictive, X, size)
+        return self._in_blocks(predictive, X, self._predictive_width)
+
+    @property
+    def _predictive_width(self):
+        return self._learned.predicting(self._present).factor.size
 
     def _in_blocks(self, function, X, width, with_base=True):
         """``function(standardised rows, offset)``, a block of validated rows at a time.
@@ -326,7 +334,7 @@ class BaseEmpiricalBayes(LinearCoefficients, BaseMetaLearner):
 
 
 class EmpiricalBayesRegressor(
-    MetaRegressorMixin, CoefficientsOfOneOutput, BaseEmpiricalBayes
+    MetaRegressorMixin, CoefficientsOfOneOutput, NoiseOfTasks, BaseEmpiricalBayes
 ):
     r"""Regressor that learns from many tasks how much tasks differ.
 
@@ -383,6 +391,17 @@ class EmpiricalBayesRegressor(
         targets themselves. The base model then also explains how tasks differ on
         average, which is best before adapting, but what remains may be harder for the
         linear model to fit.
+    noise : {"shared", "task", "auto"}, default="shared"
+        Whether tasks differ in their noise.
+
+        * "shared": the noise has the same variance in all tasks.
+        * "task": the variance in a task is a common one times one of nine factors. How
+          often each factor occurs is learned from the tasks. The rows that the model is
+          adapted to say how probable each factor is in the new task. So the rows of a
+          noisy task move the coefficients less, and deviations and intervals are those
+          of this task. Adapting is still exact.
+        * "auto": "task" if it raises the log density of held-out tasks by more than
+          half a standard error, else "shared". With fewer than 5 tasks it is "shared".
     fit_intercept : bool, default=True
         Whether there is an intercept. Without one, X and y are scaled but not centred,
         so that the origin keeps its meaning. That suits rows that are differences of
@@ -416,7 +435,14 @@ class EmpiricalBayesRegressor(
         Covariance of the coefficients between tasks: of the slopes and, last, of the
         intercept.
     noise_variance_ : float
-        Variance of the noise within tasks.
+        Variance of the noise within tasks. If tasks differ in noise, this is the mean
+        over tasks and, after adapting, what the rows of the task let one expect.
+    noise_factors_ : ndarray of shape (n_factors,)
+        Factors of the noise variance: the variances that a task may have, divided by
+        their mean over tasks. Only if tasks differ in noise.
+    noise_weights_ : ndarray of shape (n_factors,)
+        How probable each factor is: its share of tasks and, after adapting, its
+        probability given the rows of the task. Only if tasks differ in noise.
     prior_structure_ : str
         The structure that was asked for, or chosen.
     prior_rank_ : int
@@ -472,6 +498,12 @@ class EmpiricalBayesRegressor(
     does not slow down with more rows. A new task differs from :math:`\phi` by
     :math:`\Sigma` and by the error of :math:`\phi` itself.
 
+    With ``noise="task"`` the evidence of a task is a mixture over the factors. It is
+    maximised by EM: in the weights of the factors, and once in :math:`\phi`,
+    :math:`\sigma^2` and :math:`\Sigma`, from where the model of one noise ended. The
+    coefficients of an adapted model are a mixture of one normal posterior for each
+    factor; ``coef_`` and ``covariance_`` are its mean and covariance.
+
     A single task (``fit`` without ids) shows no spread. The model is then a Bayesian
     ridge regression, and its posterior is the prior of later tasks.
 
@@ -516,6 +548,7 @@ class EmpiricalBayesRegressor(
     _parameter_constraints: dict = {
         **BaseEmpiricalBayes._parameter_constraints,
         "base_target": [StrOptions({"residual", "y"})],
+        "noise": [StrOptions({"shared", "task", "auto"})],
     }
 
     def __init__(
@@ -526,6 +559,7 @@ class EmpiricalBayesRegressor(
         features=None,
         base_estimator=None,
         base_target="residual",
+        noise="shared",
         fit_intercept=True,
         standardize=True,
         tol=1e-4,
@@ -544,12 +578,7 @@ class EmpiricalBayesRegressor(
             random_state=random_state,
         )
         self.base_target = base_target
-
-    @property
-    def noise_variance_(self):
-        """Variance of the noise within tasks, in the squared units of y."""
-        check_is_fitted(self)
-        return float(self._learned.noise * self._scaling.y_scale**2)
+        self.noise = noise
 
     def predict(self, X, return_std=False):
         """Predict with what is known of the task.
@@ -611,11 +640,14 @@ class EmpiricalBayesRegressor(
         X = self._validate_new(X)
         check_coverage(coverage)
         self._warn_of_little()
-        mean, deviation, freedom = self._predictive(X).T
-        half = self._learned.calibration.half_width(
-            coverage, self.n_adapt_rows_, freedom
+        interval = partial(
+            self._learned.interval,
+            present=self._present,
+            coverage=coverage,
+            n_rows=self.n_adapt_rows_,
         )
-        half *= deviation * self._scaling.y_scale
+        mean, half = self._in_blocks(interval, X, self._predictive_width).T
+        half = half * self._scaling.y_scale
         middle = self._decode(mean[:, None], X)
         return np.column_stack([middle - half, middle + half])
 
@@ -624,7 +656,9 @@ class EmpiricalBayesRegressor(
         warn_of_little(self.n_tasks_, self._learned.calibration.freedom_of_noise)
 
     def _task_model(self, table):
-        return GaussianModel()
+        if self.noise == "shared" or table.n_tasks == 1:
+            return GaussianModel()
+        return NoiseModel(only_if_better=self.noise == "auto")
 
     def _base_target(self, X, y, weight, codes):
         n_tasks, sizes = codes.max() + 1, np.bincount(codes)

@@ -38,6 +38,7 @@ INSTANCES = [
     EmpiricalBayesRegressor(),
     EmpiricalBayesRegressor(prior="full"),
     EmpiricalBayesRegressor(varying="auto"),
+    EmpiricalBayesRegressor(noise="task"),
     EmpiricalBayesClassifier(),
     EmpiricalBayesClassifier(prior="diagonal", varying=[0]),
     EmpiricalBayesPoissonRegressor(),

@@ -2,12 +2,14 @@
 
 learn        From the rows of many tasks to a `LearnedPrior`. Begin here.
 learned      What has been learned, and everything that is computed from it.
-models       What learning and predicting ask of a kind of targets, for the two kinds.
+models       What learning and predicting ask of a kind of targets, for each kind.
 count_model  The same for counts, which vary more than their likelihood says.
 search       Which structure the prior has, and what predicts before adapting.
 structures   Structures that the spread between tasks may have.
 fit          The prior of a given structure that has the largest evidence.
 gaussian     Numbers with Gaussian noise: exact evidence and posteriors.
+noise        Noise that differs between tasks: a mixture of a few levels.
+noise_model  The same as a kind of targets.
 laplace      Any other likelihood: Laplace's method.
 likelihoods  How likely targets are, and how to add another likelihood.
 lines        Tasks that are integrated instead, ...

@@ -1,5 +1,6 @@
 """How large errors on unseen tasks are, in units of the predicted deviation."""
 
+from dataclasses import dataclass
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -42,21 +43,55 @@ class FoldRows(NamedTuple):
 
     kept: Parts
     held_out: Parts
-    prior: Belief
+    prior: Belief  # or a NoiseBelief
 
     @classmethod
     def of(cls, kept, held_out, prior):
         """One that keeps no more of a `Prior` than is asked for, and makes it once."""
-        return cls(kept, held_out, Belief(prior.mean, prior.factor, prior.noise))
+        return cls(kept, held_out, prior.belief)
 
 
-class HeldOut(NamedTuple):
+@dataclass(frozen=True)
+class HeldOut:
     """Tasks that a prior has not seen, and what is believed of them before any row."""
 
     prior: Belief
     start: np.ndarray  # (P,) coefficients that predict before adapting
     scales: np.ndarray  # scales of the variances of spread and noise: `known_variances`
     tasks: list  # the rows (X, Y, weight, ...) of each task
+
+    # The posteriors of so many normal distributions are needed for each draw of rows.
+    n_levels = 1
+
+    @property
+    def noise(self):
+        """The variance of the noise, averaged over tasks."""
+        return self.prior.noise
+
+    def before(self, squares, spread, scales):
+        """Absolute errors before adapting, in predicted deviations.
+
+        ``squares`` (n,) are squares of the errors, ``spread`` (n,) the variances that
+        they owe to the prior's covariance, and ``scales`` factors of both variances.
+        """
+        of_spread, of_noise = scales
+        return np.sqrt(squares / (of_spread * spread + of_noise * self.noise))
+
+    def after(self, given, asked):
+        """Absolute errors (B, n) at the rows asked for, in predicted deviations."""
+        prior, n = self.prior, len(given[0])
+        mean, factor = condition(
+            np.broadcast_to(prior.mean, (n, *prior.mean.shape)),
+            np.broadcast_to(prior.factor, (n, *prior.factor.shape)),
+            prior.noise,
+            *given,
+        )
+        X, y, _ = asked
+        parts = predictive_variances(prior.factor, prior.noise, factor, X @ factor)
+        variance = sum(
+            scale * part for scale, part in zip(self.scales, parts, strict=True)
+        )
+        return np.abs(y - (X @ mean[..., None])[..., 0]) / np.sqrt(variance)
 
 
 def some_rows(rows, rng):
@@ -104,7 +139,7 @@ def _start_errors(fold, rows):
     X, Y = (part[:MAX_ASKED] for part in rows[:2])
     squares = (Y[:, 0] - X @ fold.start) ** 2
     spread = ((X @ fold.prior.factor) ** 2).sum(axis=1)
-    return squares, spread, np.full(len(X), fold.prior.noise)
+    return squares, spread, np.full(len(X), fold.noise)
 
 
 # -- quantiles of errors --------------------------------------------------------------
@@ -131,6 +166,8 @@ def interval_levels(held_out, variance, rng):
     n_tasks = sum(len(fold.tasks) for fold in held_out)
     size = max((len(fold.start) for fold in held_out), default=1) / FEW_COEFFICIENTS
     n_draws = N_GIVEN_DRAWS / max(n_tasks, 1) / max(size, 1.0) ** 2
+    # of a mixture each draw costs several solves, and fewer draws must do
+    n_draws /= np.sqrt(max((fold.n_levels for fold in held_out), default=1))
     n_repeats = int(np.clip(n_draws, 1, MAX_REPEATS))
     errors = [_at_start(held_out, variance)]
     for low, high in pairwise(SUPPORT_EDGES[1:]):
@@ -175,10 +212,10 @@ def _at_start(held_out, variance):
     """Errors before adapting, an array for each task."""
     errors = []
     for fold in held_out:
-        of_spread, of_noise = fold.scales if variance is None else variance
+        scales = fold.scales if variance is None else variance
         for rows in fold.tasks:
-            squares, spread, noise = _start_errors(fold, rows)
-            errors.append(np.sqrt(squares / (of_spread * spread + of_noise * noise)))
+            squares, spread, _ = _start_errors(fold, rows)
+            errors.append(fold.before(squares, spread, scales))
     return errors
 
 
@@ -189,11 +226,12 @@ def _draw(fold, low, high, n_repeats, rng):
         return []
     n_coefficients = len(fold.prior.mean)
     at_once = n_repeats * (high + MAX_ASKED + n_coefficients) * n_coefficients
+    at_once *= fold.n_levels
     errors = []
     for some in gen_batches(len(tasks), max(1, DRAW_CELLS // at_once)):
         drawn = [_parted(rows, low, high, n_repeats, rng) for rows in tasks[some]]
         given, asked = ([part[i] for part in drawn] for i in (0, 1))
-        found = _standardised(fold, _padded(given, high - 1), _padded(asked, MAX_ASKED))
+        found = fold.after(_padded(given, high - 1), _padded(asked, MAX_ASKED))
         found = found.reshape(len(drawn), n_repeats, -1)
         n_asked = [X.shape[1] for X, _, _ in asked]
         errors += [e[:, :n].ravel() for e, n in zip(found, n_asked, strict=True)]
@@ -223,21 +261,6 @@ def _padded(parts, n_rows):
     return X.reshape(-1, n_rows, n_coefficients), *(
         a.reshape(-1, n_rows) for a in (y, weight)
     )
-
-
-def _standardised(fold, given, asked):
-    """Absolute errors (B, n) at the rows asked for, in predicted deviations."""
-    prior, n = fold.prior, len(given[0])
-    mean, factor = condition(
-        np.broadcast_to(prior.mean, (n, *prior.mean.shape)),
-        np.broadcast_to(prior.factor, (n, *prior.factor.shape)),
-        prior.noise,
-        *given,
-    )
-    X, y, _ = asked
-    parts = predictive_variances(prior.factor, prior.noise, factor, X @ factor)
-    variance = sum(scale * part for scale, part in zip(fold.scales, parts, strict=True))
-    return np.abs(y - (X @ mean[..., None])[..., 0]) / np.sqrt(variance)
 
 
 # -- what a model knows of its variances ----------------------------------------------

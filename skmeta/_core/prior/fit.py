@@ -10,6 +10,7 @@ from itertools import product
 import numpy as np
 from scipy.optimize import minimize
 
+from skmeta._core.prior.episodic import Belief
 from skmeta._core.prior.structures import BOUNDS, SMALLEST, Placed
 
 # A search begins with this variance of each coefficient, in units of the noise.
@@ -87,6 +88,11 @@ class Prior:
     @property
     def covariance(self):
         return self.spread @ self.spread.T
+
+    @property
+    def belief(self):
+        """What it says of a new task, and no more."""
+        return Belief(self.mean, self.factor, self.noise)
 
     @property
     def factor(self):

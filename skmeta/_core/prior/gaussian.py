@@ -185,7 +185,7 @@ class GaussianTasks:
         """Multiplications of one evaluation of the evidence, if ``n_varying`` vary."""
         P, r = self.n_coefficients, n_varying
         work = P**3 / 3
-        for block in self._leading.blocks:
+        for block in self.leading.blocks:
             T, K, _ = block.rows.shape
             work += T * K * (P * r + K * r + K * P + P**2)
         return work
@@ -241,7 +241,7 @@ class GaussianTasks:
         return 1.0 - explained / n
 
     @cached_property
-    def _leading(self):
+    def leading(self):
         """The rows of each task that depend on what varies, and all others (k, k + 1).
 
         The others of all tasks are rotated into one triangle.
@@ -251,7 +251,7 @@ class GaussianTasks:
             return LeadingRows(self.blocks, np.zeros((0, v + 1)))
         return LeadingRows(
             _repacked(self.blocks, v),
-            _triangle([block.rows[:, v:] for block in self.blocks]),
+            joint_triangle([block.rows[:, v:] for block in self.blocks]),
         )
 
     # -- the mean ---------------------------------------------------------------------
@@ -312,7 +312,7 @@ class GaussianTasks:
     def evidence(self, L, mean=None, state=None):
         """Log evidence of all tasks together, maximised over mean and noise."""
         to, back, v = self.basis.to, self.basis.back, self.n_leading
-        leading, (blocks, others) = to[:v], self._leading
+        leading, (blocks, others) = to[:v], self.leading
         whitened, log_det = whiten(blocks, to @ L, self.n_tasks)
         moments = sum(products(block.white()) for block in whitened)
         if len(others):
@@ -483,7 +483,9 @@ def _compress(tables):
 
 def _in_own_basis(tasks, rounding=0.0):
     """The same tasks in a basis in which all their rows together are orthonormal."""
-    U = _triangle([block.X for block in tasks.blocks]) / np.sqrt(tasks.weight.sum())
+    U = joint_triangle([block.X for block in tasks.blocks]) / np.sqrt(
+        tasks.weight.sum()
+    )
     kept = _independent(U, rounding, tasks.n_leading)
     Q, triangle = np.linalg.qr(U[:, kept])
     inverse = linalg.solve_triangular(triangle, np.eye(len(kept)))
@@ -516,7 +518,7 @@ def _compose(basis, to, seen):
     return Basis(to, seen - unseen @ (unseen.T @ seen), unseen)
 
 
-def _triangle(blocks):
+def joint_triangle(blocks):
     """The triangle (P, P) of all rows (T, K, P) together, in portions."""
     P = blocks[0].shape[-1]
     n = max(P, QR_CELLS // max(P, 1))  # fewer rows than columns would cost the same

@@ -75,7 +75,7 @@ def learn(table, model, design, options, rng, before_search=None):
     else:
         learned, measured = _learn_from_many(*given, rng)
     learned = _with_start(learned, measured)
-    found = model.calibrate(learned, measured, rng)
+    found = learned.model.calibrate(learned, measured, rng)
     return replace(learned, calibration=found)
 
 
@@ -109,6 +109,7 @@ def _learn_from_many(table, model, design, options, before_search, rng):
         max_iter=options.max_iter,
     )
     chosen = search.run(options.structure)
+    model, chosen = model.choose_noise(search, chosen, options)
     folds = [
         FoldRows.of(few.take(fold.kept), few.take(fold.held_out), fold.prior)
         for fold in chosen.folds
@@ -120,6 +121,7 @@ def _learn_from_many(table, model, design, options, before_search, rng):
     if len(some) < len(parts):
         everything = model.gather(parts, design)
         chosen = replace(chosen, prior=search.on_all(everything, chosen))
+    model, chosen = model.learn_noise(everything, chosen, options)
     learned = LearnedPrior.of_search(
         chosen.prior,
         model,

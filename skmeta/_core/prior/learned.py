@@ -21,13 +21,15 @@ class SeenRows(NamedTuple):
 class Present(NamedTuple):
     """What is known about the coefficients of the task that a model is adapted to.
 
-    ``rows`` are the rows it has seen, with X in the columns of the design. They are
-    kept only if the posterior is not normal, so that it must be computed anew.
+    ``rows`` are the rows it has seen, with X in the columns of the design, or all that
+    they tell. They are kept only if the posterior is not normal, so that it must be
+    computed anew. ``shares`` are the probabilities of the factors of the noise.
     """
 
     mean: np.ndarray  # (P,)
     factor: np.ndarray  # (P, r), a factor of the covariance
-    rows: SeenRows | None = None
+    rows: object = None  # SeenRows or RowTriangle
+    shares: np.ndarray | None = None  # (J,)
 
 
 @dataclass(frozen=True)
@@ -41,7 +43,7 @@ class LearnedPrior:
 
     Attributes
     ----------
-    model : GaussianModel or LaplaceModel
+    model : GaussianModel, NoiseModel or LaplaceModel
         The likelihood, and everything that depends on it.
     design : Design
         The columns that the coefficients belong to.
@@ -58,7 +60,8 @@ class LearnedPrior:
     unseen : ndarray of shape (P, q)
         Orthonormal directions of the coefficients about which no row says anything.
     noise : float
-        Variance of the noise; 1 if the likelihood has none.
+        Variance of the noise; 1 if the likelihood has none. If tasks differ in noise,
+        it is that of tasks whose factor is 1.
     log_evidence : float
         Log density of all standardised targets.
     n_iter : int
@@ -142,6 +145,11 @@ class LearnedPrior:
             return Present(self.mean, self.factor)
         return Present(self.start_mean, self.model.start_factor(self.factor))
 
+    def mean_noise(self, present=None):
+        """Variance of the noise of a task, averaged over what is not known of it."""
+        factors, shares = self.model.noise_levels(present)
+        return self.noise * float(shares @ factors)
+
     # -- predictions ------------------------------------------------------------------
 
     def outputs(self, X, offset=None, mean=None):
@@ -152,16 +160,28 @@ class LearnedPrior:
 
     def predictive(self, X, offset=None, present=None):
         """The predictive distribution at rows X, as the model describes it."""
+        return self.model.predictive(self, *self._at(X, offset, present))
+
+    def interval(self, X, offset=None, present=None, **options):
+        """Mean and half the width (n, 2) of intervals at rows X, of numbers."""
+        return self.model.interval(self, *self._at(X, offset, present), **options)
+
+    def log_density(self, X, y, offset=None, present=None):
+        """Log density (n,) of new numbers y at rows X."""
+        return self.model.log_density(self, *self._at(X, offset, present), y)
+
+    def _at(self, X, offset, present):
+        """The outputs at rows X, how they vary, and what is known of the task."""
         known = self.predicting(present)
-        Z = self.outputs(X, offset, known.mean)
-        return self.model.predictive(self, Z, self._moved(X, known.factor), present)
+        return (
+            self.outputs(X, offset, known.mean),
+            self._moved(X, known.factor),
+            present,
+        )
 
     def draw(self, X, n_draws, rng, offset=None, present=None):
         """Targets (n_draws, n, o), each row drawn from its predictive distribution."""
-        known = self.predicting(present)
-        Z = self.outputs(X, offset, known.mean)
-        moved = self._moved(X, known.factor)
-        return self.model.draw(self, Z, moved, present, n_draws, rng)
+        return self.model.draw(self, *self._at(X, offset, present), n_draws, rng)
 
     def _moved(self, X, factor):
         """A factor (n, o, r) of how the outputs of rows vary."""
@@ -188,7 +208,9 @@ class LearnedPrior:
         n_queries : int
         present : Present or None
         """
-        factor = self.known(present).factor / np.sqrt(self.noise)
+        factor = self.known(present).factor / np.sqrt(self.mean_noise(present))
+        if factor.shape[1] > len(factor):  # fewer columns give the same covariance
+            factor = np.linalg.qr(factor.T, mode="r").T
         pool = apart_from(Pool(columns, information, factor), self.unseen)
         return choose_queries(pool, n_queries)
 

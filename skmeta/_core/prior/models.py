@@ -1,15 +1,16 @@
 """Two kinds of models of a task's targets, and what learning a prior asks of them.
 
-`GaussianModel` is for numbers with Gaussian noise, where everything is exact.
+`GaussianModel` is for numbers with Gaussian noise, where everything is exact, and
+`noise_model.NoiseModel` for numbers whose noise differs between tasks.
 `LaplaceModel` is for any other likelihood: posteriors are normal about their mode.
 """
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import NamedTuple
 
 import numpy as np
+from scipy.stats import norm
 
 from skmeta._core.prior import calibration, episodic, features, gaussian, laplace
 from skmeta._core.prior.calibration import Calibration, FoldRows, KnownVariances
@@ -94,6 +95,21 @@ class TaskModel(ABC):
 
         See `LearnedPrior.not_told`.
         """
+
+    def choose_noise(self, search, chosen, options):
+        """The model and the `Candidate` after held-out tasks chose the kind of noise.
+
+        ``chosen`` is the best candidate of a `StructureSearch` with one noise for all.
+        """
+        return self, chosen
+
+    def learn_noise(self, tasks, chosen, options):
+        """The model and the `Candidate` after the noise of all tasks is learned."""
+        return self, chosen
+
+    def noise_levels(self, present):
+        """Factors of the noise variance, and how probable each of them is."""
+        return np.ones(1), np.ones(1)
 
     def to_measure(self, measured, everything, parts, chosen, options, rng):
         """The `ToMeasure` of a linear model.
@@ -205,7 +221,7 @@ class GaussianModel(TaskModel):
 
     def condition(self, learned, rows, present):
         # the posterior holds all that earlier rows said, so blocks of rows will do
-        mean, factor, _ = learned.known(present)
+        mean, factor = learned.known(present)[:2]
         for some in slices(len(rows.Y), ADAPT_CELLS // len(mean)):
             part = SeenRows(*(field[some] for field in rows))
             part = part._replace(X=learned.design(part.X))
@@ -251,22 +267,27 @@ class GaussianModel(TaskModel):
             kept = held_out[::-1]
         else:
             return measured
-        without = partial(
-            fit_prior,
-            structure=chosen.structure,
-            numbers=chosen.prior.numbers,
-            mean=chosen.prior.mean,
-            tol=options.tol,
-            max_iter=min(MAX_FOLD_ITER, options.max_iter),
-            polish=False,
-        )
         folds = [
             FoldRows.of(
-                parts.take(some), parts.take(others), without(everything.subset(some))
+                parts.take(some),
+                parts.take(others),
+                self.fit_without(everything.subset(some), chosen, options),
             )
             for some, others in zip(kept, held_out, strict=True)
         ]
         return measured._replace(folds=folds)
+
+    def fit_without(self, tasks, chosen, options):
+        """The prior of all but a few tasks; the search begins at that of all."""
+        return fit_prior(
+            tasks,
+            chosen.structure,
+            chosen.prior.numbers,
+            chosen.prior.mean,
+            tol=options.tol,
+            max_iter=min(MAX_FOLD_ITER, options.max_iter),
+            polish=False,
+        )
 
     def in_brief(self, tasks, learned):
         known = calibration.known_variances(
@@ -295,11 +316,15 @@ class GaussianModel(TaskModel):
         start = prior.mean
         if learned.zero_shot != "prior":
             start = start_of(kept, learned.zero_shot)
-        scales, _ = calibration.known_variances(
-            kept, learned.design.without_shared(prior.factor), prior.noise
-        )
+        varying = learned.design.without_shared(prior.factor)
+        counted = self._counted(kept, prior)
+        scales, _ = calibration.known_variances(counted, varying, prior.noise)
         tasks = [calibration.some_rows(rows, rng) for rows in fold.held_out]
         return calibration.HeldOut(prior, start, scales, tasks)
+
+    def _counted(self, tasks, prior):
+        """The tasks as they count for degrees of freedom."""
+        return tasks
 
     def predictive(self, learned, Z, moved, present):
         """Mean, deviation and degrees of freedom of new targets: (n, 3).
@@ -317,6 +342,17 @@ class GaussianModel(TaskModel):
         variance = parts.sum(axis=1)
         freedom = variance**2 / (parts**2 / np.maximum(freedom, 1.0)).sum(axis=1)
         return np.column_stack([Z, np.sqrt(variance), np.maximum(freedom, 1.0)])
+
+    def interval(self, learned, Z, moved, present, coverage, n_rows):
+        """Mean and half the width of an interval, after ``n_rows`` rows: (n, 2)."""
+        mean, deviation, freedom = self.predictive(learned, Z, moved, present).T
+        half = learned.calibration.half_width(coverage, n_rows, freedom)
+        return np.column_stack([mean, half * deviation])
+
+    def log_density(self, learned, Z, moved, present, y):
+        """Log density of new targets y (n,)."""
+        mean, deviation, _ = self.predictive(learned, Z, moved, present).T
+        return norm.logpdf(y, mean, deviation)
 
     def draw(self, learned, Z, moved, present, n_draws, rng):
         mean, deviation, _ = self.predictive(learned, Z, moved, present).T

@@ -282,10 +282,18 @@ class StructureSearch:
         """The simplest that is within half a standard error of the best."""
         best = max(candidates, key=lambda c: c.score.sum())
         for candidate in candidates:
-            lag = best.score - candidate.score
-            if lag.mean() <= 0.5 * _standard_error(lag) + _tie(best.score):
+            if as_good(candidate.score, best.score):
                 return candidate
         return best
+
+
+def as_good(simple, rich):
+    """Whether a simpler model's scores of tasks are as good as those of a richer one.
+
+    They may be less by half a standard error of the mean difference.
+    """
+    lag = rich - simple
+    return lag.mean() <= 0.5 * _standard_error(lag) + _tie(rich)
 
 
 def _tie(score):
