@@ -52,10 +52,12 @@ def fitted(tasks=None, noise="task", **params):
     return model.meta_fit(draw_tasks() if tasks is None else tasks)
 
 
-@pytest.fixture
-def quick(monkeypatch):
+@pytest.fixture(autouse=True, scope="module")
+def quick():
     """Intervals are calibrated on fewer draws of rows."""
-    monkeypatch.setattr("skmeta._core.prior.calibration.N_GIVEN_DRAWS", 50)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("skmeta._core.prior.calibration.N_GIVEN_DRAWS", 50)
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -287,17 +289,15 @@ def test_new_tasks_are_predicted_better_and_hold_their_intervals(model, shared):
 # -- the choice -----------------------------------------------------------------------
 
 
-@pytest.mark.usefixtures("quick")
 def test_auto_takes_a_noise_per_task_only_where_held_out_tasks_gain():
     assert len(fitted(noise="auto").noise_weights_) == len(noise.FACTORS)
     same = draw_tasks(deviations=(1.0,))
     auto, one = fitted(same, "auto"), fitted(same, "shared")
-    assert_array_equal(auto.noise_weights_, [1.0])
+    assert not hasattr(auto, "noise_weights_")
     X, y = same[0]
     assert_array_equal(auto.adapt(X, y).predict(X), one.adapt(X, y).predict(X))
 
 
-@pytest.mark.usefixtures("quick")
 def test_a_noise_per_task_costs_little_where_tasks_do_not_differ():
     same = draw_tasks(deviations=(1.0,))
     task, one = fitted(same, "task"), fitted(same, "shared")
@@ -307,16 +307,15 @@ def test_a_noise_per_task_costs_little_where_tasks_do_not_differ():
 
 
 @pytest.mark.parametrize("noise", ["task", "auto"])
-@pytest.mark.usefixtures("quick")
 def test_one_task_and_few_tasks_have_a_model(noise):
     X, y = draw_tasks(1)[0]
     alone = EmpiricalBayesRegressor(noise=noise, random_state=0).fit(X, y)
-    assert_array_equal(alone.noise_factors_, [1.0])
+    assert not hasattr(alone, "noise_factors_")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         few = fitted(draw_tasks(3), noise).adapt(X[:4], y[:4])
         assert np.isfinite(few.predict_interval(X)).all()
-    assert len(few.noise_weights_) == (1 if noise == "auto" else 9)
+    assert hasattr(few, "noise_weights_") == (noise == "task")
 
 
 def test_a_model_of_one_factor_is_the_model_of_one_noise(shared, monkeypatch):
@@ -366,7 +365,6 @@ def assert_same(one, other, X):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.usefixtures("quick")
 def test_order_and_portions_of_rows_do_not_matter(kind):
     model = fitted(draw_tasks(40, 10), **KINDS[kind])
     X, y = draw_tasks(1, seed=6)[0]
@@ -374,7 +372,6 @@ def test_order_and_portions_of_rows_do_not_matter(kind):
     assert_same(adapted_in_portions(model, X, y, weight), model.adapt(X, y, weight), X)
 
 
-@pytest.mark.usefixtures("quick")
 def test_learned_features_are_used_with_a_noise_per_task(monkeypatch):
     monkeypatch.setattr("skmeta._core.prior.features.MIN_GAIN", -1e9)  # they pay
     rng = np.random.default_rng(0)
@@ -435,7 +432,6 @@ def test_draws_have_mean_and_deviation_of_the_mixture(model):
         assert_allclose(drawn.std(axis=0), deviation, rtol=0.03)
 
 
-@pytest.mark.usefixtures("quick")
 def test_units_and_the_order_of_tasks_do_not_matter():
     tasks = draw_tasks(40)
     model = fitted(tasks)
@@ -452,7 +448,6 @@ def test_units_and_the_order_of_tasks_do_not_matter():
     assert_allclose(again.noise_weights_, model.noise_weights_, atol=1e-6)
 
 
-@pytest.mark.usefixtures("quick")
 def test_sparse_rows_give_the_model_of_dense_ones():
     tasks = draw_tasks(40, 10)
     X, y = draw_tasks(1, seed=6)[0]
@@ -466,7 +461,6 @@ def test_sparse_rows_give_the_model_of_dense_ones():
     )
 
 
-@pytest.mark.usefixtures("quick")
 def test_ragged_tasks_of_one_row_and_more_are_learned_from():
     rng = np.random.default_rng(0)
     tasks = [
@@ -477,7 +471,6 @@ def test_ragged_tasks_of_one_row_and_more_are_learned_from():
     assert np.isfinite(adapted.predict_interval(tasks[0][0])).all()
 
 
-@pytest.mark.usefixtures("quick")
 def test_tasks_without_any_noise_are_learned_from():
     rng = np.random.default_rng(0)
     tasks = []
@@ -493,7 +486,6 @@ def test_tasks_without_any_noise_are_learned_from():
     assert np.isfinite(adapted.predict_interval(X)).all()
 
 
-@pytest.mark.usefixtures("quick")
 def test_compositions_and_searches_pass_the_option_on():
     tasks = draw_tasks(12, 8)
     X, y = draw_tasks(1, seed=6)[0]
