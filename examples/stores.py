@@ -59,11 +59,13 @@ print(gaps)
 # %%
 # Forecasting
 # -----------
-# ``shuffle=False`` gives the first years of a state, in their order, and asks for later
-# ones. (The model knows what other states did in those later years. It predicts markets
-# to enter, not a future that nobody has seen.)
+# ``row_order="time"`` gives the first years of a state, in their order, and asks for
+# later ones. (The model knows what other states did in those later years. It predicts
+# markets to enter, not a future that nobody has seen.)
 
-forecast = compare_baselines(model, X, y, task=state, shuffle=False, **options)
+forecast = compare_baselines(
+    model, X, y, task=state, row_order="time", n_repeats=1, **options
+)
 print(forecast)
 
 # %%

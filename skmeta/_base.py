@@ -26,7 +26,7 @@ from skmeta._checks.task_lists import read_tasks
 from skmeta._copies import own_what_can_change, restored_on_error, set_or_remove
 from skmeta._core.scaling import identity_scaling
 from skmeta._frame import Frame, TrainingData
-from skmeta._mixins import ZERO_SHOT, check_place_of_mixins
+from skmeta._mixins import GROUPS, ZERO_SHOT, check_place_of_mixins
 from skmeta._repr import LearnedRepr
 from skmeta._routing import asking_for_single_ids
 from skmeta._threads import lock_of
@@ -101,6 +101,9 @@ class BaseMetaLearner(LearnedRepr, BaseEstimator, metaclass=ABCMeta):
         False.
     ``_base_target(X, y, weight, codes)``
         What the base model is fitted to (n,); by default y.
+    ``_times_of(X)``, ``_times_given(X)``
+        Times (n,) by which ``fit`` and few-shot scores sort the rows of each task; by
+        default None, which leaves the rows in the given order.
     ``_before_adapting()``
         Called on each copy after ``_forget``, before it adapts; by default nothing.
     ``_adapt_each(parts)``, ``_predict_each(known, new, method)``
@@ -120,6 +123,9 @@ class BaseMetaLearner(LearnedRepr, BaseEstimator, metaclass=ABCMeta):
     ``_parameters_to_clone``
         Names of parameters that are estimators, of which adapted copies get clones; by
         default "base_estimator".
+    ``_rows_in_time``
+        Whether the rows of a task are in order of time, so that few-shot scores give
+        its first rows and ask for later ones; by default False.
     ``_largest_weight``
         A larger sample weight is refused; by default none is.
     ``_reads_rows_once``
@@ -140,6 +146,7 @@ class BaseMetaLearner(LearnedRepr, BaseEstimator, metaclass=ABCMeta):
     _fit_dtypes = (np.float64, np.float32)
     _history = ("loss_curve_", "validation_scores_")
     _parameters_to_clone = ("base_estimator",)
+    _rows_in_time = False
     _largest_weight = np.inf
     _reads_rows_once = False
 
@@ -183,6 +190,14 @@ class BaseMetaLearner(LearnedRepr, BaseEstimator, metaclass=ABCMeta):
     def _base_target(self, X, y, weight, codes):
         """What the base model is fitted to (n,). ``codes`` (n,) number the tasks."""
         return y
+
+    def _times_of(self, X):
+        """Times (n,) of validated X (n, d), if a task's rows are in order of time."""
+        return None
+
+    def _times_given(self, X):
+        """Times (n,) of rows that are not validated yet, if a column holds them."""
+        return None
 
     def _before_adapting(self):
         """Prepare a copy, which has forgotten its task, for adapting to another."""
@@ -236,7 +251,7 @@ class BaseMetaLearner(LearnedRepr, BaseEstimator, metaclass=ABCMeta):
                 self, X, y, sample_weight, task, reset=not again
             )
             if task is None and groups_stay_above():
-                warn_once_per_search(_GROUPS.format(self))
+                warn_once_per_search(GROUPS.format(self))
             if not again:
                 _task_input.warn_of_far_values(self, rows, task is not None)
             metadata = {} if task is None else {"metadata": {"task": task}}
@@ -255,7 +270,8 @@ class BaseMetaLearner(LearnedRepr, BaseEstimator, metaclass=ABCMeta):
 
     def _training_data(self, rows, targets, again):
         """The `TrainingData` of validated rows. It does not change the model."""
-        order, starts, ids = _task_input.canonical(rows, targets.order_key)
+        times = self._times_of(rows.X)
+        order, starts, ids = _task_input.canonical(rows, targets.order_key, times)
         X, y, weight = rows.X[order], rows.y[order], rows.weight[order]
         before = self._frame.targets if again else None
         targets, coded = targets.fit(y, starts, before)
@@ -574,12 +590,3 @@ class BaseMetaLearner(LearnedRepr, BaseEstimator, metaclass=ABCMeta):
                 InconsistentVersionWarning,
             )
         super().__setstate__(state)
-
-
-_GROUPS = (
-    "groups= reached the splitter alone, and {0.__class__.__name__} was fitted to all "
-    "rows as one task. If the groups are its tasks, switch routing on, "
-    "sklearn.set_config(enable_metadata_routing=True), pass task= to fit of a search "
-    "or params={{'task': ...}} to cross_validate, and split by "
-    "GroupKFold().set_split_request(groups='task')."
-)

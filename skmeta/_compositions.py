@@ -473,6 +473,18 @@ def targets_of(estimator):
     return inner._targets if isinstance(inner, BaseMetaLearner) else None
 
 
+def rows_in_time(estimator):
+    """Whether the meta-learner inside takes the rows of a task to be in time order."""
+    return getattr(_unwrapped(estimator)[1], "_rows_in_time", False)
+
+
+def times_given(estimator, X):
+    """Times (n,) of rows, if a column of the fitted meta-learner inside holds them."""
+    if not rows_in_time(estimator):
+        return None
+    return _unwrapped(estimator)[1]._times_given(transformed_rows(estimator, X))
+
+
 def transformed_rows(estimator, X):
     """X as it reaches the fitted meta-learner inside a composition."""
     outer, _ = _unwrapped(estimator)

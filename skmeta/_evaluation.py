@@ -44,6 +44,9 @@ def scores_of_tasks(
     n_support=5,
     n_repeats=3,
     stratify=False,
+    in_time=False,
+    in_order=False,
+    times=None,
     n_way=None,
     small_tasks="skip",
     random_state=0,
@@ -55,7 +58,10 @@ def scores_of_tasks(
     a list. ``ask_base_once(estimator, X)`` returns the base model's predictions for
     these rows, or None. ``score(model, X, y[, weight])`` returns a score. ``n_way`` is
     the most classes that a task may have if each task has its own, and otherwise None.
-    Returns (n_tasks, n_repeats), with NaN for a task that cannot be scored.
+    ``in_time`` says that the rows of a task are in order of time, and that earlier ones
+    are given; with ``in_order`` rows drawn at random are given in their order. If there
+    are ``times`` (n_rows,), rows are sorted by them. Returns
+    (n_tasks, n_repeats), with NaN for a task that cannot be scored.
     """
     if task is None:
         raise ValueError(NO_TASK)
@@ -64,8 +70,11 @@ def scores_of_tasks(
             f"few-shot scoring needs X and y; got {'X' if X is None else 'y'}=None."
         )
     y, weight, order, starts, ids = _checked_rows(X, y, task, sample_weight)
+    if times is not None:
+        place = np.repeat(np.arange(len(ids)), np.diff(starts))
+        order = order[np.lexsort((times[order], place))]
     seeds = check_random_state(random_state).randint(2**31, size=len(ids))
-    draw = Draw(n_support, n_repeats, stratify, n_way)
+    draw = Draw(n_support, n_repeats, stratify, in_time, in_order, n_way)
     obstacles = np.array(
         [draw.obstacle(y[order[a:b]]) for a, b in pairwise(starts)], dtype=object
     )
@@ -165,9 +174,10 @@ def _one_number(score):
 class Draw:
     """How the support rows of a task are drawn."""
 
-    def __init__(self, n_support, n_repeats, stratify, n_way):
+    def __init__(self, n_support, n_repeats, stratify, in_time, in_order, n_way):
         self.n_support = n_support
         self.n_repeats = n_repeats
+        self.in_time, self.in_order = in_time, in_order
         self.per_class = stratify and n_way is not None
         self.stratify = stratify and n_way is None and n_support > 0
         self.n_way = np.inf if n_way is None else n_way
@@ -194,6 +204,11 @@ class Draw:
         """Support and query rows of one task, ``n_repeats`` times."""
         if self.n_support == 0:
             return [(rows[:0], rows)] * self.n_repeats
+        if self.per_class and self.in_time:
+            return [self._of_each_class(rows, y)] * self.n_repeats
+        if self.in_time:
+            cuts = cut_points(self.n_support, len(rows), self.n_repeats)
+            return [(rows[cut - self.n_support : cut], rows[cut:]) for cut in cuts]
         if self.per_class:
             rng = np.random.RandomState(seed)
             return [self._of_each_class(rows, y, rng) for _ in range(self.n_repeats)]
@@ -205,14 +220,16 @@ class Draw:
             n_splits=self.n_repeats, train_size=self.n_support, random_state=seed
         ).split
         labels = y[rows] if self.stratify else None
-        return [(rows[a], rows[b]) for a, b in split(rows, labels)]
+        parts = split(rows, labels)
+        return [(rows[np.sort(a) if self.in_order else a], rows[b]) for a, b in parts]
 
-    def _of_each_class(self, rows, y, rng):
+    def _of_each_class(self, rows, y, rng=None):
         """``n_support`` rows of each class; a class keeps one row for the query.
 
-        A class of one row gives that row: the model has to know the class.
+        A class of one row gives that row: the model has to know the class. Without
+        ``rng`` the first rows of a class are given.
         """
-        rows = rng.permutation(rows)
+        rows = rows if rng is None else rng.permutation(rows)
         codes = np.unique(y[rows], return_inverse=True)[1]
         order = np.argsort(codes, kind="stable")
         sizes = np.bincount(codes)
@@ -220,6 +237,15 @@ class Draw:
         place[order] = np.arange(len(rows)) - np.repeat(np.cumsum(sizes) - sizes, sizes)
         given = place < np.clip(sizes - 1, 1, self.n_support)[codes]
         return rows[given], rows[~given]
+
+
+def cut_points(n_given, n_rows, n_cuts):
+    """Numbers of rows after which a task in order of time is cut: given, then asked.
+
+    The first cut leaves ``n_given`` rows before it. The others follow at equal
+    distances, and there is a row after each. In a short task some are the same.
+    """
+    return np.linspace(n_given, n_rows, n_cuts + 1)[:-1].astype(int)
 
 
 # -- warnings and errors --------------------------------------------------------------

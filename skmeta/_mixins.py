@@ -25,6 +25,14 @@ ZERO_SHOT = {
     ),
 }
 
+GROUPS = (
+    "groups= reached the splitter alone, and {0.__class__.__name__} was fitted to all "
+    "rows as one task. If the groups are its tasks, switch routing on, "
+    "sklearn.set_config(enable_metadata_routing=True), pass task= to fit of a search "
+    "or params={{'task': ...}} to cross_validate, and split by "
+    "GroupKFold().set_split_request(groups='task')."
+)
+
 
 class _ScoresTasks:
     """`score` of both mixins. To the right of it stands a mixin of scikit-learn."""
@@ -36,7 +44,8 @@ class _ScoresTasks:
         With ids, a copy is adapted to 5 random rows of each task (of each class, where
         tasks have their own) and scored on the task's other rows, three times; the
         result is the mean over tasks. Tasks of 5 rows or less are left out, with a
-        warning that counts them. Other numbers of rows and other metrics:
+        warning that counts them. A model whose rows are in order of time gets 5 rows in
+        a row, and is scored on later ones. Other numbers of rows and other metrics:
         :func:`skmeta.model_selection.make_few_shot_scorer`.
 
         Parameters
@@ -71,6 +80,8 @@ class _ScoresTasks:
             task,
             sample_weight=sample_weight,
             stratify=targets.own_classes,
+            in_time=self._rows_in_time,
+            times=self._times_given(X) if self._rows_in_time else None,
             n_way=targets.n_way,
         )
         return mean_score(scores)

@@ -18,7 +18,13 @@ from sklearn.utils.metadata_routing import MetadataRequest
 from skmeta import _evaluation
 from skmeta._checks.scorers import scoring_on_purpose
 from skmeta._comparing.result import BaselineComparison
-from skmeta._compositions import ask_base_once, part_that_adapts, targets_of
+from skmeta._compositions import (
+    ask_base_once,
+    part_that_adapts,
+    rows_in_time,
+    targets_of,
+    times_given,
+)
 from skmeta._metrics import scorer_for
 from skmeta._routing import asking_for_single_ids
 from skmeta.adaptation import adapt_each
@@ -36,6 +42,7 @@ _OPTIONS = {
     "n_support": [Interval(Integral, 0, None, closed="left")],
     "n_repeats": [Interval(Integral, 1, None, closed="left")],
     "stratify": ["boolean", None],
+    "row_order": [StrOptions({"random", "time"}), None],
     "small_tasks": [StrOptions({"skip", "raise"})],
     "random_state": ["random_state"],
 }
@@ -55,6 +62,7 @@ def few_shot_scores(
     n_support=5,
     n_repeats=3,
     stratify=None,
+    row_order=None,
     small_tasks="skip",
     random_state=0,
     n_jobs=None,
@@ -88,12 +96,20 @@ def few_shot_scores(
         Where each task has its own classes, it is the number of rows of each class: a
         class that has no more gives all but one, and a class of one row gives that row.
     n_repeats : int, default=3
-        Draws of support rows per task.
+        Draws of support rows per task; in order of time, the number of cut points.
     stratify : bool, default=None
         Whether support rows have the task's classes in proportion. The first answers
         of a new shopper do not; the episodes of "N-way K-shot" learning do. None is
         True if each task has its own classes, because rows of each class must be given
         then, and False otherwise.
+    row_order : {"random", "time"}, default=None
+        Which rows of a task are the support. With "random" they are drawn at random.
+        With "time" the rows of a task are taken to be in order of time. First its first
+        ``n_support`` rows are given, and all later ones are scored. Each further repeat
+        cuts the task at a later point, where the ``n_support`` rows before the cut are
+        given and those after it are scored. Where each task has its own classes, the
+        first rows of each class are given. None is "time" if the meta-learner has
+        ``row_order="time"`` or a ``half_life``, and "random" otherwise.
     small_tasks : {"skip", "raise"}, default="skip"
         What to do with tasks that cannot be scored: those with no more than
         ``n_support`` rows, those with more classes of their own than the model has
@@ -150,6 +166,13 @@ def few_shot_scores(
     estimator = part_that_adapts(estimator, "few_shot_scores")
     targets = targets_of(estimator)
     n_way = None if targets is None else targets.n_way
+    in_time = _in_time(row_order, [estimator])
+    if in_time and stratify and n_way is None:
+        raise ValueError(
+            "stratify=True draws rows so that classes are in proportion, and "
+            "row_order='time' gives the first rows, whatever their classes. Set one of "
+            "them to None."
+        )
     scorer = scorer_for(estimator, scoring, weighted=sample_weight is not None)
     return _evaluation.scores_of_tasks(
         estimator,
@@ -163,11 +186,21 @@ def few_shot_scores(
         n_support=n_support,
         n_repeats=n_repeats,
         stratify=n_way is not None if stratify is None else stratify,
+        in_time=in_time,
+        in_order=rows_in_time(estimator),
+        times=times_given(estimator, X),
         n_way=n_way,
         small_tasks=small_tasks,
         random_state=random_state,
         n_jobs=n_jobs,
     )
+
+
+def _in_time(row_order, estimators):
+    """Whether earlier rows of a task are given and later ones asked for."""
+    if row_order is None:
+        return any(map(rows_in_time, estimators))
+    return row_order == "time"
 
 
 def _check_one_metric(scoring):
@@ -279,6 +312,7 @@ def make_few_shot_scorer(
     n_support=5,
     n_repeats=3,
     stratify=None,
+    row_order=None,
     small_tasks="skip",
     random_state=0,
 ):
@@ -296,10 +330,13 @@ def make_few_shot_scorer(
         Number of rows of each held-out task to adapt to; 0 scores the learned start.
         Where each task has its own classes, it is the number of rows of each class.
     n_repeats : int, default=3
-        Draws of support rows per task.
+        Draws of support rows per task; in order of time, the number of cut points.
     stratify : bool, default=None
         Whether support rows have the task's classes in proportion; None is True where
         each task has its own classes.
+    row_order : {"random", "time"}, default=None
+        Whether support rows are drawn at random, or are earlier rows than those scored.
+        None is as the meta-learner has it; see :func:`few_shot_scores`.
     small_tasks : {"skip", "raise"}, default="skip"
         Whether tasks with too few rows are left out, with a warning that counts them,
         or an error. In a search the warning comes once.
@@ -346,6 +383,7 @@ def make_few_shot_scorer(
         n_support=n_support,
         n_repeats=n_repeats,
         stratify=stratify,
+        row_order=row_order,
         small_tasks=small_tasks,
         random_state=random_state,
     )
@@ -363,7 +401,7 @@ def make_few_shot_scorer(
         "n_repeats": _OPTIONS["n_repeats"],
         "baselines": ["array-like", None],
         "pooled": [HasMethods(["fit", "predict"]), list, None],
-        "shuffle": ["boolean"],
+        "row_order": _OPTIONS["row_order"],
         "stratify": _OPTIONS["stratify"],
         "random_state": _OPTIONS["random_state"],
         "n_jobs": [Integral, None],
@@ -382,7 +420,7 @@ def compare_baselines(
     n_repeats=3,
     baselines=None,
     pooled=None,
-    shuffle=True,
+    row_order=None,
     stratify=None,
     random_state=0,
     n_jobs=None,
@@ -422,7 +460,7 @@ def compare_baselines(
         :class:`~sklearn.model_selection.GroupKFold`; None is 5, or the number of tasks
         if there are fewer.
     n_repeats : int, default=3
-        Draws of given rows per task.
+        Draws of given rows per task; in order of time, the number of cut points.
     baselines : sequence of str, default=None
         Some of ``"support mean"``, ``"pooled model"``, ``"pooled + offset"``, ``"own
         model"``, ``"neighbours"`` and ``"fine-tuned network"``; see Notes. None is all
@@ -431,9 +469,13 @@ def compare_baselines(
         The pooled model. Of several, the one is taken that predicts left-out training
         tasks best. None offers linear models of several penalties and histogram
         gradient boosting; on sparse X the linear models alone.
-    shuffle : bool, default=True
-        Whether given rows are drawn at random. False gives the first rows of a task and
-        asks for the later ones, once; this is for rows in order of time.
+    row_order : {"random", "time"}, default=None
+        Which rows of a task are given. With "random" they are drawn at random. With
+        "time" the rows of a task are taken to be in order of time: its first rows are
+        given, and those after the largest number of them are asked for. Each further
+        repeat leaves out some more of the task's first rows. None is "time" if one of
+        the meta-learners has ``row_order="time"`` or a ``half_life``, and "random"
+        otherwise. How far a baseline moves is learned from rows in the same order.
     stratify : bool, default=None
         Whether given rows take the task's classes in turn. None is True if each task
         has its own classes, and False otherwise.
@@ -507,6 +549,7 @@ def compare_baselines(
     {'EmpiricalBayesRegressor': 'meta-learn'}
     """
     # Imported here because it takes longer to import than skmeta itself.
+    from skmeta._comparing.arguments import named_estimators
     from skmeta._comparing.folds import compare
 
     return compare(
@@ -521,7 +564,7 @@ def compare_baselines(
         n_repeats=n_repeats,
         baselines=baselines,
         pooled=pooled,
-        shuffle=shuffle,
+        in_time=_in_time(row_order, named_estimators(estimator).values()),
         stratify=stratify,
         random_state=random_state,
         n_jobs=n_jobs,

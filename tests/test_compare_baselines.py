@@ -207,7 +207,12 @@ def test_baselines_behind_a_transformed_target_are_a_plain_loop():
     X, log, task = shops()
     y = np.exp(log)
     model = TransformedTargetRegressor(SIMPLE, **LOG)
-    options = {"cv": 3, "shuffle": False, "pooled": LinearRegression()}
+    options = {
+        "cv": 3,
+        "row_order": "time",
+        "n_repeats": 1,
+        "pooled": LinearRegression(),
+    }
     found = compare((X, y, task), model, n_support=(0, 4), **options)
     for train, test in GroupKFold(3).split(X, y, task):
         pooled = LinearRegression().fit(X[train], log[train])
@@ -441,7 +446,7 @@ def test_the_pooled_model_is_named_by_its_type_where_the_user_gave_it():
 def test_scores_are_those_of_a_plain_loop_over_folds_tasks_and_sizes():
     X, y, task = data = flat(make_linear_tasks(9, 8, random_state=0))
     sizes = (0, 2, 5)
-    found = compare(data, n_support=sizes, cv=3, shuffle=False)
+    found = compare(data, n_support=sizes, cv=3, row_order="time", n_repeats=1)
     expected = np.zeros((9, 3))
     for train, test in GroupKFold(3).split(X, y, task):
         model = clone(MODEL).fit(X[train], y[train], task=task[train])
@@ -458,7 +463,12 @@ def test_scores_are_those_of_a_plain_loop_over_folds_tasks_and_sizes():
 def test_a_given_pooled_model_is_scikit_learns_own():
     X, y, task = data = flat(make_linear_tasks(9, 8, random_state=0))
     found = compare(
-        data, n_support=(0, 4), cv=3, shuffle=False, pooled=LinearRegression()
+        data,
+        n_support=(0, 4),
+        cv=3,
+        row_order="time",
+        n_repeats=1,
+        pooled=LinearRegression(),
     )
     for train, test in GroupKFold(3).split(X, y, task):
         model = LinearRegression().fit(X[train], y[train])

@@ -159,3 +159,18 @@ def checked_folds(data, cv, kind):
             "each task once, such as GroupKFold, without repeats."
         )
     return folds, np.flatnonzero(tested)
+
+
+def check_in_time(data, rows, times):
+    """Refuse rows of a task whose order is not that of their ``times`` (n_rows,)."""
+    if times is None:
+        return
+    order = np.argsort(data.codes[rows], kind="stable")
+    codes, times = data.codes[rows][order], np.asarray(times)[order]
+    earlier = np.flatnonzero((np.diff(times) < 0) & (np.diff(codes) == 0))
+    if len(earlier):
+        raise ValueError(
+            f"The rows of task {show(data.ids[codes[earlier[0]]])} are not in order of "
+            "time_column, and a comparison gives the first rows and asks for later "
+            "ones. Sort the rows by their times."
+        )

@@ -55,6 +55,7 @@ class KnownRows(NamedTuple):
     kind: ComparedTargets
     sizes: tuple  # numbers of rows that a new task will give
     seed: int
+    in_time: bool = False  # whether the rows of a task are in order of time
 
     def of(self, tasks):
         """The rows of some tasks."""
@@ -76,12 +77,13 @@ def best_settings(rows, settings, predict):
     """For each number of rows given, the setting with the least loss on these tasks.
 
     ``predict(setting, given, asked)`` returns raw predictions of the rows asked, after
-    some rows are given; both are indices of rows.
+    some rows are given; both are indices of rows. The rows given are drawn at random,
+    or they are the first ones if rows are in order of time.
     """
     rng = np.random.RandomState(rows.seed)
     losses = {k: [np.zeros(len(settings))] for k in rows.sizes}
     for index in rows.each()[:N_TUNING_TASKS]:
-        order = rng.permutation(index)
+        order = index if rows.in_time else rng.permutation(index)
         for k in losses:
             if len(order) > k:
                 given, asked = order[:k], order[k:]
@@ -396,13 +398,18 @@ class Baselines:
     candidates : list of estimators or None
         For the pooled model; None is `pooled_candidates`.
     seed : int
+    in_time : bool
+        Whether the rows of a task are in order of time.
     back : callable or None
         Undoes the transformation of a target.
     """
 
-    def __init__(self, names, kind, *, candidates=None, seed=0, back=None):
+    def __init__(
+        self, names, kind, *, candidates=None, seed=0, in_time=False, back=None
+    ):
         self.names, self.kind = names, kind
         self.candidates, self.seed, self.back = candidates, seed, back
+        self.in_time = in_time
 
     def fit(self, X, y, tasks, sizes):
         """Learn from known tasks; a new task will give one of ``sizes`` rows."""
@@ -415,6 +422,7 @@ class Baselines:
             self.kind,
             tuple(k for k in sizes if k),
             self.seed,
+            self.in_time,
         )
         self.fitted = fit_baselines(self.names, rows, self.candidates)
         return self

@@ -14,6 +14,7 @@ from sklearn.utils.parallel import Parallel, delayed
 from skmeta._base_model import remembering
 from skmeta._comparing.arguments import (
     ComparedRows,
+    check_in_time,
     checked_baselines,
     checked_folds,
     checked_rows,
@@ -28,11 +29,13 @@ from skmeta._compositions import (
     ask_base_once,
     how_targets_change,
     original_targets,
+    rows_in_time,
+    times_given,
     transformed_rows,
     transformed_targets,
     transforms_targets,
 )
-from skmeta._evaluation import BLOCK
+from skmeta._evaluation import BLOCK, cut_points
 from skmeta.adaptation import adapt_each
 
 
@@ -49,7 +52,7 @@ def compare(
     n_repeats,
     baselines,
     pooled,
-    shuffle,
+    in_time,
     stratify,
     random_state,
     n_jobs,
@@ -73,11 +76,12 @@ def compare(
         seed=check_random_state(random_state).randint(2**31 - 1),
         data=data,
         sizes=sizes,
+        in_time=in_time,
         draws=draw_given_and_asked(
             data,
             sizes,
-            n_repeats if shuffle else 1,
-            shuffle=shuffle,
+            n_repeats,
+            in_time=in_time,
             stratify=kind.own_classes if stratify is None else stratify,
             seed=random_state,
         ),
@@ -104,11 +108,12 @@ class GivenAndAsked(NamedTuple):
     asked: np.ndarray
 
 
-def draw_given_and_asked(data, sizes, n_repeats, *, shuffle, stratify, seed):
+def draw_given_and_asked(data, sizes, n_repeats, *, in_time, stratify, seed):
     """Draws of each task, as lists of `GivenAndAsked`.
 
     The first k rows in ``given`` are given for size k. The rows asked are the same for
-    all sizes: those after the largest size that leaves at least one row to ask.
+    all sizes: those after the largest size that leaves at least one row to ask. With
+    ``in_time`` each draw begins later in the task, and rows keep their order.
     """
     draws = []
     seeds = check_random_state(seed).randint(2**31, size=len(data.ids))
@@ -118,8 +123,8 @@ def draw_given_and_asked(data, sizes, n_repeats, *, shuffle, stratify, seed):
         rng = np.random.RandomState(task_seed)
         n = max((k for k in sizes if k < len(rows)), default=0)
         of_task = []
-        for _ in range(n_repeats):
-            index = rng.permutation(rows) if shuffle else rows
+        for cut in cut_points(n, len(rows), n_repeats):
+            index = rows[cut - n :] if in_time else rng.permutation(rows)
             if stratify:
                 index = index[_round_robin(data.y[index])]
             of_task.append(GivenAndAsked(index[:n], index[n:]))
@@ -161,6 +166,8 @@ class Trial:
     data : ComparedRows
     sizes : ndarray of int
         Numbers of rows given.
+    in_time : bool
+        Whether the rows of a task are in order of time.
     draws : list of list of GivenAndAsked
         For each task the rows of each draw.
     """
@@ -174,6 +181,7 @@ class Trial:
     seed: int
     data: ComparedRows
     sizes: np.ndarray
+    in_time: bool
     draws: list
 
 
@@ -227,6 +235,8 @@ def _run_fold(trial, train, test):
     values, pooled = {}, None
     for name, model in fitted.items():
         rows = _safe_indexing(data.X, np.sort(test))
+        if trial.in_time:
+            check_in_time(data, np.sort(test), times_given(model, rows))
         with remembering(ask_base_once(model, rows)):
             values[name] = _meta_scores(model, data, jobs, trial.scorers[name])
     for name, model in fitted.items():
@@ -275,6 +285,7 @@ def _fit_baselines(trial, model, train):
         trial.kind,
         candidates=trial.candidates,
         seed=trial.seed,
+        in_time=trial.in_time,
         back=back,
     )
     X, y = transformed_rows(model, X), transformed_targets(model, y)
@@ -310,7 +321,10 @@ def _meta_scores(model, data, jobs, score):
     for start in range(0, len(jobs), BLOCK):
         block = jobs[start : start + BLOCK]
         some = [number for number, job in enumerate(block) if len(job.given)]
-        adapted = adapt_each(model, [data.rows(block[i].given) for i in some])
+        # a model that forgets old rows needs to know which ones are old
+        in_order = np.sort if rows_in_time(model) else np.asarray
+        given = [data.rows(in_order(block[i].given)) for i in some]
+        adapted = adapt_each(model, given)
         models = [model] * len(block)
         for number, one in zip(some, adapted, strict=True):
             models[number] = one
