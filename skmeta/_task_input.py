@@ -166,10 +166,11 @@ def read_training_rows(model, X, y, sample_weight, task, *, reset):
     return GivenRows(X, y, weight, codes, ids)
 
 
-def canonical(rows, order_key):
+def canonical(rows, order_key, times=None):
     """Rows in an order that depends neither on positions nor on names of tasks.
 
-    Without this, what is drawn at random would depend on them. Returns the numbers of
+    Without this, what is drawn at random would depend on them. If ``times`` (n_rows,)
+    are given, the rows of a task come in order of time. Returns the numbers of
     the rows of positive weight in order, the tasks' starts among them, and the tasks'
     ids.
     """
@@ -179,7 +180,11 @@ def canonical(rows, order_key):
         X, y, weight, codes = X[kept], y[kept], weight[kept], codes[kept]
     present, codes = np.unique(codes, return_inverse=True)
     order, tasks = canonical_order(X, order_key(y, codes), weight, codes)
-    starts = np.concatenate([[0], np.cumsum(np.bincount(codes)[tasks])])
+    sizes = np.bincount(codes)[tasks]
+    starts = np.concatenate([[0], np.cumsum(sizes)])
+    if times is not None:
+        place = np.repeat(np.arange(len(tasks)), sizes)
+        order = order[np.lexsort((times[kept[order]], place))]
     return kept[order], starts, ids[present[tasks]]
 
 

@@ -124,6 +124,33 @@ class EmpiricalBayesPoissonRegressor(
         them. Each task multiplies its predictions by factors. In training, its errors
         come from clones that were fitted without the task, in 5 folds of tasks. A
         prediction below a thousandth of the mean rate is raised to that rate.
+    half_life : float, "auto" or None, default=None
+        How fast old rows are forgotten in adapting. A row keeps half of its weight when
+        it is one half-life old, a quarter when it is two half-lives old, and so on. Its
+        age is the number of rows given after it, or with ``time_column`` the time
+        until the latest row given. ``partial_adapt`` ages what it was given before. A
+        row of weight 0 is no row, and ages nothing. The prior itself is learned from
+        all rows alike.
+
+        * None, or infinity: all rows count alike, however old they are.
+        * "auto": learned from how well the next five rows of held-out tasks are
+          predicted: half-lives from 2 to 128 rows, or from 1/16 of the usual time
+          between the first and the last row of a task to twice that time. It is
+          infinite unless some half-life predicts better by more than two standard
+          errors, and with fewer than 5 tasks.
+
+        With a half-life, ``row_order`` is "time".
+    time_column : str, int or None, default=None
+        Name or number of the column of X that holds the times of the rows, in any unit
+        that grows with time. It is a feature as well. It is used where rows are in
+        order of time, which is then the order of this column; the rows of a task may
+        come in any order. With None the given order is that of time.
+    row_order : {"random", "time"}, default="random"
+        Whether the rows of a task are in order of time: in the order in which ``fit``
+        gets them, or by ``time_column``. If so, ``prior`` "auto", ``moderation_`` and
+        ``overdispersion_`` are learned from predictions of later rows by the first
+        ones, and not of random rows by others. ``score`` and few-shot scores then do
+        the same.
     fit_intercept : bool, default=True
         Whether there is an intercept. Without one, the rate at X = 0 is 1 in every
         task, and X is scaled but not centred.
@@ -174,6 +201,9 @@ class EmpiricalBayesPoissonRegressor(
         learned from held-out tasks. It is 0 for counts with a Poisson distribution, and
         with fewer than 5 tasks. Intervals allow for it; predictions and posteriors do
         not.
+    half_life_ : float
+        The half-life in use, in rows or in the units of ``time_column``; only if
+        ``half_life`` is not None.
     zero_shot_ : {"prior", "pooled", "constant"}
         What predicts before adapting: the prior, the fit to all rows as one task, or
         the mean rate. The best one for held-out tasks is used.

@@ -15,6 +15,7 @@ from sklearn.utils.validation import check_is_fitted
 from skmeta._base import BaseMetaLearner
 from skmeta._checks.magnitude import explaining_singular
 from skmeta._checks.parameters import check_coverage
+from skmeta._checks.pool import check_pool
 from skmeta._checks.varying import varying_columns
 from skmeta._coefficients import (
     CoefficientsOfOneOutput,
@@ -29,8 +30,8 @@ from skmeta._core.prior.models import GaussianModel, LaplaceModel
 from skmeta._core.prior.noise_model import NoiseModel
 from skmeta._core.prior.search import MIN_TASKS_TO_FOLD
 from skmeta._core.prior.varying import is_constant, varies_within_tasks
-from skmeta._core.scaling import farthest
 from skmeta._mixins import MetaClassifierMixin, MetaRegressorMixin
+from skmeta._ordered_rows import RowsInTime
 from skmeta._prior_warnings import (
     warn_of_few_rows,
     warn_of_little,
@@ -49,15 +50,16 @@ from skmeta.learned_features import LearnedFeatures, feature_options
 STRUCTURES = ("intercept", "isotropic", "diagonal", "low_rank", "full")
 # So many numbers are held at a time in predicting.
 CELLS_IN_PREDICTING = 2**22
-# Questions are refused about a row that is so many deviations away from the others.
-FARTHEST = 1e50
 # Beyond this weight of a row, sums of weights drown what one task tells.
 LARGEST_WEIGHT = 1e12
 # Fitted attributes that only some fits leave.
-OPTIONAL = ("prior_rank_", "varying_", "validation_scores_", "n_feature_iter_")
+OPTIONAL = (
+    *("prior_rank_", "varying_", "validation_scores_", "n_feature_iter_"),
+    "half_life_",
+)
 
 
-class BaseEmpiricalBayes(LinearCoefficients, BaseMetaLearner):
+class BaseEmpiricalBayes(RowsInTime, LinearCoefficients, BaseMetaLearner):
     """Parameters, the learned prior, and adaptation by conditioning on rows.
 
     A subclass says what its likelihood is. ``_learned`` is a `LearnedPrior`, which
@@ -67,6 +69,7 @@ class BaseEmpiricalBayes(LinearCoefficients, BaseMetaLearner):
 
     _parameter_constraints: dict = {
         **BaseMetaLearner._parameter_constraints,
+        **RowsInTime.parameter_constraints,
         "prior": [StrOptions({"auto", *STRUCTURES})],
         "varying": [StrOptions({"all", "auto"}), "array-like"],
         "features": [LearnedFeatures, None],
@@ -87,6 +90,9 @@ class BaseEmpiricalBayes(LinearCoefficients, BaseMetaLearner):
         varying="all",
         features=None,
         base_estimator=None,
+        half_life=None,
+        time_column=None,
+        row_order="random",
         fit_intercept=True,
         standardize=True,
         tol=1e-4,
@@ -97,6 +103,9 @@ class BaseEmpiricalBayes(LinearCoefficients, BaseMetaLearner):
         self.varying = varying
         self.features = features
         self.base_estimator = base_estimator
+        self.half_life = half_life
+        self.time_column = time_column
+        self.row_order = row_order
         self.fit_intercept = fit_intercept
         self.standardize = standardize
         self.tol = tol
@@ -118,9 +127,9 @@ class BaseEmpiricalBayes(LinearCoefficients, BaseMetaLearner):
 
     # -- which columns vary -----------------------------------------------------------
 
-    def _training_table(self, rows, targets, again):
+    def _training_data(self, rows, targets, again):
         self._named_columns(rows.X.shape[1])  # before anything that takes long
-        return super()._training_table(rows, targets, again)
+        return super()._training_data(rows, targets, again)
 
     def _named_columns(self, n_features):
         """The mask (n_features,) of the columns that ``varying`` lists, if it does."""
@@ -169,6 +178,8 @@ class BaseEmpiricalBayes(LinearCoefficients, BaseMetaLearner):
                 "another prior."
             )
         model, n_outputs = self._task_model(table), table.Y.shape[1]
+        if self._rows_in_time:
+            model = replace(model, recency=self._recency())
         features = self._feature_options(table.n_tasks)
         if not model.weight_is_exposure:
             warn_of_weights(table)
@@ -209,6 +220,8 @@ class BaseEmpiricalBayes(LinearCoefficients, BaseMetaLearner):
         self.prior_structure_ = learned.structure
         if learned.rank is not None:
             self.prior_rank_ = learned.rank
+        if self.half_life is not None:
+            self.half_life_ = self._half_life_of(learned.model.recency)
         if learned.design.x_varying is not None:
             self.varying_ = learned.design.x_varying
         if learned.n_feature_iter is not None:
@@ -299,19 +312,7 @@ class BaseEmpiricalBayes(LinearCoefficients, BaseMetaLearner):
         """
         check_is_fitted(self)
         pool = validate_new_rows(self, pool)
-        n_pool = pool.shape[0]
-        if not isinstance(n_queries, Integral) or not 1 <= n_queries <= n_pool:
-            raise ValueError(
-                f"n_queries must be a whole number from 1 to {n_pool}, the rows of the "
-                f"pool; got {n_queries!r}."
-            )
-        column, distance = farthest(pool, self._scaling)
-        if distance > FARTHEST:
-            raise ValueError(
-                f"pool has a row that is {distance:.2g} deviations of column {column} "
-                "away from the rows of the meta-training; next to it no other row "
-                "matters. Correct such rows, or leave them out."
-            )
+        check_pool(pool, n_queries, self._scaling)
         learned, transform = self._learned, self._scaling.transform_X
         return learned.choose_queries(
             lambda rows: learned.design(transform(pool[rows])),
@@ -402,6 +403,32 @@ class EmpiricalBayesRegressor(
           of this task. Adapting is still exact.
         * "auto": "task" if it raises the log density of held-out tasks by more than
           half a standard error, else "shared". With fewer than 5 tasks it is "shared".
+    half_life : float, "auto" or None, default=None
+        How fast old rows are forgotten in adapting. A row keeps half of its weight when
+        it is one half-life old, a quarter when it is two half-lives old, and so on. Its
+        age is the number of rows given after it, or with ``time_column`` the time
+        until the latest row given. ``partial_adapt`` ages what it was given before. A
+        row of weight 0 is no row, and ages nothing. The prior itself is learned from
+        all rows alike.
+
+        * None, or infinity: all rows count alike, however old they are.
+        * "auto": learned from how well the next five rows of held-out tasks are
+          predicted: half-lives from 2 to 128 rows, or from 1/16 of the usual time
+          between the first and the last row of a task to twice that time. It is
+          infinite unless some half-life predicts better by more than two standard
+          errors, and with fewer than 5 tasks.
+
+        With a half-life, ``row_order`` is "time".
+    time_column : str, int or None, default=None
+        Name or number of the column of X that holds the times of the rows, in any unit
+        that grows with time. It is a feature as well. It is used where rows are in
+        order of time, which is then the order of this column; the rows of a task may
+        come in any order. With None the given order is that of time.
+    row_order : {"random", "time"}, default="random"
+        Whether the rows of a task are in order of time: in the order in which ``fit``
+        gets them, or by ``time_column``. If so, the widths of intervals are learned
+        from predictions of later rows by the first ones, and not of random rows by
+        others. ``score`` and few-shot scores then do the same.
     fit_intercept : bool, default=True
         Whether there is an intercept. Without one, X and y are scaled but not centred,
         so that the origin keeps its meaning. That suits rows that are differences of
@@ -452,6 +479,9 @@ class EmpiricalBayesRegressor(
         not "all" and there are several tasks.
     log_marginal_likelihood_ : float
         Log density of all targets under the learned prior.
+    half_life_ : float
+        The half-life in use, in rows or in the units of ``time_column``; only if
+        ``half_life`` is not None.
     zero_shot_ : {"prior", "pooled", "constant"}
         What predicts before adapting: the mean of the prior, the fit to all rows as one
         task, or a constant. It is the one that predicts held-out tasks best.
@@ -560,6 +590,9 @@ class EmpiricalBayesRegressor(
         base_estimator=None,
         base_target="residual",
         noise="shared",
+        half_life=None,
+        time_column=None,
+        row_order="random",
         fit_intercept=True,
         standardize=True,
         tol=1e-4,
@@ -571,6 +604,9 @@ class EmpiricalBayesRegressor(
             varying=varying,
             features=features,
             base_estimator=base_estimator,
+            half_life=half_life,
+            time_column=time_column,
+            row_order=row_order,
             fit_intercept=fit_intercept,
             standardize=standardize,
             tol=tol,
@@ -667,6 +703,7 @@ class EmpiricalBayesRegressor(
         if self.base_target == "y" or n_tasks == 1 or mostly_single:
             return y
         first = clone(self).set_params(base_estimator=None, features=None)
+        first.set_params(half_life=None, row_order="random")
         varying = self._named_columns(X.shape[1])
         if varying is not None:  # X has no names any more
             first.set_params(varying=varying)
@@ -733,6 +770,32 @@ class EmpiricalBayesClassifier(MetaClassifierMixin, BaseEmpiricalBayes):
         they also show how far its log-odds can be believed (``base_scale_``). It gets
         the sample weights if its ``fit`` takes them, the tasks as groups for folds of
         its own, and a seed if ``random_state`` is an integer.
+    half_life : float, "auto" or None, default=None
+        How fast old rows are forgotten in adapting. A row keeps half of its weight when
+        it is one half-life old, a quarter when it is two half-lives old, and so on. Its
+        age is the number of rows given after it, or with ``time_column`` the time
+        until the latest row given. ``partial_adapt`` ages what it was given before. A
+        row of weight 0 is no row, and ages nothing. The prior itself is learned from
+        all rows alike.
+
+        * None, or infinity: all rows count alike, however old they are.
+        * "auto": learned from how well the next five rows of held-out tasks are
+          predicted: half-lives from 2 to 128 rows, or from 1/16 of the usual time
+          between the first and the last row of a task to twice that time. It is
+          infinite unless some half-life predicts better by more than two standard
+          errors, and with fewer than 5 tasks.
+
+        With a half-life, ``row_order`` is "time".
+    time_column : str, int or None, default=None
+        Name or number of the column of X that holds the times of the rows, in any unit
+        that grows with time. It is a feature as well. It is used where rows are in
+        order of time, which is then the order of this column; the rows of a task may
+        come in any order. With None the given order is that of time.
+    row_order : {"random", "time"}, default="random"
+        Whether the rows of a task are in order of time: in the order in which ``fit``
+        gets them, or by ``time_column``. If so, ``prior`` "auto" and ``moderation_``
+        are learned from predictions of later rows by the first ones, and not of random
+        rows by others. ``score`` and few-shot scores then do the same.
     fit_intercept : bool, default=True
         Whether there is an intercept. Without one, X is scaled but not centred, so that
         the origin keeps its meaning. That suits rows that are differences of two
@@ -785,6 +848,9 @@ class EmpiricalBayesClassifier(MetaClassifierMixin, BaseEmpiricalBayes):
         each of them predicts held-out tasks after a few rows. A normal posterior is too
         wide if the rows given are all of one class, and too narrow if rows are not
         independent. Before adapting, probabilities are averaged over the whole prior.
+    half_life_ : float
+        The half-life in use, in rows or in the units of ``time_column``; only if
+        ``half_life`` is not None.
     zero_shot_ : {"prior", "pooled", "constant"}
         What predicts before adapting: the prior, the fit to all rows as one task, or
         the frequencies of the classes. It is the one that predicts held-out tasks best.

@@ -39,6 +39,7 @@ INSTANCES = [
     EmpiricalBayesRegressor(prior="full"),
     EmpiricalBayesRegressor(varying="auto"),
     EmpiricalBayesRegressor(noise="task"),
+    EmpiricalBayesRegressor(half_life=5.0),
     EmpiricalBayesClassifier(),
     EmpiricalBayesClassifier(prior="diagonal", varying=[0]),
     EmpiricalBayesPoissonRegressor(),

@@ -67,6 +67,7 @@ MODELS = {
     "learned prior": lambda: EmpiricalBayesRegressor(random_state=0),
     "shared columns": lambda: EmpiricalBayesRegressor(varying=[0], random_state=0),
     "noise per task": lambda: EmpiricalBayesRegressor(noise="task", random_state=0),
+    "half-life": lambda: EmpiricalBayesRegressor(half_life=5.0, random_state=0),
     "learned prior of labels": lambda: EmpiricalBayesClassifier(random_state=0),
     "learned prior of counts": lambda: EmpiricalBayesPoissonRegressor("intercept"),
     "prototypes": lambda: PrototypicalClassifier(random_state=0),

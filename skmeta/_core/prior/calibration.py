@@ -10,6 +10,7 @@ from sklearn.utils import gen_batches
 
 from skmeta._core.prior.episodic import Belief
 from skmeta._core.prior.gaussian import condition
+from skmeta._core.prior.recency import Recency
 from skmeta._core.tasks import Parts
 
 # The quantiles of errors are kept at this many levels.
@@ -18,6 +19,12 @@ N_LEVELS = 201
 SUPPORT_EDGES = (0, 1, 2, 4, 7, 12, 21)
 # Errors are measured at no more rows of a task than this, after each draw.
 MAX_ASKED = 50
+# In order of time the next rows are asked for, at most so many. Errors grow while rows
+# come in. So their numbers are in narrower ranges, and errors after other numbers of
+# rows count less.
+ASKED_IN_TIME = 20
+EDGES_IN_TIME = (0, 1, 2, 3, 4, 7, 12, 21)
+OTHER_ERRORS_IN_TIME = 20
 # No more rows of a task than this are looked at.
 MAX_TASK_ROWS = 400
 # Rows are given so many times for each range of numbers of rows, all tasks together.
@@ -36,6 +43,18 @@ DRAW_CELLS = 2**21
 MAX_SCALE = 100.0
 # These shares of a variance, as the prior has it, are tried before adapting.
 SHAPES = np.linspace(0.0, 1.0, 11)
+
+
+class Asking(NamedTuple):
+    """After which numbers of rows errors are measured, and at how many other rows."""
+
+    edges: tuple = SUPPORT_EDGES
+    n_asked: int = MAX_ASKED
+    other_errors: float = OTHER_ERRORS
+
+
+AT_RANDOM = Asking()
+IN_TIME = Asking(EDGES_IN_TIME, ASKED_IN_TIME, OTHER_ERRORS_IN_TIME)
 
 
 class FoldRows(NamedTuple):
@@ -59,6 +78,7 @@ class HeldOut:
     start: np.ndarray  # (P,) coefficients that predict before adapting
     scales: np.ndarray  # scales of the variances of spread and noise: `known_variances`
     tasks: list  # the rows (X, Y, weight, ...) of each task
+    recency: Recency | None = None  # if rows are in order of time; X has all columns
 
     # The posteriors of so many normal distributions are needed for each draw of rows.
     n_levels = 1
@@ -94,11 +114,16 @@ class HeldOut:
         return np.abs(y - (X @ mean[..., None])[..., 0]) / np.sqrt(variance)
 
 
-def some_rows(rows, rng):
-    """Rows (X, Y, weight) of a task, at most `MAX_TASK_ROWS` of them."""
+def some_rows(rows, rng, in_time=False):
+    """Rows (X, Y, weight) of a task, at most `MAX_TASK_ROWS` of them.
+
+    If they are in order of time, these are the first ones.
+    """
     n = len(rows[1])
     if n <= MAX_TASK_ROWS:
         return rows[:3]
+    if in_time:
+        return tuple(part[:MAX_TASK_ROWS] for part in rows[:3])
     some = np.sort(rng.permutation(n)[:MAX_TASK_ROWS])
     return tuple(part[some] for part in rows[:3])
 
@@ -145,7 +170,7 @@ def _start_errors(fold, rows):
 # -- quantiles of errors --------------------------------------------------------------
 
 
-def interval_levels(held_out, variance, rng):
+def interval_levels(held_out, variance, rng, asking=AT_RANDOM):
     """Quantiles of the absolute standardised errors, and what they are worth.
 
     Parameters
@@ -153,13 +178,15 @@ def interval_levels(held_out, variance, rng):
     held_out : list of HeldOut
     variance : tuple or None
         What `start_variance` says, if a model does not begin with its prior.
+    rng : RandomState
+    asking : Asking
 
     Returns
     -------
     levels : ndarray of shape (sizes, N_LEVELS)
-        One row of levels for no row given, and one for each range of `SUPPORT_EDGES`:
-        a model may be too sure when it knows little, and not sure enough when it knows
-        much. The fewer errors there are in a range, the more those of all ranges count.
+        One row of levels for no row given, and one for each range of the edges: a model
+        may be too sure when it knows little, and not sure enough when it knows much.
+        The fewer errors there are in a range, the more those of all ranges count.
     worth : ndarray of shape (sizes,)
         How many independent errors the levels come from.
     """
@@ -170,15 +197,16 @@ def interval_levels(held_out, variance, rng):
     n_draws /= np.sqrt(max((fold.n_levels for fold in held_out), default=1))
     n_repeats = int(np.clip(n_draws, 1, MAX_REPEATS))
     errors = [_at_start(held_out, variance)]
-    for low, high in pairwise(SUPPORT_EDGES[1:]):
-        draws = [_draw(fold, low, high, n_repeats, rng) for fold in held_out]
+    for sizes in pairwise(asking.edges[1:]):
+        how = *sizes, asking.n_asked, n_repeats, rng
+        draws = [_draw(fold, *how) for fold in held_out]
         errors.append([e for drawn in draws for e in drawn])
     every = [e for of_size in errors[1:] for e in of_size]
     together, of_all = _quantiles(every), _independent(every)
     found, worth = [_quantiles(errors[0])], [_independent(errors[0])]
     for of_size in errors[1:]:
         n = _independent(of_size)
-        own = n / (n + OTHER_ERRORS)
+        own = n / (n + asking.other_errors)
         found.append(own * _quantiles(of_size) + (1.0 - own) * together)
         worth.append(of_all)
     return np.array(found), np.array(worth)
@@ -219,35 +247,46 @@ def _at_start(held_out, variance):
     return errors
 
 
-def _draw(fold, low, high, n_repeats, rng):
+def _draw(fold, low, high, most_asked, n_repeats, rng):
     """Errors at rows of each task after some of its other rows, for several draws."""
     tasks = [rows for rows in fold.tasks if len(rows[0]) > low]
     if not tasks:
         return []
     n_coefficients = len(fold.prior.mean)
-    at_once = n_repeats * (high + MAX_ASKED + n_coefficients) * n_coefficients
+    at_once = n_repeats * (high + most_asked + n_coefficients) * n_coefficients
     at_once *= fold.n_levels
     errors = []
     for some in gen_batches(len(tasks), max(1, DRAW_CELLS // at_once)):
-        drawn = [_parted(rows, low, high, n_repeats, rng) for rows in tasks[some]]
+        how = low, high, most_asked, n_repeats, rng, fold.recency
+        drawn = [_parted(rows, *how) for rows in tasks[some]]
         given, asked = ([part[i] for part in drawn] for i in (0, 1))
-        found = fold.after(_padded(given, high - 1), _padded(asked, MAX_ASKED))
+        found = fold.after(_padded(given, high - 1), _padded(asked, most_asked))
         found = found.reshape(len(drawn), n_repeats, -1)
         n_asked = [X.shape[1] for X, _, _ in asked]
         errors += [e[:, :n].ravel() for e, n in zip(found, n_asked, strict=True)]
     return errors
 
 
-def _parted(rows, low, high, n_repeats, rng):
-    """Rows of a task that are given, and others that are asked for, in each draw."""
+def _parted(rows, low, high, most_asked, n_repeats, rng, recency=None):
+    """Rows of a task that are given, and others that are asked for, in each draw.
+
+    They are drawn at random. If rows are in order of time, the first ones are given and
+    the next ones asked for.
+    """
     n = len(rows[1])
     most = min(high, n) - 1
     n_support = rng.randint(low, most + 1, size=(n_repeats, 1))
-    order = rng.uniform(size=(n_repeats, n)).argsort(axis=1)
-    given, asked = order[:, :most], order[:, most:][:, :MAX_ASKED]
+    if recency is None:
+        order = rng.uniform(size=(n_repeats, n)).argsort(axis=1)
+    else:
+        order = np.broadcast_to(np.arange(n), (n_repeats, n))
+    given, asked = order[:, :most], order[:, most:][:, :most_asked]
     X, y, weight = (tuple(part[some] for some in (given, asked)) for part in rows[:3])
-    left_out = np.arange(most) >= n_support
-    return (X[0], y[0], np.where(left_out, 0.0, weight[0])), (X[1], y[1], weight[1])
+    if recency is None:
+        counted = np.where(np.arange(most) >= n_support, 0.0, weight[0])
+    else:
+        counted = recency.given(X[0][0], weight[0][0], n_support)
+    return (X[0], y[0], counted), (X[1], y[1], weight[1])
 
 
 def _padded(parts, n_rows):
@@ -316,6 +355,7 @@ class Calibration(NamedTuple):
     after: KnownVariances
     levels: np.ndarray  # see `interval_levels`
     worth: np.ndarray
+    edges: tuple = SUPPORT_EDGES
 
     @property
     def freedom_of_noise(self):
@@ -328,17 +368,17 @@ class Calibration(NamedTuple):
 
     def half_width(self, coverage, n_rows, freedom):
         """Half the width of intervals, in deviations: see `width`."""
-        return width(self.levels, self.worth, coverage, n_rows, freedom)
+        return width(self.levels, self.worth, coverage, n_rows, freedom, self.edges)
 
 
-def width(levels, worth, coverage, n_rows, freedom):
+def width(levels, worth, coverage, n_rows, freedom, edges=SUPPORT_EDGES):
     """Half the width of an interval, in deviations, for a task with ``n_rows`` rows.
 
     It lies between what errors on held-out tasks say, and Student's t at ``freedom``
     degrees of freedom. The next error is larger than the largest of n with probability
     1 / (n + 1), so that the share of errors is raised by as much.
     """
-    size = np.searchsorted(SUPPORT_EDGES[1:-1], n_rows, side="right")
+    size = np.searchsorted(edges[1:-1], n_rows, side="right")
     n = worth[size]
     share = min(coverage * (n + 1.0) / max(n, 1.0), 1.0)
     seen = np.interp(share, np.linspace(0, 1, N_LEVELS), levels[size])

@@ -33,8 +33,11 @@ class CountModel(LaplaceModel):
     def calibrate(self, learned, measured, rng):
         """The share of the variance to average over, and how counts vary beyond it."""
         share = super().calibrate(learned, measured, rng)
+        recency = self.recency
+        if recency is not None:
+            recency = recency.in_columns(learned.design.n_learned)
         unseen = [
-            self._unseen(fold.prior, rows, rng)
+            self._unseen(fold.prior, rows, rng, recency)
             for fold in measured.folds
             for rows in fold.held_out
             if len(rows[1]) > 1
@@ -51,11 +54,15 @@ class CountModel(LaplaceModel):
         ]
         return CountCalibration(share, float(softmax(found) @ EXCESSES))
 
-    def _unseen(self, prior, rows, rng):
+    def _unseen(self, prior, rows, rng, recency=None):
         """Log rates of some rows given others: centre and variance, and the rows."""
         order = rng.permutation(len(rows[1]))
         n = min(rng.choice(GIVEN_ROWS), len(order) - 1)
+        if recency is not None:  # the first rows are given, and the next ones asked for
+            order = np.arange(len(order))
         given = [field[order[:n]] for field in rows]
+        if recency is not None:
+            given[2] = recency.given(given[0], given[2], np.array([n]))
         X, Y, weight, offset = (field[order[n:][:MAX_ASKED]] for field in rows)
         mean, factor = self.posterior(prior.mean, prior.factor, prior.noise, given)
         variance = ((X @ factor) ** 2).sum(axis=1)

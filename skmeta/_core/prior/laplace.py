@@ -22,6 +22,7 @@ import numpy as np
 
 from skmeta._core.prior import lines, quadrature
 from skmeta._core.prior.likelihoods import Likelihood
+from skmeta._core.prior.recency import Recency
 from skmeta._core.prior.stacks import Stack, in_stacks, one_task, row_blocks
 from skmeta._core.prior.structures import ROUNDING
 from skmeta._core.tasks import Parts, sizes_of, take_parts
@@ -70,9 +71,10 @@ class LaplaceTasks:
     fit_intercept: bool  # whether the last column of X is the intercept's
     pin_slopes: bool = False  # whether the slopes of the mean are held at zero
     like_richer: bool = False  # see `like_richer_ones`
+    recency: Recency | None = None  # if the rows of a task are in order of time
 
     @classmethod
-    def gather(cls, parts, likelihood, fit_intercept, varying=None):
+    def gather(cls, parts, likelihood, fit_intercept, varying=None, recency=None):
         """From a list of (X, Y, weight, offset), one task each, or from `Parts`.
 
         ``varying`` (d,) says which columns have coefficients that may vary; None stands
@@ -85,7 +87,8 @@ class LaplaceTasks:
             varying = np.ones(parts[0][0].shape[1], dtype=bool)
         stacks, order = in_stacks(parts, sizes_of(parts), labels, varying.sum())
         on_line = [bool(labels[tasks[0]]) for tasks in order]
-        return cls(likelihood, parts, stacks, order, on_line, varying, fit_intercept)
+        tasks = cls(likelihood, parts, stacks, order, on_line, varying, fit_intercept)
+        return replace(tasks, recency=recency)
 
     @property
     def n_tasks(self):
@@ -134,7 +137,11 @@ class LaplaceTasks:
     def subset(self, tasks):
         some = take_parts(self.parts, tasks)
         subset = self.gather(
-            some, self.likelihood, self.fit_intercept, self.varying_columns
+            some,
+            self.likelihood,
+            self.fit_intercept,
+            self.varying_columns,
+            self.recency,
         )
         return replace(subset, pin_slopes=self.pin_slopes, like_richer=self.like_richer)
 
@@ -288,19 +295,44 @@ class LaplaceTasks:
         """
         likelihood, rng = self.likelihood, np.random.RandomState(seed)
         task = np.tile(np.arange(self.n_tasks), self._n_splits())
-        splits = [_split(self.parts[t], rng) for t in task]
+        splits = [_split(self.parts[t], rng, self.recency) for t in task]
+        score = np.zeros((len(likelihood.moderations), self.n_tasks))
+        for order, means in self._scores(prior, splits):
+            np.add.at(score.T, task[order], np.transpose(means) / self._n_splits())
+        return score
+
+    def scores_of_next(self, rows, prior, cuts, n_next, recencies):
+        """Mean log density of the next rows of a task in order of time: (R,).
+
+        ``cuts`` are the numbers of rows that are known, and ``recencies`` R ways to
+        count them. With the whole variance of the posterior.
+        """
+        splits = [
+            _cut(rows, cut, cut + n_next, recency)
+            for recency in recencies
+            for cut in cuts
+        ]
+        score = np.empty(len(splits))
+        for order, means in self._scores(prior, splits):
+            score[order] = means[0]
+        return score.reshape(len(recencies), -1).mean(axis=1)
+
+    def _scores(self, prior, splits):
+        """Mean log density of some rows of tasks after others, a stack at a time.
+
+        Yields the numbers of the splits, and a list with (splits,) for each of the
+        likelihood's ``moderations``.
+        """
+        likelihood = self.likelihood
         given = [support for support, _ in splits]
         given = self.gather(given, likelihood, self.fit_intercept)
-        score = np.zeros((len(likelihood.moderations), self.n_tasks))
         for stack, order in zip(given.stacks, given.order, strict=True):
             theta, factor = condition(likelihood, prior.mean, prior.factor, stack)
             query = Stack.of([splits[draw][1] for draw in order])
             eta, J = query.eta(theta), query.times(factor)
             # without any row given, the prior counts in full for every option
             shares = likelihood.moderations if stack.weight.any() else (1.0,)
-            means = [self._mean_score(query, eta, np.sqrt(s) * J) for s in shares]
-            np.add.at(score.T, task[order], np.transpose(means) / self._n_splits())
-        return score
+            yield order, [self._mean_score(query, eta, np.sqrt(s) * J) for s in shares]
 
     def _n_splits(self):
         slow = self.likelihood.n_outputs > 1 or self.n_coefficients > MANY_COEFFICIENTS
@@ -339,13 +371,26 @@ class LaplaceTasks:
         return out
 
 
-def _split(part, rng):
-    """A few rows of a task at random, none if it has a single row; and the others."""
+def _split(part, rng, recency=None):
+    """A few rows of a task at random, none if it has a single row; and the others.
+
+    If rows are in order of time, the first ones are given and the next ones asked for.
+    """
     n = len(part[0])
     n_support = min(rng.choice(GIVEN_SIZES), n - 1)
+    if recency is not None:
+        return _cut(part, n_support, n_support + MAX_SCORED_ROWS, recency)
     order = rng.permutation(n)
     support, query = order[:n_support], order[n_support:][:MAX_SCORED_ROWS]
     return [field[support] for field in part], [field[query] for field in part]
+
+
+def _cut(part, n_given, end, recency):
+    """The first rows of a task, as they count by then, and the next rows."""
+    X, Y, weight, offset = (field[:n_given] for field in part)
+    if n_given:
+        weight = recency.given(X, weight, np.array([n_given]))
+    return [X, Y, weight, offset], [field[n_given:end] for field in part]
 
 
 # -- mode -----------------------------------------------------------------------------

@@ -75,6 +75,7 @@ def learn(table, model, design, options, rng, before_search=None):
     else:
         learned, measured = _learn_from_many(*given, rng)
     learned = _with_start(learned, measured)
+    learned, measured = learned.model.learn_half_life(learned, measured)
     found = learned.model.calibrate(learned, measured, rng)
     return replace(learned, calibration=found)
 

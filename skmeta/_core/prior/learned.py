@@ -17,19 +17,25 @@ class SeenRows(NamedTuple):
     weight: np.ndarray  # (n,)
     offset: np.ndarray  # (n, o), a base model's predictions on the scale of the outputs
 
+    def weighing(self, share):
+        """The same rows with a share of their weight."""
+        return self._replace(weight=share * self.weight)
+
 
 class Present(NamedTuple):
     """What is known about the coefficients of the task that a model is adapted to.
 
     ``rows`` are the rows it has seen, with X in the columns of the design, or all that
     they tell. They are kept only if the posterior is not normal, so that it must be
-    computed anew. ``shares`` are the probabilities of the factors of the noise.
+    computed anew, or if they are to count less when later rows come. ``shares`` are the
+    probabilities of the factors of the noise.
     """
 
     mean: np.ndarray  # (P,)
     factor: np.ndarray  # (P, r), a factor of the covariance
     rows: object = None  # SeenRows or RowTriangle
     shares: np.ndarray | None = None  # (J,)
+    latest: float | None = None  # the time of the latest row, if old rows count less
 
 
 @dataclass(frozen=True)
@@ -131,7 +137,11 @@ class LearnedPrior:
 
     def condition(self, rows, present=None):
         """What is known about a task after further `SeenRows`, as a `Present`."""
-        return self.model.condition(self, rows, present)
+        recency = self.model.recency
+        if recency is None or not recency.forgets:
+            return self.model.condition(self, rows, present)
+        rows, present, latest = recency.fade(rows, present)
+        return self.model.condition(self, rows, present)._replace(latest=latest)
 
     def known(self, present):
         """What is known about the coefficients: those of a task, or the prior."""

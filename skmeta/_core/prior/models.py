@@ -16,10 +16,13 @@ from skmeta._core.prior import calibration, episodic, features, gaussian, laplac
 from skmeta._core.prior.calibration import Calibration, FoldRows, KnownVariances
 from skmeta._core.prior.fit import fit_prior
 from skmeta._core.prior.gaussian import ROWS_PER_COEFFICIENT, GaussianTasks
+from skmeta._core.prior.half_life import N_NEXT, choose_half_life
 from skmeta._core.prior.laplace import LaplaceTasks
 from skmeta._core.prior.learned import Present, SeenRows
 from skmeta._core.prior.likelihoods import Likelihood
 from skmeta._core.prior.moderation import moderation
+from skmeta._core.prior.noise import RowTriangle
+from skmeta._core.prior.recency import Recency
 from skmeta._core.prior.search import MAX_FOLD_ITER, MAX_TASKS, start_of
 from skmeta._core.prior.stacks import Stack
 from skmeta._core.prior.structures import NONE, Beside
@@ -64,10 +67,14 @@ class TaskModel(ABC):
         With fewer rows in all, the slopes of the mean are drawn to zero.
     weight_is_exposure : bool
         See `Likelihood`.
+    recency : Recency or None
+        How old rows count, if the rows of a task are in order of time. None if their
+        order means nothing.
     """
 
     rows_per_coefficient = 0
     weight_is_exposure = False
+    recency = None
 
     def log_normaliser(self, table):
         """What the log evidence of the tasks in a table lacks, as standardised."""
@@ -84,6 +91,27 @@ class TaskModel(ABC):
     @abstractmethod
     def condition(self, learned, rows, present):
         """See `LearnedPrior.condition`."""
+
+    @abstractmethod
+    def scores_of_next(self, rows, design, prior, cuts, recencies):
+        """How well the next rows of a held-out task are predicted: (R,).
+
+        ``rows`` are in order of time, ``cuts`` the numbers of rows that are known, and
+        ``recencies`` R ways to count them. The more the better.
+        """
+
+    def learn_half_life(self, learned, measured):
+        """The prior and the `ToMeasure` with a half-life by held-out tasks."""
+        if self.recency is None or self.recency.half_life is not None:
+            return learned, measured
+        recency = choose_half_life(self, learned.design, measured.folds)
+        model = replace(self, recency=recency)
+        learned = replace(learned, model=model)
+        return learned, model.measured_again(learned, measured)
+
+    def measured_again(self, learned, measured):
+        """The `ToMeasure` if old rows count less than when it was made."""
+        return measured
 
     @abstractmethod
     def start_factor(self, factor):
@@ -199,6 +227,8 @@ class Brief(NamedTuple):
 class GaussianModel(TaskModel):
     """Numbers with Gaussian noise: conditioning is exact, in any portions of rows."""
 
+    recency: Recency | None = None
+
     rows_per_coefficient = ROWS_PER_COEFFICIENT
 
     def gather(self, parts, design):
@@ -220,6 +250,8 @@ class GaussianModel(TaskModel):
         return gaussian.condition(mean, factor, noise, X, Y[:, 0], weight)
 
     def condition(self, learned, rows, present):
+        if self.recency is not None and self.recency.forgets:
+            return self._condition_anew(learned, rows, present)
         # the posterior holds all that earlier rows said, so blocks of rows will do
         mean, factor = learned.known(present)[:2]
         for some in slices(len(rows.Y), ADAPT_CELLS // len(mean)):
@@ -227,6 +259,50 @@ class GaussianModel(TaskModel):
             part = part._replace(X=learned.design(part.X))
             mean, factor = self.posterior(mean, factor, learned.noise, part)
         return Present(mean, factor)
+
+    @staticmethod
+    def _condition_anew(learned, rows, present):
+        """The same from what all rows tell, some of which may count less by now."""
+        told = RowTriangle.of(rows, learned.design, present)
+        mean, factor = gaussian.condition(
+            learned.mean,
+            learned.factor,
+            learned.noise,
+            told.table[:, :-1],
+            told.table[:, -1],
+            np.ones(len(told.table)),
+        )
+        return Present(mean, factor, told)
+
+    def scores_of_next(self, rows, design, prior, cuts, recencies):
+        """See `TaskModel`: minus the root mean squared error, in deviations of noise.
+
+        It is about what the model itself would predict, since the coefficients are
+        those of one noise for all tasks. All cuts and ways are solved together.
+        """
+        X, y, weight = rows[0], rows[1][:, 0], rows[2]
+        root = np.sqrt(self.mean_noise(prior))
+        Z, error = X @ prior.factor / root, (y - X @ prior.mean) / root
+        n_given, r = cuts[:, None], Z.shape[1]
+        counted = np.concatenate(
+            [
+                one.in_columns(design.n_learned).given(X, weight, n_given)
+                for one in recencies
+            ]
+        )
+        squares = (Z[:, :, None] * Z[:, None, :]).reshape(len(Z), -1)
+        precision = (counted @ squares).reshape(-1, r, r) + np.eye(r)
+        u = np.linalg.solve(precision, (counted @ (Z * error[:, None]))[..., None])
+        u = u.reshape(len(recencies), len(cuts), r)
+        left = error - u @ Z.T
+        place = np.arange(len(y))
+        asked = weight * ((place >= n_given) & (place < n_given + N_NEXT))
+        asked = asked / asked.sum(axis=1, keepdims=True)
+        return -np.sqrt(np.einsum("hcn,cn->h", left**2, asked) / len(cuts))
+
+    def mean_noise(self, prior):
+        """The variance of the noise that a `Belief` has, averaged over tasks."""
+        return prior.noise
 
     def start_factor(self, factor):
         return factor
@@ -307,8 +383,9 @@ class GaussianModel(TaskModel):
             variance = calibration.start_variance(unseen)
             freedom = np.full(2, max(measured.tasks.n_tasks - 1.0, 1.0))
             before = KnownVariances(np.array(variance), freedom)
-        found = calibration.interval_levels(unseen, variance, rng)
-        return Calibration(before, after, *found)
+        asking = calibration.AT_RANDOM if self.recency is None else calibration.IN_TIME
+        found = calibration.interval_levels(unseen, variance, rng, asking)
+        return Calibration(before, after, *found, asking.edges)
 
     def _held_out(self, learned, fold, rng):
         """Tasks held out, and what those kept say of them before any row."""
@@ -319,8 +396,14 @@ class GaussianModel(TaskModel):
         varying = learned.design.without_shared(prior.factor)
         counted = self._counted(kept, prior)
         scales, _ = calibration.known_variances(counted, varying, prior.noise)
-        tasks = [calibration.some_rows(rows, rng) for rows in fold.held_out]
-        return calibration.HeldOut(prior, start, scales, tasks)
+        recency = self.recency
+        if recency is not None:
+            recency = recency.in_columns(learned.design.n_learned)
+        tasks = [
+            calibration.some_rows(rows, rng, in_time=recency is not None)
+            for rows in fold.held_out
+        ]
+        return calibration.HeldOut(prior, start, scales, tasks, recency)
 
     def _counted(self, tasks, prior):
         """The tasks as they count for degrees of freedom."""
@@ -419,6 +502,7 @@ class LaplaceModel(TaskModel):
     """Targets of any likelihood: the posterior is taken for normal about its mode."""
 
     likelihood: Likelihood
+    recency: Recency | None = None
 
     @property
     def weight_is_exposure(self):
@@ -433,8 +517,11 @@ class LaplaceModel(TaskModel):
         return float(self.likelihood.log_normaliser(table.Y, table.weight).sum())
 
     def gather(self, parts, design):
+        recency = self.recency
+        if recency is not None:
+            recency = recency.in_columns(design.n_learned)
         return LaplaceTasks.gather(
-            parts, self.likelihood, design.fit_intercept, design.varying
+            parts, self.likelihood, design.fit_intercept, design.varying, recency
         )
 
     def posterior(self, mean, factor, noise, rows):
@@ -451,6 +538,26 @@ class LaplaceModel(TaskModel):
             rows = SeenRows(*map(np.concatenate, both))
         prior = learned.mean, learned.factor, learned.noise
         return Present(*self.posterior(*prior, rows), rows)
+
+    def scores_of_next(self, rows, design, prior, cuts, recencies):
+        """See `TaskModel`: the mean log density of the rows."""
+        tasks = self.gather([rows], design)
+        return tasks.scores_of_next(
+            rows,
+            prior,
+            cuts,
+            N_NEXT,
+            [one.in_columns(design.n_learned) for one in recencies],
+        )
+
+    def measured_again(self, learned, measured):
+        if not (self.recency.forgets and measured.folds):
+            return measured
+        scores = [
+            self.gather(fold.held_out, learned.design).held_out_score(fold.prior, 0)
+            for fold in measured.folds
+        ]
+        return measured._replace(scores=np.concatenate(scores, axis=1))
 
     def start_factor(self, factor):
         # a fit to all rows is as good as certain

@@ -262,6 +262,16 @@ class RowTriangle(NamedTuple):
     table: np.ndarray  # (k, P + 1), at most P + 1 rows: the triangle of [X y]
     weight: float  # the sum of the weights
 
+    def weighing(self, share):
+        """What the same rows tell with a share of their weight."""
+        return RowTriangle(np.sqrt(share) * self.table, share * self.weight)
+
+    @classmethod
+    def of(cls, rows, design, present):
+        """By `SeenRows` of numbers, in addition to what a `Present` holds."""
+        earlier = None if present is None else present.rows
+        return cls.by(rows.X, rows.Y[:, 0], rows.weight, design, earlier)
+
     @classmethod
     def by(cls, X, y, weight, design, earlier=None):
         """By rows of X, in addition to what earlier rows told."""

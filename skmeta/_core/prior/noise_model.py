@@ -49,7 +49,7 @@ class NoiseModel(GaussianModel):
     def choose_noise(self, search, chosen, options):
         """See `TaskModel`. The folds then have a noise per task, if that is chosen."""
         if self.only_if_better and not chosen.folds:
-            return GaussianModel(), chosen
+            return GaussianModel(self.recency), chosen
         folds, scores = [], [np.zeros(0)]
         for fold in chosen.folds:
             kept, held_out = map(search.tasks.subset, (fold.kept, fold.held_out))
@@ -60,7 +60,7 @@ class NoiseModel(GaussianModel):
             folds.append(replace(fold, prior=replace(prior, D=None)))
         score = np.concatenate(scores)
         if self.only_if_better and as_good(chosen.score, score):
-            return GaussianModel(), chosen
+            return GaussianModel(self.recency), chosen
         return self, replace(chosen, folds=folds)
 
     def learn_noise(self, tasks, chosen, options):
@@ -129,16 +129,16 @@ class NoiseModel(GaussianModel):
     def _counted(self, tasks, prior):
         return NoiseTasks.believed(tasks, self.factors, prior)
 
+    def mean_noise(self, prior):
+        return prior.noise * float(prior.weights @ np.asarray(self.factors))
+
     # -- one task ---------------------------------------------------------------------
 
     def _belief(self, learned):
         return NoiseBelief(learned.mean, learned.factor, learned.noise, self.weights)
 
     def condition(self, learned, rows, present):
-        earlier = None if present is None else present.rows
-        told = RowTriangle.by(
-            rows.X, rows.Y[:, 0], rows.weight, learned.design, earlier
-        )
+        told = RowTriangle.of(rows, learned.design, present)
         found = Posterior.of(self._belief(learned), self.factors, told)
         return Present(found.mean, found.factor, told, found.shares)
 

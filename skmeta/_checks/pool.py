@@ -1,0 +1,25 @@
+"""The pool of rows that a new task's owner can be asked about."""
+
+from numbers import Integral
+
+from skmeta._core.scaling import farthest
+
+# Questions are refused about a row that is so many deviations away from the others.
+FARTHEST = 1e50
+
+
+def check_pool(pool, n_queries, scaling):
+    """Refuse a number of questions that the validated pool cannot give, or far rows."""
+    n_pool = pool.shape[0]
+    if not isinstance(n_queries, Integral) or not 1 <= n_queries <= n_pool:
+        raise ValueError(
+            f"n_queries must be a whole number from 1 to {n_pool}, the rows of the "
+            f"pool; got {n_queries!r}."
+        )
+    column, distance = farthest(pool, scaling)
+    if distance > FARTHEST:
+        raise ValueError(
+            f"pool has a row that is {distance:.2g} deviations of column {column} "
+            "away from the rows of the meta-training; next to it no other row "
+            "matters. Correct such rows, or leave them out."
+        )

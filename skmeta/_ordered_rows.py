@@ -1,0 +1,69 @@
+"""Rows of a task in order of time, and how old ones count: parameters of estimators."""
+
+from numbers import Integral, Real
+
+import numpy as np
+from sklearn.utils._param_validation import Interval, StrOptions
+
+from skmeta._checks.times import number_of_column
+from skmeta._core.prior.recency import Recency
+from skmeta._task_input import validate_new_rows
+
+
+class RowsInTime:
+    """The parameters ``half_life``, ``time_column`` and ``row_order``.
+
+    It stands to the left of `BaseMetaLearner`.
+    """
+
+    parameter_constraints: dict = {
+        "half_life": [
+            Interval(Real, 0, None, closed="right"),
+            StrOptions({"auto"}),
+            None,
+        ],
+        "time_column": [str, Integral, None],
+        "row_order": [StrOptions({"random", "time"})],
+    }
+
+    @property
+    def _rows_in_time(self):
+        return self.row_order == "time" or self.half_life is not None
+
+    def _time_column(self, n_features):
+        """The number of the column that holds the times; None if rows are counted."""
+        names = getattr(self, "feature_names_in_", None)
+        return number_of_column(self.time_column, n_features, names)
+
+    def _times_of(self, X):
+        """Times (n,) of validated X (n, d), if a task's rows are in order of time."""
+        if not self._rows_in_time:
+            return None
+        column = self._time_column(X.shape[1])
+        if column is None:
+            return np.arange(X.shape[0])
+        return np.ravel(self._dense(X[:, [column]]))
+
+    def _times_given(self, X):
+        """Times (n,) of rows that are not validated yet, if a column holds them."""
+        if self.time_column is None or not self._rows_in_time:
+            return None
+        return self._times_of(validate_new_rows(self, X))
+
+    def _recency(self):
+        """The `Recency` of standardised rows; an unknown half-life is None."""
+        if self.half_life == "auto":
+            half_life = None
+        else:
+            half_life = np.inf if self.half_life is None else float(self.half_life)
+            half_life /= self._unit_of_age
+        return Recency(half_life, self._time_column(self.n_features_in_))
+
+    def _half_life_of(self, recency):
+        """The half-life in rows, or in the units of the column of times."""
+        return float(recency.half_life * self._unit_of_age)
+
+    @property
+    def _unit_of_age(self):
+        column = self._time_column(self.n_features_in_)
+        return 1.0 if column is None else self._scaling.x_scale[column]
