@@ -401,8 +401,9 @@ class EmpiricalBayesRegressor(
           adapted to say how probable each factor is in the new task. So the rows of a
           noisy task move the coefficients less, and deviations and intervals are those
           of this task. Adapting is still exact.
-        * "auto": "task" if it raises the log density of held-out tasks by more than
-          half a standard error, else "shared". With fewer than 5 tasks it is "shared".
+        * "auto": "task", unless the log density of held-out tasks is then lower by more
+          than half a standard error, or the same up to rounding. With fewer than 5
+          tasks it is "shared".
     half_life : float, "auto" or None, default=None
         How fast old rows are forgotten in adapting. A row keeps half of its weight when
         it is one half-life old, a quarter when it is two half-lives old, and so on. Its
@@ -694,7 +695,7 @@ class EmpiricalBayesRegressor(
     def _task_model(self, table):
         if self.noise == "shared" or table.n_tasks == 1:
             return GaussianModel()
-        return NoiseModel(only_if_better=self.noise == "auto")
+        return NoiseModel(unless_worse=self.noise == "auto")
 
     def _base_target(self, X, y, weight, codes):
         n_tasks, sizes = codes.max() + 1, np.bincount(codes)

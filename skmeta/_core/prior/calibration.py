@@ -194,7 +194,7 @@ def interval_levels(held_out, variance, rng, asking=AT_RANDOM):
     size = max((len(fold.start) for fold in held_out), default=1) / FEW_COEFFICIENTS
     n_draws = N_GIVEN_DRAWS / max(n_tasks, 1) / max(size, 1.0) ** 2
     # of a mixture each draw costs several solves, and fewer draws must do
-    n_draws /= np.sqrt(max((fold.n_levels for fold in held_out), default=1))
+    n_draws /= max((fold.n_levels for fold in held_out), default=1)
     n_repeats = int(np.clip(n_draws, 1, MAX_REPEATS))
     errors = [_at_start(held_out, variance)]
     for sizes in pairwise(asking.edges[1:]):

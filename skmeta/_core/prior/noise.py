@@ -26,7 +26,7 @@ times, with its rows divided by the root of f_j. So mean and s2 have closed form
 and the search for the spread is the same.
 """
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from typing import NamedTuple
 
@@ -62,6 +62,8 @@ WEIGHT_STEPS = 100
 N_ROUNDS = 1
 # A factor is left out of a sum over factors if its probability is below this.
 NEGLIGIBLE = 1e-10
+# Errors of held-out tasks are measured without factors that are rarer than this.
+RARE = 1e-4
 # The logarithm of a probability stays above this, so that none is zero.
 LEAST_LOG = -200.0
 # An interval ends where the search for it has reached this precision, ...
@@ -227,30 +229,32 @@ class NoiseTasks(GaussianTasks):
         return self.weight.sum(), of_tasks, np.sum(A * moments), np.sum(A * twice)
 
 
-def fit_noise(tasks, structure, prior, factors, n_rounds=N_ROUNDS, **options):
-    """The `NoisePrior` of a structure, from the `Prior` of one noise for all tasks."""
-    n_iter, converged = prior.n_iter, prior.converged
-    for _ in range(n_rounds):
-        before = NoiseBelief(prior.mean, prior.spread, prior.noise, None)
-        e = evidences(tasks, before, factors)
-        shares = probabilities(e, best_weights(e))
-        counted = NoiseTasks.of(tasks, factors, shares)
-        prior = fit_prior(counted, structure, prior.numbers, prior.mean, **options)
-        n_iter, converged = n_iter + prior.n_iter, converged and prior.converged
-    e = evidences(
-        tasks, NoiseBelief(prior.mean, prior.spread, prior.noise, None), factors
-    )
+def with_weights(tasks, prior, factors):
+    """The `NoisePrior` of a `Prior` whose mean, spread and s2 stay as they are."""
+    of_one_noise = NoiseBelief(prior.mean, prior.spread, prior.noise, None)
+    e = evidences(tasks, of_one_noise, factors)
     weights = best_weights(e)
-    gain = prior.objective - prior.log_evidence  # the penalty of the structure
     value = log_evidence(e, weights).sum()
+    penalty = prior.objective - prior.log_evidence  # that of the structure
     found = {
         "weights": weights,
         "log_evidence": value,
-        "objective": value + gain,
-        "n_iter": n_iter,
-        "converged": converged,
+        "objective": value + penalty,
     }
     return NoisePrior(**(_fields(prior) | found))
+
+
+def fit_noise(tasks, structure, prior, factors, n_rounds=N_ROUNDS, **options):
+    """The `NoisePrior` of a structure, from the `Prior` of one noise for all tasks."""
+    n_iter, converged = prior.n_iter, prior.converged
+    found = with_weights(tasks, prior, factors)
+    for _ in range(n_rounds):
+        of_spread = NoiseBelief(found.mean, found.spread, found.noise, found.weights)
+        counted = NoiseTasks.believed(tasks, factors, of_spread)
+        prior = fit_prior(counted, structure, found.numbers, found.mean, **options)
+        n_iter, converged = n_iter + prior.n_iter, converged and prior.converged
+        found = with_weights(tasks, prior, factors)
+    return replace(found, n_iter=n_iter, converged=converged)
 
 
 # -- one task -------------------------------------------------------------------------
@@ -419,8 +423,13 @@ class NoiseHeldOut(HeldOut):
         return self.prior.noise * (self.prior.weights @ np.asarray(self.factors))
 
     @property
+    def likely(self):
+        """The factors that are not too rare to matter."""
+        return np.asarray(self.factors)[self.prior.weights > RARE]
+
+    @property
     def n_levels(self):
-        return len(self.factors)
+        return len(self.likely)
 
     def before(self, squares, spread, scales):
         of_spread, of_noise = scales
@@ -432,9 +441,8 @@ class NoiseHeldOut(HeldOut):
 
     def after(self, given, asked):
         (X, y, weight), (X_asked, y_asked, _) = given, asked
-        likely = self.prior.weights > NEGLIGIBLE
         e, means, variances = [], [], []
-        for noise_factor in np.asarray(self.factors)[likely]:
+        for noise_factor in self.likely:
             mean, L, noise = self.prior.given(noise_factor)
             scale = np.sqrt(weight / noise)
             Z, error = X @ L * scale[..., None], (y - X @ mean) * scale
@@ -450,7 +458,8 @@ class NoiseHeldOut(HeldOut):
             variances.append(self.scales[0] * parts[0] + self.scales[1] * parts[1])
             means.append((X_asked @ mean[..., None])[..., 0])
         e, means = np.stack(e, axis=-1), np.stack(means, axis=-1)
-        shares = probabilities(e, self.prior.weights[likely])[:, None]
+        weights = self.prior.weights[self.prior.weights > RARE]
+        shares = probabilities(e, weights)[:, None]
         middle = (shares * means).sum(axis=-1)
         deviations = np.sqrt(np.stack(variances, axis=-1))
         targets = Mixture(shares, deviations, means - middle[..., None])

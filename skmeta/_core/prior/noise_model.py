@@ -19,11 +19,20 @@ from skmeta._core.prior.noise import (
 )
 from skmeta._core.prior.search import (
     COMPARED,
-    MAX_FOLD_ITER,
     REFINED,
     TASKS_FOR_ROUGH_FIT,
     as_good,
+    tied,
 )
+
+
+def _is_worse(score, shared):
+    """Whether a noise for each task is not worth its time, by scores of held-out tasks.
+
+    In doubt it is. Where tasks do not differ, the weights of the other factors are
+    small, and it loses less than it gains where they do.
+    """
+    return tied(score, shared) or not as_good(score, shared)
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,34 +41,37 @@ class NoiseModel(GaussianModel):
 
     Attributes
     ----------
-    only_if_better : bool
-        Whether one noise for all tasks is kept if held-out tasks do not gain.
+    unless_worse : bool
+        Whether one noise for all tasks is kept if held-out tasks are predicted worse
+        by a noise for each.
     factors : tuple of float
         Factors of the noise variance.
     weights : ndarray of shape (J,) or None
         How often each factor occurs; None until it has been learned.
     """
 
-    only_if_better: bool = False
+    unless_worse: bool = False
     factors: tuple = FACTORS
     weights: np.ndarray | None = None
 
     # -- learning ---------------------------------------------------------------------
 
     def choose_noise(self, search, chosen, options):
-        """See `TaskModel`. The folds then have a noise per task, if that is chosen."""
-        if self.only_if_better and not chosen.folds:
+        """See `TaskModel`. The folds then have a noise per task, if that is chosen.
+
+        In the folds, mean and spread stay those of one noise for all tasks. To learn
+        them anew takes ten times as long and changes the scores little.
+        """
+        if self.unless_worse and not chosen.folds:
             return GaussianModel(self.recency), chosen
         folds, scores = [], [np.zeros(0)]
         for fold in chosen.folds:
             kept, held_out = map(search.tasks.subset, (fold.kept, fold.held_out))
-            prior = self._of_fold(kept, chosen.structure, fold.prior, options)
+            prior = noise.with_weights(kept, fold.prior, self.factors)
             e = noise.evidences(held_out, prior.belief, self.factors)
             scores.append(noise.log_evidence(e, prior.weights))
-            # D is not needed any more, and it is a matrix of all coefficients
-            folds.append(replace(fold, prior=replace(prior, D=None)))
-        score = np.concatenate(scores)
-        if self.only_if_better and as_good(chosen.score, score):
+            folds.append(replace(fold, prior=prior))
+        if self.unless_worse and _is_worse(np.concatenate(scores), chosen.score):
             return GaussianModel(self.recency), chosen
         return self, replace(chosen, folds=folds)
 
@@ -76,20 +88,9 @@ class NoiseModel(GaussianModel):
         )
         return replace(self, weights=prior.weights), replace(chosen, prior=prior)
 
-    def _of_fold(self, tasks, structure, prior, options):
-        return noise.fit_noise(
-            tasks,
-            structure,
-            prior,
-            self.factors,
-            tol=COMPARED * options.tol,
-            max_iter=min(MAX_FOLD_ITER, options.max_iter),
-            polish=False,
-        )
-
     def fit_without(self, tasks, chosen, options):
         prior = super().fit_without(tasks, chosen, options)
-        return self._of_fold(tasks, chosen.structure, prior, options)
+        return noise.with_weights(tasks, prior, self.factors)
 
     def judge_features(self, learned, table, chosen, found, head, seed, options):
         """See `TaskModel`. The features are learned as if all tasks had one noise."""

@@ -296,6 +296,11 @@ def as_good(simple, rich):
     return lag.mean() <= 0.5 * _standard_error(lag) + _tie(rich)
 
 
+def tied(score, other):
+    """Whether the mean scores of two models differ by no more than rounding."""
+    return abs((score - other).mean()) <= _tie(other)
+
+
 def _tie(score):
     """The mean difference of scores that rounding and an early stop may cause."""
     return 1e-6 * (1.0 + np.abs(score).mean())
