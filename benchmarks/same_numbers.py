@@ -286,12 +286,16 @@ def _difference(a, b):
     return float(np.nanmax(np.abs(a - b)) / max(size, np.finfo(float).tiny))
 
 
-def differences(before, after):
-    """The largest difference of each case, with the name of the number."""
+def differences(before, after, only_common=False):
+    """The largest difference of each case, with the name of the number.
+
+    With ``only_common`` a number that one of the two does not have is left out.
+    """
     worst = {}
     for case, found in before.items():
         others = after.get(case, {})
-        for name in found.keys() | others.keys():
+        common = found.keys() & others.keys()
+        for name in common if only_common else found.keys() | others.keys():
             if name not in found or name not in others:
                 off = np.inf
             else:
@@ -326,6 +330,7 @@ def main():
     parser.add_argument("--save", type=Path, metavar="FILE")
     parser.add_argument("--compare", type=Path, metavar="FILE")
     parser.add_argument("--seeds", type=int, default=12)
+    parser.add_argument("--common", action="store_true", help="leave out new numbers")
     options = parser.parse_args()
     print("skmeta in", Path(skmeta.__file__).parent)
     warnings.simplefilter("ignore")
@@ -337,7 +342,7 @@ def main():
         before = {case: v for case, v in before.items() if case[1] < options.seeds}
     else:
         before = numbers_of_revision(options.against or "HEAD", options.seeds)
-    worst = differences(before, numbers(options.seeds))
+    worst = differences(before, numbers(options.seeds), options.common)
     for case, (off, name, seed) in worst.items():
         print(f"{case:40} {off:8.1e}  {name} (seed {seed})")
     n_numbers = sum(map(len, before.values()))

@@ -99,16 +99,16 @@ class EmpiricalBayesPoissonRegressor(
           deviance on held-out tasks after a few rows, in 5 folds. With more than 60
           coefficients "diagonal" is the richest one tried; with fewer than 5 tasks, or
           fewer than 3 rows per number to be learned, it is "isotropic".
-    varying : {"all", "auto"} or array-like, default="all"
+    varying : {"auto", "all"} or array-like, default="auto"
         Columns of X whose slopes may differ between tasks. The slopes of the others are
         the same for all tasks: they have a mean and no spread. It composes with every
         ``prior``, which is then about the columns that vary. The intercept varies in
         any case, and so do learned features.
 
-        * "all": every column.
         * "auto": every column but those that are constant within each task, such as the
           age of a shopper or the size of a store. They tell what to expect of a new
           task before its first row. Tasks of one row do not count.
+        * "all": every column.
         * names of columns, if X is a DataFrame; numbers of columns; or a mask, one bool
           per column. With an empty list only the intercept varies.
 
@@ -185,8 +185,8 @@ class EmpiricalBayesPoissonRegressor(
     prior_rank_ : int
         Only with "low_rank": the number of directions.
     varying_ : ndarray of bool of shape (n_features,)
-        Which columns have slopes that may differ between tasks; only if ``varying`` is
-        not "all" and there are several tasks.
+        Which columns have slopes that may differ between tasks. Only if there are
+        several tasks, and ``varying`` is not "all".
     log_marginal_likelihood_ : float
         Log probability of all counts under the learned prior. It is found by quadrature
         if a single coefficient varies and for tasks of one row, and otherwise by

@@ -29,7 +29,7 @@ from skmeta._core.prior.likelihoods import of_labels
 from skmeta._core.prior.models import GaussianModel, LaplaceModel
 from skmeta._core.prior.noise_model import NoiseModel
 from skmeta._core.prior.search import MIN_TASKS_TO_FOLD
-from skmeta._core.prior.varying import is_constant, varies_within_tasks
+from skmeta._core.prior.varying import columns_that_vary
 from skmeta._mixins import MetaClassifierMixin, MetaRegressorMixin
 from skmeta._ordered_rows import RowsInTime
 from skmeta._prior_warnings import (
@@ -87,7 +87,7 @@ class BaseEmpiricalBayes(RowsInTime, LinearCoefficients, BaseMetaLearner):
         self,
         prior="auto",
         *,
-        varying="all",
+        varying="auto",
         features=None,
         base_estimator=None,
         half_life=None,
@@ -146,9 +146,7 @@ class BaseEmpiricalBayes(RowsInTime, LinearCoefficients, BaseMetaLearner):
             return design
         varying = self._named_columns(design.n_features)
         if varying is None:
-            varying = varies_within_tasks(table, design.x_rounding)
-            if not self.fit_intercept:  # a column of ones takes its place
-                varying |= is_constant(table, design.x_rounding)
+            varying = columns_that_vary(table, design)
         if not (varying.any() or self.fit_intercept):
             raise ValueError(
                 "No column varies, and fit_intercept=False leaves no intercept either: "
@@ -361,16 +359,16 @@ class EmpiricalBayesRegressor(
           marginal likelihood on held-out tasks, in 5 folds. With more than 60
           coefficients "diagonal" is the richest one tried; with fewer than 5 tasks, or
           fewer than 3 rows per number to be learned, it is "isotropic".
-    varying : {"all", "auto"} or array-like, default="all"
+    varying : {"auto", "all"} or array-like, default="auto"
         Columns of X whose slopes may differ between tasks. The slopes of the others are
         the same for all tasks: they have a mean and no spread. It composes with every
         ``prior``, which is then about the columns that vary. The intercept varies in
         any case, and so do learned features.
 
-        * "all": every column.
         * "auto": every column but those that are constant within each task, such as the
           age of a shopper or the size of a store. They tell what to expect of a new
           task before its first row. Tasks of one row do not count.
+        * "all": every column.
         * names of columns, if X is a DataFrame; numbers of columns; or a mask, one bool
           per column. With an empty list only the intercept varies.
 
@@ -476,8 +474,8 @@ class EmpiricalBayesRegressor(
     prior_rank_ : int
         Number of directions; only if the structure is "low_rank".
     varying_ : ndarray of bool of shape (n_features,)
-        Which columns have slopes that may differ between tasks; only if ``varying`` is
-        not "all" and there are several tasks.
+        Which columns have slopes that may differ between tasks. Only if there are
+        several tasks, and ``varying`` is not "all".
     log_marginal_likelihood_ : float
         Log density of all targets under the learned prior.
     half_life_ : float
@@ -586,7 +584,7 @@ class EmpiricalBayesRegressor(
         self,
         prior="auto",
         *,
-        varying="all",
+        varying="auto",
         features=None,
         base_estimator=None,
         base_target="residual",
@@ -746,16 +744,16 @@ class EmpiricalBayesClassifier(MetaClassifierMixin, BaseEmpiricalBayes):
           classes or 60 coefficients "diagonal" is the richest one tried; with both it
           is "intercept"; with fewer than 5 tasks, or fewer than 3 rows per number to be
           learned, it is "isotropic".
-    varying : {"all", "auto"} or array-like, default="all"
+    varying : {"auto", "all"} or array-like, default="auto"
         Columns of X whose slopes may differ between tasks. The slopes of the others are
         the same for all tasks: they have a mean and no spread. It composes with every
         ``prior``, which is then about the columns that vary. The intercepts vary in
         any case, and so do learned features.
 
-        * "all": every column.
         * "auto": every column but those that are constant within each task, such as the
           age of a shopper or the size of a store. They tell what to expect of a new
           task before its first row. Tasks of one row do not count.
+        * "all": every column.
         * names of columns, if X is a DataFrame; numbers of columns; or a mask, one bool
           per column. With an empty list only the intercepts vary.
 
@@ -837,8 +835,8 @@ class EmpiricalBayesClassifier(MetaClassifierMixin, BaseEmpiricalBayes):
     prior_rank_ : int
         Number of directions; only if the structure is "low_rank".
     varying_ : ndarray of bool of shape (n_features,)
-        Which columns have slopes that may differ between tasks; only if ``varying`` is
-        not "all" and there are several tasks.
+        Which columns have slopes that may differ between tasks. Only if there are
+        several tasks, and ``varying`` is not "all".
     log_marginal_likelihood_ : float
         Log probability of all labels under the learned prior, less a small penalty that
         holds the prior's mean where labels say little. It comes from Laplace's method

@@ -1,9 +1,32 @@
 """Which columns may have slopes of each task's own, as the rows say."""
 
 import numpy as np
+from sklearn.utils import gen_batches
 
 # Values of a column that differ by less than so many rounding errors are equal.
 EQUAL = 64
+# The rows of about this many tasks are looked at together.
+TASKS_AT_A_TIME = 256
+
+
+def columns_that_vary(table, design):
+    """Which columns (d,) have slopes that can be seen to differ between tasks.
+
+    These are the columns that vary within tasks. Without an intercept, a column of ones
+    takes its place. If nothing would be left that differs, every column may vary.
+
+    Parameters
+    ----------
+    table : TaskTable
+        Rows with standardised columns.
+    design : Design
+    """
+    varying = varies_within_tasks(table, design.x_rounding)
+    if not design.fit_intercept:
+        varying |= is_constant(table, design.x_rounding)
+        if not varying.any():
+            return ~varying
+    return varying
 
 
 def varies_within_tasks(table, rounding):
@@ -20,13 +43,10 @@ def varies_within_tasks(table, rounding):
         The rounding error of each column.
     """
     varies = np.zeros(table.X.shape[1], dtype=bool)
-    several = np.flatnonzero(table.sizes > 1)
-    if len(several) == 0:
+    if table.sizes.max() == 1:
         return ~varies
-    for task in several:
-        X = table.X[slice(table.starts[task], table.starts[task + 1])]
-        X = X.toarray() if hasattr(X, "toarray") else X
-        varies |= np.ptp(X, axis=0) > EQUAL * rounding
+    for low, high in _ends(table):
+        varies |= (high - low > EQUAL * rounding).any(axis=0)
         if varies.all():
             break
     return varies
@@ -35,8 +55,16 @@ def varies_within_tasks(table, rounding):
 def is_constant(table, rounding):
     """Which columns (d,) have one value in all rows."""
     low, high = np.full((2, table.X.shape[1]), np.nan)
-    for start, end in zip(table.starts[:-1], table.starts[1:], strict=True):
-        X = table.X[slice(start, end)]
-        X = X.toarray() if hasattr(X, "toarray") else X
-        low, high = np.fmin(low, X.min(axis=0)), np.fmax(high, X.max(axis=0))
+    for lows, highs in _ends(table):
+        low, high = np.fmin(low, lows.min(axis=0)), np.fmax(high, highs.max(axis=0))
     return high - low <= EQUAL * rounding
+
+
+def _ends(table):
+    """Least and greatest values (T, d) within tasks, for some tasks at a time."""
+    for some in gen_batches(table.n_tasks, TASKS_AT_A_TIME):
+        starts = table.starts[some]
+        X = table.X[starts[0] : table.starts[some.stop]]
+        X = X.toarray() if hasattr(X, "toarray") else X
+        starts = starts - starts[0]
+        yield np.minimum.reduceat(X, starts), np.maximum.reduceat(X, starts)
