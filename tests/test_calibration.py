@@ -292,7 +292,9 @@ def test_many_groups_of_one_row_do_not_hide_what_larger_groups_show():
         rng = np.random.default_rng(seed)
         n_rows = [1] * 5000 + [12] * 150
         tasks = [heavy(rng, n) for n in n_rows]
-        model = EmpiricalBayesRegressor(random_state=seed).meta_fit(tasks)
+        model = EmpiricalBayesRegressor(noise="shared", random_state=seed).meta_fit(
+            tasks
+        )
         shares.append([held(model, heavy, rng, n, 100)[0] for n in (0, 3)])
     assert np.abs(np.array(shares) - 0.9).max() < 0.06
 
