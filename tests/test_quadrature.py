@@ -245,7 +245,7 @@ def test_the_average_over_points_is_near_that_over_many_draws():
 
 def test_one_row_tasks_of_three_classes_do_not_draw_the_spread_to_zero():
     rng = np.random.default_rng(1)
-    sizes = np.r_[np.full(30, 15), np.ones(200, int)]
+    sizes = np.r_[np.full(30, 10), np.ones(90, int)]
     g = np.repeat(np.arange(len(sizes)), sizes)
     X = rng.normal(size=(len(g), 1))
     eta = [-1, 0, 1] * X + 1.7 * rng.normal(size=(len(sizes), 3))[g]
@@ -268,8 +268,8 @@ def test_one_row_tasks_of_three_classes_do_not_draw_the_spread_to_zero():
 def test_weights_of_any_size_give_probabilities_without_a_warning_of_numpy(
     prior, weight
 ):
-    X, y, g = groups_of(np.full(12, 5), np.random.default_rng(0))
-    model = EmpiricalBayesClassifier(prior, max_iter=10, random_state=0)
+    X, y, g = groups_of(np.full(8, 4), np.random.default_rng(0))
+    model = EmpiricalBayesClassifier(prior, max_iter=3, random_state=0)
     with warnings.catch_warnings():
         warnings.simplefilter("error", RuntimeWarning)
         warnings.simplefilter("ignore", UserWarning)
