@@ -76,7 +76,7 @@ MODELS = {
 }
 
 
-@pytest.fixture(params=MODELS)
+@pytest.fixture(scope="module", params=MODELS)
 def model(request, label_tasks):
     """Meta-trained models of every kind. The labels 0 and 1 are numbers, too."""
     return meta_fit(MODELS[request.param](), label_tasks)
