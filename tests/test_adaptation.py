@@ -1,6 +1,6 @@
 """The verbs on compositions: only the meta-learner inside adapts."""
 
-from copy import copy
+from copy import copy, deepcopy
 
 import numpy as np
 import pandas as pd
@@ -149,13 +149,19 @@ COMPOSITIONS = {
 }
 
 
-@pytest.fixture(params=COMPOSITIONS)
-def composition(request, linear_tasks):
+@pytest.fixture(scope="module", params=COMPOSITIONS)
+def shared_composition(request, linear_tasks):
     """Compositions of every kind, meta-trained with routing globally off."""
     assert not sklearn.get_config()["enable_metadata_routing"]
     estimator = COMPOSITIONS[request.param]()
     assert meta_fit(estimator, linear_tasks[1:]) is estimator
     return estimator
+
+
+@pytest.fixture
+def composition(shared_composition):
+    """One of them for each test."""
+    return deepcopy(shared_composition)
 
 
 def meta_learner(estimator):

@@ -1,5 +1,7 @@
 """What `adapt` returns can be fitted, set and changed without changing the original."""
 
+from copy import deepcopy
+
 import numpy as np
 import pytest
 import sklearn
@@ -82,9 +84,14 @@ def hashable(estimator):
     return getattr(estimator, "best_estimator_", estimator)
 
 
-@pytest.fixture(params=COMPOSITIONS)
-def composition(request, linear_tasks):
+@pytest.fixture(scope="module", params=COMPOSITIONS)
+def shared_composition(request, linear_tasks):
     return skmeta.meta_fit(COMPOSITIONS[request.param](), linear_tasks[:12])
+
+
+@pytest.fixture
+def composition(shared_composition):
+    return deepcopy(shared_composition)
 
 
 def other_values(estimator):
