@@ -115,6 +115,15 @@ def warn_of_search(learned, n_tasks, tol, max_iter):
             "prior.",
             ConvergenceWarning,
         )
+    if learned.features_too_short:
+        n_iter = learned.n_feature_iter
+        warn(
+            "Held-out tasks still gained from the length of the runs that learn "
+            f"features, at the longest that are tried, {n_iter} meta-iterations. If "
+            "accuracy matters more than time, set max_iter of LearnedFeatures to "
+            f"{2 * n_iter} or more.",
+            ConvergenceWarning,
+        )
     if learned.on_bound and n_tasks > 1:
         warn(
             "A spread between tasks ended at the largest that rounding allows, a "

@@ -3,9 +3,11 @@
 from contextlib import contextmanager
 
 import numpy as np
+from sklearn.exceptions import ConvergenceWarning
 
 from skmeta._checks.values import show
 from skmeta._core.descent import trouble
+from skmeta._core.descent.courses import LONGER
 from skmeta._core.descent.reptile import NonFiniteTask
 from skmeta._core.descent.state import architecture_of
 from skmeta._core.descent.training import MIN_TASKS_TO_HOLD_OUT, may_be_held_out
@@ -62,6 +64,20 @@ def training_arrived(losses, learned, standardize):
             f"Meta-training ended with a loss of {loss:.3g} on the tasks drawn, where "
             f"a constant prediction has {constant:.3g}. Either it diverged, or it was "
             f"too short. {remedy} learning_rate, or raise max_iter."
+        )
+
+
+def long_enough(trained, course):
+    """Warn if the longest course of meta-training was better than all shorter ones."""
+    if trained.improving:
+        most = course["max_iter"]
+        warn(
+            "The loss of held-out tasks still fell with the length of meta-training "
+            f"at the longest course that is tried, {most} meta-iterations of "
+            f"{course['meta_batch_size']} tasks. If accuracy matters more than time, "
+            "go further: model.set_params(**model.chosen_params_ | "
+            f"{{'max_iter': {LONGER * most}}}).",
+            ConvergenceWarning,
         )
 
 

@@ -8,6 +8,11 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from skmeta._checks.parameters import check_hidden_layer_sizes, check_range
 from skmeta._core.prior.episodic import FeatureOptions
 
+# Meta-iterations and rate of the runs that show whether features pay. If they still pay
+# more and more at the end, longer runs follow, which take longer steps.
+MAX_ITER, RATE = 1000, 1e-3
+MORE, RATE_OF_MORE = 4, 3e-3
+
 
 class LearnedFeatures(BaseEstimator):
     r"""Settings of features that an empirical Bayes model learns beside X.
@@ -32,17 +37,21 @@ class LearnedFeatures(BaseEstimator):
         Activation function of the hidden layers.
     layer_norm : bool, default=False
         Whether hidden layers are normalised over their units (Ba et al., 2016).
-    learning_rate : float, default=1e-3
+    learning_rate : float or "auto", default="auto"
         Rate of Adam for the network: constant for half of the run, then falling
-        linearly to 0.
+        linearly to 0. "auto" is 0.001, and 0.003 in the longer runs that
+        ``max_iter="auto"`` may take.
     support_size : int or tuple (low, high), default=(1, 20)
         Number of rows that are given of each task in a meta-iteration, or a range to
         draw it from. The features are learned by the loss of other rows.
     meta_batch_size : int, default=25
         Tasks per meta-iteration.
-    max_iter : int, default=1000
+    max_iter : int or "auto", default="auto"
         Meta-iterations of a run. The features are those of the iteration after which
-        held-out tasks are predicted best.
+        held-out tasks are predicted best. "auto" is 1000. If held-out tasks gain from
+        the features, and still more at the end, runs of twice as many follow, or of
+        four times as many if there is a single run. They are used if held-out tasks
+        gain further.
 
     See Also
     --------
@@ -66,7 +75,8 @@ class LearnedFeatures(BaseEstimator):
     Features are used if held-out tasks gain by more than two standard errors: in log
     density and in root mean squared error, or for labels in log-loss. From 2,000 tasks
     on, a single run without 200 of them takes the place of the folds. Holding tasks out
-    needs at least 5 tasks.
+    needs at least 5 tasks. If the error of held-out tasks still falls at the longest
+    run that ``max_iter="auto"`` tries, a `ConvergenceWarning` says so.
 
     A classifier takes labels as numbers while it learns features, after subtracting
     their base probabilities (Bertinetto et al., 2019). Then it learns the mean of the
@@ -105,10 +115,16 @@ class LearnedFeatures(BaseEstimator):
         "n_components": [Interval(Integral, 1, None, closed="left")],
         "activation": [StrOptions({"tanh", "relu"})],
         "layer_norm": ["boolean"],
-        "learning_rate": [Interval(Real, 0, None, closed="neither")],
+        "learning_rate": [
+            Interval(Real, 0, None, closed="neither"),
+            StrOptions({"auto"}),
+        ],
         "support_size": [Interval(Integral, 1, None, closed="left"), tuple],
         "meta_batch_size": [Interval(Integral, 1, None, closed="left")],
-        "max_iter": [Interval(Integral, 1, None, closed="left")],
+        "max_iter": [
+            Interval(Integral, 1, None, closed="left"),
+            StrOptions({"auto"}),
+        ],
     }
 
     def __init__(
@@ -118,10 +134,10 @@ class LearnedFeatures(BaseEstimator):
         n_components=16,
         activation="tanh",
         layer_norm=False,
-        learning_rate=1e-3,
+        learning_rate="auto",
         support_size=(1, 20),
         meta_batch_size=25,
-        max_iter=1000,
+        max_iter="auto",
     ):
         self.hidden_layer_sizes = hidden_layer_sizes
         self.n_components = n_components
@@ -142,13 +158,16 @@ def feature_options(features):
     hidden = check_hidden_layer_sizes(features.hidden_layer_sizes)
     if not hidden:
         return None
+    longer, rate = features.max_iter == "auto", features.learning_rate
     return FeatureOptions(
         tuple(hidden),
         int(features.n_components),
         features.activation,
         bool(features.layer_norm),
-        float(features.learning_rate),
+        RATE if rate == "auto" else float(rate),
         features.support_size,
         features.meta_batch_size,
-        features.max_iter,
+        MAX_ITER if longer else features.max_iter,
+        more=MORE if longer else 1,
+        rate_of_more=RATE_OF_MORE if rate == "auto" else float(rate),
     )

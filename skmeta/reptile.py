@@ -15,6 +15,7 @@ from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
 
 from skmeta import _callbacks
+from skmeta import _reptile_auto as auto
 from skmeta import _reptile_checks as checks
 from skmeta._base import BaseMetaLearner
 from skmeta._checks.parameters import (
@@ -24,7 +25,7 @@ from skmeta._checks.parameters import (
 )
 from skmeta._checks.task_lists import stack_rows
 from skmeta._core import network
-from skmeta._core.descent import inner, training, trouble
+from skmeta._core.descent import courses, inner, training, trouble
 from skmeta._core.descent.plan import wiping
 from skmeta._core.descent.state import (
     InnerLoop,
@@ -33,7 +34,6 @@ from skmeta._core.descent.state import (
     ReptileSettings,
     initial_state,
     rate_groups,
-    rate_sharing,
 )
 from skmeta._core.descent.validation import steps_for
 from skmeta._core.layout import ParamLayout
@@ -59,8 +59,6 @@ PAPER_MODE = {
 }
 """Settings of the original implementation (Omniglot, 5-way) of Nichol et al. (2018)."""
 
-# A step of Adam is about as long as its rate, however short the gradient is.
-DEFAULT_RATE = {"sgd": 0.1, "adam": 1e-3}
 # A sparse X is made dense for at most this many numbers at a time.
 DENSE_CELLS = 2**22
 
@@ -83,10 +81,10 @@ class BaseReptile(_callbacks.CallbackSupportMixin, BaseMetaLearner):
         "inner_steps": [AT_LEAST_ONE],
         "batch_size": [AT_LEAST_ONE, None],
         "support_size": [AT_LEAST_ONE, tuple, None],
-        "alpha": [Interval(Real, 0, None, closed="left")],
+        "alpha": [Interval(Real, 0, None, closed="left"), StrOptions({"auto"})],
         "meta_step": [POSITIVE],
-        "meta_batch_size": [AT_LEAST_ONE],
-        "max_iter": [AT_LEAST_ONE],
+        "meta_batch_size": [AT_LEAST_ONE, StrOptions({"auto"})],
+        "max_iter": [AT_LEAST_ONE, StrOptions({"auto"})],
         "adapt_steps": [AT_LEAST_ZERO, StrOptions({"auto"})],
         "standardize": ["boolean"],
         "early_stopping": ["boolean"],
@@ -131,6 +129,11 @@ class BaseReptile(_callbacks.CallbackSupportMixin, BaseMetaLearner):
         return [layer.bias for layer in self._layers("_rates")]
 
     @property
+    def chosen_params_(self):
+        """What "auto" has stood for: parameters that lead to the same course."""
+        return dict(self._learned.course)
+
+    @property
     def coef_(self):
         """Coefficients of a linear model in the user's units."""
         return self._in_user_units()[0]
@@ -161,7 +164,7 @@ class BaseReptile(_callbacks.CallbackSupportMixin, BaseMetaLearner):
     @property
     def _rates(self):
         learned = self._learned
-        settings = self._settings(learned.network, learned.inner_loop)
+        _, _, settings = self._to_adapt_with()
         factor = learned.state.rate_factor(settings.groups)
         return settings.learning_rate * np.broadcast_to(factor, learned.start.shape)
 
@@ -178,10 +181,10 @@ class BaseReptile(_callbacks.CallbackSupportMixin, BaseMetaLearner):
         if self.early_stopping:
             checks.enough_tasks(table)
         seed = check_random_state(self.random_state).randint(np.iinfo(np.int32).max)
-        rng = np.random.default_rng(seed)
         net = self._build_network(table)
-        sharing = rate_sharing(net, self.solver, self.learn_rates)
-        inner_loop = InnerLoop(self.solver, not self._is_plain(), sharing)
+        found = self._learned if again else None
+        usual = auto.usual_course(self, net, again and found.course)
+        inner_loop = InnerLoop(self.solver, not self._is_plain(), usual["learn_rates"])
         about = {
             "network": net,
             "inner_loop": inner_loop,
@@ -189,33 +192,40 @@ class BaseReptile(_callbacks.CallbackSupportMixin, BaseMetaLearner):
             "constant_loss": trouble.constant_loss(net, table),
             "seed": seed,
         }
-        checks.weights(about["mean_weight"], 1.0, self.alpha)
-        settings = self._training_settings(net, table, inner_loop)
+        checks.weights(about["mean_weight"], 1.0, usual["alpha"])
+        settings = self._training_settings(net, table, inner_loop, usual)
         if again:
-            checks.unchanged(self._learned, net, inner_loop)
-            start = self._learned.state
-        else:
-            start = initial_state(net, settings, rng, table.Y.dtype)
-        holding_out = self._holding_out()
+            checks.unchanged(found, net, inner_loop)
+
+        def begin(settings, rng):
+            return found.state if again else initial_state(net, settings, rng, dtype)
 
         def after_each(so_far):
             if self.verbose and len(so_far.losses) % training.VALIDATE_EVERY == 0:
                 _callbacks.print_progress(so_far.losses, so_far.scores)
             return report(partial(self._stopped_at, so_far, about))
 
-        n_iter = settings.max_iter * holding_out.n_runs(table)
+        ways, dtype = [settings], table.Y.dtype
+        if not again and auto.there_is_a_choice(self, net):
+            daring = auto.daring_course(self, usual)
+            loop = inner_loop._replace(sharing=daring["learn_rates"])
+            ways.append(self._training_settings(net, table, loop, daring))
+        holding_out = self._holding_out()
+        n_iter = courses.most_iterations(ways, table, holding_out)
         with (
             _callbacks.meta_iterations(self, n_iter, **data) as report,
             checks.naming_diverged_task(ids),
         ):
-            trained = training.train(
-                net, table, start, settings, holding_out, rng, after_each
-            )
+            trained = courses.Training(
+                net, table, begin, holding_out, seed, after_each
+            ).on_the_best(ways, about["constant_loss"])
         self._keep(trained, about)
         checks.training_arrived(trained.losses, self._learned, self.standardize)
+        checks.long_enough(trained, self.chosen_params_)
 
     def _keep(self, trained, about):
         """Set the fitted attributes to what was `training.Trained`."""
+        about = about | auto.course_taken(trained.settings, about["inner_loop"])
         self._learned = LearnedStart.of(trained.state, **about)
         self._present = PresentTask(self._learned.start)
         self.n_iter_ = len(trained.losses)
@@ -261,25 +271,24 @@ class BaseReptile(_callbacks.CallbackSupportMixin, BaseMetaLearner):
         fixed_rates = self.learn_rates is None or self.solver == "adam"
         return not self.standardize and fixed_rates and self.alpha == 0.0
 
-    def _settings(self, net, inner_loop):
-        solver, rate = inner_loop.solver, self.learning_rate
+    def _settings(self, net, inner_loop, course):
         return ReptileSettings(
-            solver=solver,
+            solver=inner_loop.solver,
             # A NumPy scalar, as from np.logspace, would turn float32 into float64.
-            learning_rate=DEFAULT_RATE[solver] if rate == "auto" else float(rate),
+            learning_rate=float(course["learning_rate"]),
             inner_steps=self.inner_steps,
             batch_size=self.batch_size,
             support_size=self.support_size,
             meta_step=float(self.meta_step),
-            meta_batch_size=self.meta_batch_size,
-            max_iter=self.max_iter,
-            alpha=float(self.alpha),
+            meta_batch_size=course["meta_batch_size"],
+            max_iter=course["max_iter"],
+            alpha=float(course["alpha"]),
             safe=inner_loop.safe,
             groups=rate_groups(net, inner_loop.sharing),
         )
 
-    def _training_settings(self, net, table, inner_loop):
-        settings = self._settings(net, inner_loop)
+    def _training_settings(self, net, table, inner_loop, course):
+        settings = self._settings(net, inner_loop, course)
         settings = replace(settings, n_jobs=effective_n_jobs(self.n_jobs))
         if not (self.standardize or self._targets.are_labels):
             unit = max(1.0, trouble.root_mean_square(table.Y))
@@ -306,7 +315,7 @@ class BaseReptile(_callbacks.CallbackSupportMixin, BaseMetaLearner):
         net, state, settings = self._to_adapt_with()
         n_rows, weight = batch.X.shape[1], float(batch.total_weight[0])
         if n_rows > 1:  # one row may count little on purpose
-            checks.weights(weight / n_rows, learned.mean_weight, self.alpha)
+            checks.weights(weight / n_rows, learned.mean_weight, settings.alpha)
         if present.seen:  # go on from where the task stands
             state = replace(state, start=present.theta, seen=present.seen)
         before = present.theta[None]
@@ -325,8 +334,9 @@ class BaseReptile(_callbacks.CallbackSupportMixin, BaseMetaLearner):
         """Network, state and settings with which the core adapts."""
         check_again(self, "adapt_steps", "learning_rate", "alpha")
         learned = self._learned
-        net = learned.network
-        return net, learned.state, self._settings(net, learned.inner_loop)
+        net, course = learned.network, auto.usual_course(self, None, learned.course)
+        settings = self._settings(net, learned.inner_loop, course)
+        return net, learned.state, settings
 
     @property
     def _side_by_side(self):
@@ -376,7 +386,8 @@ class BaseReptile(_callbacks.CallbackSupportMixin, BaseMetaLearner):
         """Adapt to the tasks of a table: yields numbers of some, and parameters."""
         net, state, settings = self._to_adapt_with()
         learned = self._learned
-        checks.weights(float(table.weight.mean()), learned.mean_weight, self.alpha)
+        weight = float(table.weight.mean())
+        checks.weights(weight, learned.mean_weight, settings.alpha)
         losses = []
         for tasks, theta, change in inner.adapt_to_table(
             net, state, table, settings, self._adaptation_steps, None
@@ -442,13 +453,15 @@ class ReptileRegressor(MetaRegressorMixin, BaseReptile):
         steps are shorter if there are fewer rows.
     learning_rate : float or "auto", default="auto"
         Inner rate on standardised data: a number, not the name of a schedule. Learned
-        rates begin there. "auto" is 0.1 for "sgd" and 0.001 for "adam".
+        rates begin there. "auto" is 0.1 for "sgd" and 0.001 for "adam", and 0.3 on the
+        daring course (see ``max_iter``).
     learn_rates : {"auto", "parameter", "layer"} or None, default="auto"
         Whether inner rates are learned, from rows that the inner loop has not seen.
         "parameter" learns one rate for each parameter, "layer" one for the weights and
         one for the biases of each layer. Rates stay positive and within a factor of 100
         of ``learning_rate``. "auto" means "parameter" for regression and for linear
-        models, and otherwise "layer". None keeps all rates at ``learning_rate``.
+        models, and otherwise "layer"; on the daring course it means None. None keeps
+        all rates at ``learning_rate``.
     inner_steps : int, default=10
         Steps of the inner loop, :math:`k` in the paper.
     batch_size : int, default=None
@@ -460,8 +473,9 @@ class ReptileRegressor(MetaRegressorMixin, BaseReptile):
         the number is drawn, or None for all rows. The rates are learned from the other
         rows; if there are none, rates stay at ``learning_rate``. A single task gives
         all its rows.
-    alpha : float, default=3.0
-        Strength of the pull towards the start, in the inner loop and in adapting. The
+    alpha : float or "auto", default="auto"
+        Strength of the pull towards the start, in the inner loop and in adapting.
+        "auto" is 3, and 0.03 on the daring course (see ``max_iter``). The
         penalty :math:`\frac{\alpha}{2} \sum_j (\theta_j - \phi_j)^2 / f_j` is added to
         the sum of the rows' losses on standardised data, where :math:`f_j` is the
         learned factor of a rate. So the effect of the pull fades as rows come in. A row
@@ -470,10 +484,17 @@ class ReptileRegressor(MetaRegressorMixin, BaseReptile):
     meta_step : float, default=1.0
         :math:`\epsilon`, how far the start moves towards the adapted parameters. It
         falls linearly to 0 over ``max_iter``.
-    meta_batch_size : int, default=25
-        Tasks per meta-iteration.
-    max_iter : int, default=500
-        Meta-iterations.
+    meta_batch_size : int or "auto", default="auto"
+        Tasks per meta-iteration. "auto" is 25, and 5 on the daring course.
+    max_iter : int or "auto", default="auto"
+        Meta-iterations. "auto" is 500 for a linear model, for "adam", with
+        ``early_stopping`` and for fewer than 50 tasks. Otherwise this is the usual
+        course of a network, and held-out tasks choose a better one, if there is one.
+        If adapting explains more than nine tenths of the loss of a constant, there
+        is little noise, and no reason to pull: a daring course of 4,000
+        meta-iterations is tried, with the settings named above as far as they are
+        "auto". From 1,000 tasks on, and if the daring course pays, four times as many
+        meta-iterations are tried as well. ``chosen_params_`` tells what was chosen.
     adapt_steps : int or "auto", default=10
         Steps that :meth:`adapt` and :meth:`partial_adapt` take. "auto" chooses them for
         each number of rows, on tasks that are held out of the meta-training; 0 steps
@@ -493,7 +514,7 @@ class ReptileRegressor(MetaRegressorMixin, BaseReptile):
         best start is kept.
     validation_fraction : float, default=0.2
         Fraction of the tasks to hold out, for ``early_stopping`` and
-        ``adapt_steps="auto"``.
+        ``adapt_steps="auto"``, and to choose a course; for that at most 200 tasks.
     n_iter_no_change : int, default=10
         ``early_stopping`` stops after this many checks without improvement.
     warm_start : bool, default=False
@@ -527,15 +548,21 @@ class ReptileRegressor(MetaRegressorMixin, BaseReptile):
     n_tasks_ : int
         Tasks seen in meta-training.
     n_iter_ : int
-        Meta-iterations that were run. If ``adapt_steps="auto"`` needs two runs, those
-        of the last.
+        Meta-iterations of the run that led to the model. Runs that only chose its
+        settings do not count.
+    chosen_params_ : dict
+        The values of ``max_iter``, ``meta_batch_size``, ``alpha``, ``learning_rate``
+        and ``learn_rates`` that were used, given or "auto". A model with these
+        parameters learns the same without further runs, but for the tasks held out
+        where there are 1,000 or more.
     n_adapt_rows_ : int
         Rows that the model is adapted to; 0 means the learned start.
     loss_curve_ : list of float
         Mean loss of the drawn tasks before their last inner step, in each
         meta-iteration.
     validation_scores_ : list of float
-        Minus the mean loss of held-out tasks after adapting, with early stopping.
+        Minus the mean loss of held-out tasks after adapting: with early stopping, or
+        after each course that was tried, the usual one first.
     adapt_steps_ : ndarray of shape (n_sizes, 2)
         Numbers of rows and the steps to take for them, with ``adapt_steps="auto"``.
     n_features_in_ : int
@@ -607,10 +634,10 @@ class ReptileRegressor(MetaRegressorMixin, BaseReptile):
         inner_steps=10,
         batch_size=None,
         support_size=(1, 20),
-        alpha=3.0,
+        alpha="auto",
         meta_step=1.0,
-        meta_batch_size=25,
-        max_iter=500,
+        meta_batch_size="auto",
+        max_iter="auto",
         adapt_steps=10,
         standardize=True,
         early_stopping=False,
@@ -700,13 +727,15 @@ class ReptileClassifier(MetaClassifierMixin, BaseReptile):
         steps are shorter if there are fewer rows.
     learning_rate : float or "auto", default="auto"
         Inner rate on standardised data: a number, not the name of a schedule. Learned
-        rates begin there. "auto" is 0.1 for "sgd" and 0.001 for "adam".
+        rates begin there. "auto" is 0.1 for "sgd" and 0.001 for "adam", and 0.3 on the
+        daring course (see ``max_iter``).
     learn_rates : {"auto", "parameter", "layer"} or None, default="auto"
         Whether inner rates are learned, from rows that the inner loop has not seen.
         "parameter" learns one rate for each parameter, "layer" one for the weights and
         one for the biases of each layer. Rates stay positive and within a factor of 100
         of ``learning_rate``. "auto" means "parameter" for regression and for linear
-        models, and otherwise "layer". None keeps all rates at ``learning_rate``.
+        models, and otherwise "layer"; on the daring course it means None. None keeps
+        all rates at ``learning_rate``.
     inner_steps : int, default=10
         Steps of the inner loop, :math:`k` in the paper.
     batch_size : int, default=None
@@ -718,8 +747,9 @@ class ReptileClassifier(MetaClassifierMixin, BaseReptile):
         the number is drawn, or None for all rows. The rates are learned from the other
         rows; if there are none, rates stay at ``learning_rate``. A single task gives
         all its rows.
-    alpha : float, default=3.0
-        Strength of the pull towards the start, in the inner loop and in adapting. The
+    alpha : float or "auto", default="auto"
+        Strength of the pull towards the start, in the inner loop and in adapting.
+        "auto" is 3, and 0.03 on the daring course (see ``max_iter``). The
         penalty :math:`\frac{\alpha}{2} \sum_j (\theta_j - \phi_j)^2 / f_j` is added to
         the sum of the rows' losses on standardised data, where :math:`f_j` is the
         learned factor of a rate. So the effect of the pull fades as rows come in. A row
@@ -728,10 +758,17 @@ class ReptileClassifier(MetaClassifierMixin, BaseReptile):
     meta_step : float, default=1.0
         :math:`\epsilon`, how far the start moves towards the adapted parameters. It
         falls linearly to 0 over ``max_iter``.
-    meta_batch_size : int, default=25
-        Tasks per meta-iteration.
-    max_iter : int, default=500
-        Meta-iterations.
+    meta_batch_size : int or "auto", default="auto"
+        Tasks per meta-iteration. "auto" is 25, and 5 on the daring course.
+    max_iter : int or "auto", default="auto"
+        Meta-iterations. "auto" is 500 for a linear model, for "adam", with
+        ``early_stopping`` and for fewer than 50 tasks. Otherwise this is the usual
+        course of a network, and held-out tasks choose a better one, if there is one.
+        If adapting explains more than nine tenths of the loss of a constant, there
+        is little noise, and no reason to pull: a daring course of 4,000
+        meta-iterations is tried, with the settings named above as far as they are
+        "auto". From 1,000 tasks on, and if the daring course pays, four times as many
+        meta-iterations are tried as well. ``chosen_params_`` tells what was chosen.
     adapt_steps : int or "auto", default=10
         Steps that :meth:`adapt` and :meth:`partial_adapt` take. "auto" chooses them for
         each number of rows, on tasks that are held out of the meta-training; 0 steps
@@ -751,7 +788,7 @@ class ReptileClassifier(MetaClassifierMixin, BaseReptile):
         best start is kept.
     validation_fraction : float, default=0.2
         Fraction of the tasks to hold out, for ``early_stopping`` and
-        ``adapt_steps="auto"``.
+        ``adapt_steps="auto"``, and to choose a course; for that at most 200 tasks.
     n_iter_no_change : int, default=10
         ``early_stopping`` stops after this many checks without improvement.
     warm_start : bool, default=False
@@ -793,15 +830,21 @@ class ReptileClassifier(MetaClassifierMixin, BaseReptile):
     n_tasks_ : int
         Tasks seen in meta-training.
     n_iter_ : int
-        Meta-iterations that were run. If ``adapt_steps="auto"`` needs two runs, those
-        of the last.
+        Meta-iterations of the run that led to the model. Runs that only chose its
+        settings do not count.
+    chosen_params_ : dict
+        The values of ``max_iter``, ``meta_batch_size``, ``alpha``, ``learning_rate``
+        and ``learn_rates`` that were used, given or "auto". A model with these
+        parameters learns the same without further runs, but for the tasks held out
+        where there are 1,000 or more.
     n_adapt_rows_ : int
         Rows that the model is adapted to; 0 means the learned start.
     loss_curve_ : list of float
         Mean loss of the drawn tasks before their last inner step, in each
         meta-iteration.
     validation_scores_ : list of float
-        Minus the mean loss of held-out tasks after adapting, with early stopping.
+        Minus the mean loss of held-out tasks after adapting: with early stopping, or
+        after each course that was tried, the usual one first.
     adapt_steps_ : ndarray of shape (n_sizes, 2)
         Numbers of rows and the steps to take for them, with ``adapt_steps="auto"``.
     n_features_in_ : int
@@ -872,10 +915,10 @@ class ReptileClassifier(MetaClassifierMixin, BaseReptile):
         inner_steps=10,
         batch_size=None,
         support_size=(1, 20),
-        alpha=3.0,
+        alpha="auto",
         meta_step=1.0,
-        meta_batch_size=25,
-        max_iter=500,
+        meta_batch_size="auto",
+        max_iter="auto",
         adapt_steps=10,
         standardize=True,
         early_stopping=False,

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
-from skmeta._core.prior import episodic, gaussian
+from skmeta._core.prior import episodic, features, gaussian
 from skmeta._core.prior.features import FeatureFold, FeatureSearch, surely_better
 from skmeta._core.prior.search import StructureSearch
 from skmeta._core.tasks import TaskTable
@@ -118,3 +118,60 @@ def test_a_gain_is_sure_beyond_two_standard_errors():
     assert surely_better(noise + 0.21)
     assert not surely_better(noise + 0.19)
     assert not surely_better(np.zeros(10))
+
+
+# -- longer runs ----------------------------------------------------------------------
+
+
+class Scripted(FeatureSearch):
+    """A search whose error falls to what the length of the runs says, in half of it."""
+
+    ends_at = {100: 0.3, 200: 0.2, 400: 0.2}
+    all_the_time = True
+
+    def _run(self, table, head, last=None):
+        return None
+
+    def _scores(self):
+        end = self.ends_at[self.settings.max_iter]
+        fall = np.linspace(0.0, 1.0 if self.all_the_time else 2.0, 21).clip(max=1.0)
+        tasks = 1.0 + 0.01 * np.sin(np.arange(50))
+        error = np.multiply.outer(1.0 - (1.0 - end) * fall, tasks)
+        return -error, error
+
+
+def found(monkeypatch, n_folds=1, more=4, **script):
+    monkeypatch.setattr(features, "FeatureSearch", type("Script", (Scripted,), script))
+    settings = SETTINGS._replace(more=more, rate_of_more=0.5)
+    table = table_of(make_sinusoid_tasks(6, 3, random_state=0))
+    folds = folds_of(6, 3)[:n_folds]
+    return features.search_features(BEGIN, table, folds, settings, 0)
+
+
+@pytest.mark.parametrize(
+    ("n_folds", "more", "script", "n_iter"),
+    [
+        (1, 4, {}, 400),
+        (3, 4, {}, 200),
+        (1, 1, {}, 100),
+        (1, 4, {"all_the_time": False}, 50),  # the best report is not the last
+        (1, 4, {"ends_at": {100: 0.99, 400: 0.2}}, 100),  # no longer gains much
+        (1, 4, {"ends_at": {100: 0.3, 400: 0.31}}, 100),  # a longer run is worse
+    ],
+)
+def test_runs_are_longer_if_held_out_tasks_gain_more_and_more(
+    n_folds, more, script, n_iter, monkeypatch
+):
+    search = found(monkeypatch, n_folds, more, **script)
+    assert search.n_iter == n_iter
+    assert search.settings.learning_rate == (0.5 if n_iter in (200, 400) else 1e-2)
+
+
+@pytest.mark.parametrize(
+    ("longer", "too_short"), [(0.2, True), (0.28, False), (0.001, False)]
+)
+def test_a_search_says_if_its_longest_runs_were_too_short(
+    longer, too_short, monkeypatch
+):
+    search = found(monkeypatch, ends_at={100: 0.3, 400: longer})
+    assert (search.n_iter, search.too_short) == (400, too_short)

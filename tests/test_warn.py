@@ -12,6 +12,7 @@ import pickle
 import sys
 import types
 import warnings
+from dataclasses import replace
 from pathlib import Path
 
 import joblib
@@ -36,6 +37,7 @@ from skmeta import (
     ReptileRegressor,
     _warn,
 )
+from skmeta._core.prior.features import FeatureSearch
 from skmeta.model_selection import (
     compare_baselines,
     few_shot_scores,
@@ -138,6 +140,16 @@ def prior_of_features():
     return EmpiricalBayesRegressor(features=LearnedFeatures((2,)))
 
 
+def found_too_short(*args):
+    found = FeatureSearch(*args)
+    found.too_short = True
+    return found
+
+
+def best_but_improving(training, ways, constant):
+    return replace(training.on_all_tasks(ways[0]), improving=True)
+
+
 def saved_by_another_version(dump):
     file = io.BytesIO()
     with pytest.MonkeyPatch.context() as patch:
@@ -235,6 +247,21 @@ def more_columns_than_rows(patch):
 @case
 def few_rows_for_each_coefficient(patch):
     prior().meta_fit([(X[:3], y[:3]), (X[3:6], y[3:6])])  # warns
+
+
+@case
+def features_that_would_gain_from_longer_runs(patch):
+    patch.setattr("skmeta._core.prior.learn.search_features", found_too_short)
+    waves = skmeta.datasets.make_sinusoid_tasks(30, 12, random_state=0)
+    features = LearnedFeatures(8, learning_rate=0.02, max_iter=60)
+    EmpiricalBayesRegressor(features=features, random_state=0).meta_fit(waves)  # warns
+
+
+@case
+def a_network_that_would_gain_from_longer_training(patch):
+    core = "skmeta._core.descent.courses."
+    patch.setattr(core + "Training.on_the_best", best_but_improving)
+    reptile().meta_fit(tasks)  # warns
 
 
 @case

@@ -163,6 +163,8 @@ class LearnedStart:
     architecture : tuple
         The arguments of `network_of`.
     inner_loop : InnerLoop
+    course : dict
+        Settings of the run that the user may leave to us, by their names.
     mean_weight : float
         Mean weight of the rows of meta-training.
     constant_loss : float
@@ -177,6 +179,7 @@ class LearnedStart:
     n_adam_steps: int
     architecture: tuple
     inner_loop: InnerLoop
+    course: dict
     mean_weight: float
     constant_loss: float
     seed: int

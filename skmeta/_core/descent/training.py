@@ -12,7 +12,7 @@ import numpy as np
 
 from skmeta._core.descent import validation
 from skmeta._core.descent.reptile import NonFiniteTask, reptile
-from skmeta._core.descent.state import ReptileState
+from skmeta._core.descent.state import ReptileSettings, ReptileState
 
 MIN_TASKS_TO_HOLD_OUT = 5
 # Held-out tasks are looked at once in this many meta-iterations.
@@ -66,12 +66,16 @@ class Trained:
     losses : list of float
         Mean loss of the tasks drawn in each meta-iteration.
     scores : list of float or None
-        Minus the loss of held-out tasks, each time it was looked at; None without
-        early stopping.
+        Minus the loss of held-out tasks, each time it was looked at, or after each
+        course that was tried; None if no task was held out.
     asked_to_stop : bool
         Whether ``after_each`` has asked for the end.
     adapt_steps : ndarray of shape (n_sizes, 2) or None
         The chosen number of steps for each number of rows: `validation.best_steps`.
+    settings : ReptileSettings or None
+        The course that was taken, if there was a choice: see `courses.py`.
+    improving : bool
+        Whether a longer course would probably be better still.
     """
 
     state: ReptileState
@@ -79,6 +83,8 @@ class Trained:
     scores: list | None = None
     asked_to_stop: bool = False
     adapt_steps: np.ndarray | None = None
+    settings: ReptileSettings | None = None
+    improving: bool = False
 
 
 def train(network, table, start, settings, holding_out, rng, after_each):
@@ -92,10 +98,10 @@ def train(network, table, start, settings, holding_out, rng, after_each):
     after_each : callable (Trained) -> bool
         Called after each meta-iteration. It returns whether to stop.
     """
-    run = partial(_run, network, start, settings, rng, after_each)
+    a_run = partial(run, network, start, settings, rng, after_each)
     everything = np.arange(table.n_tasks)
     if not holding_out.applies_to(table):
-        return run(table, everything)
+        return a_run(table, everything)
     held_out = draw_held_out(rng, table, holding_out.fraction)
     kept = np.setdiff1d(everything, held_out)
     episodes = validation.draw_held_out_rows(rng, table.subset(held_out))
@@ -106,16 +112,16 @@ def train(network, table, start, settings, holding_out, rng, after_each):
             validation.mean_loss, network, episodes, settings, holding_out.n_steps, rng
         )
         stopping = EarlyStopping(loss, holding_out.patience)
-    trained = run(table.subset(kept), kept, stopping)
+    trained = a_run(table.subset(kept), kept, stopping)
     if not holding_out.chooses_steps:
         return trained
     steps = validation.best_steps(network, trained.state, episodes, settings, rng)
     if holding_out.n_runs(table) == 2 and not trained.asked_to_stop:
-        trained = run(table, everything)
+        trained = a_run(table, everything)
     return replace(trained, adapt_steps=steps)
 
 
-def _run(network, start, settings, rng, after_each, table, numbers, stopping=None):
+def run(network, start, settings, rng, after_each, table, numbers, stopping=None):
     """One run of the meta-loop on a table, whose tasks the caller knows by numbers."""
     losses, scores = [], stopping and stopping.scores
     asked = False

@@ -6,11 +6,14 @@ from sklearn.utils import gen_batches
 from skmeta._core.descent import inner
 from skmeta._core.descent.plan import tasks_side_by_side
 from skmeta._core.network import losses
-from skmeta._core.tasks import draw_rows, even_parts, gather
+from skmeta._core.tasks import draw_rows, even_parts, gather, split_rows
 
 # Numbers of rows to adapt to, and numbers of steps, that are tried.
 TRIED_SIZES = (1, 2, 5, 10, 20)
 TRIED_STEPS = (0, 1, 2, 5, 10, 20, 50, 100)
+# To compare courses, rows are drawn so often that there are about this many draws for
+# each number of rows, but at most so many of a task, with so many rows to score.
+ENOUGH_DRAWS, MOST_REPEATS, MOST_SCORED = 200, 5, 20
 
 
 def draw_held_out_rows(rng, table, n_repeats=5):
@@ -43,6 +46,47 @@ def _draw_in_batches(rng, table, n_support):
     parts = parts if len(parts) > 1 else [np.arange(table.n_tasks)]
     for tasks in parts:
         yield tuple(gather(table, tasks, rows.of(tasks)) for rows in (support, query))
+
+
+def draw_episodes(rng, table):
+    """Draw rows of held-out tasks as `draw_held_out_rows` does, but few, of each task.
+
+    Returns
+    -------
+    n_tasks : int
+    draws : list of list of (tasks, support, query)
+        For each number of rows to adapt to, as far as half of the tasks have more.
+    """
+    sizes = [n for n in TRIED_SIZES if np.mean(table.sizes > n) >= 0.5]
+    n_repeats = int(np.clip(ENOUGH_DRAWS / table.n_tasks, 1, MOST_REPEATS))
+
+    def draw(n_support):
+        tasks = np.flatnonzero(table.sizes > n_support)
+        options = {"max_query": MOST_SCORED, "keep_one": True}
+        return tasks, *split_rows(rng, table, tasks, n_support, **options)
+
+    draws = [[draw(n) for _ in range(n_repeats)] for n in sizes or TRIED_SIZES[:1]]
+    return table.n_tasks, draws
+
+
+def losses_of_tasks(network, state, episodes, settings, n_steps, rng):
+    """Loss of each held-out task after adapting to rows of it: (n_sizes, T).
+
+    It is a mean over draws of `draw_episodes`, and NaN for a task with too few rows.
+    """
+    n_tasks, draws = episodes
+    found = np.full((len(draws), n_tasks), np.nan)
+    limit = tasks_side_by_side(network, state.start.dtype)
+    for row, of_size in zip(found, draws, strict=True):
+        row[of_size[0][0]] = 0.0
+        for tasks, support, query in of_size:
+            for part in gen_batches(len(tasks), limit):
+                known, new = support.of(part), query.of(part)
+                start = np.broadcast_to(state.start, (len(known.X), len(state.start)))
+                args = network, state, start, known, settings, n_steps, rng
+                theta = inner.adapt(*args)
+                row[tasks[part]] += losses(network, theta, new) / len(of_size)
+    return found
 
 
 def query_losses(network, state, episodes, settings, n_steps, rng):

@@ -36,7 +36,11 @@ LOG_NOISE = (np.log(1e-7), np.log(1e3))
 
 
 class FeatureOptions(NamedTuple):
-    """The network, and how it is learned."""
+    """The network, and how it is learned.
+
+    If held-out tasks still gain at the end of a run, further runs try ``more`` times
+    its meta-iterations, at the ``rate_of_more``.
+    """
 
     hidden: tuple = (32,)
     n_components: int = 16
@@ -46,6 +50,8 @@ class FeatureOptions(NamedTuple):
     support_size: object = (1, 20)
     meta_batch_size: int = 25
     max_iter: int = 1000
+    more: int = 1
+    rate_of_more: float = 1e-3
 
 
 class Belief(NamedTuple):

@@ -10,6 +10,13 @@ from skmeta._core.prior import episodic
 N_REPORTS = 20
 # Features are used if the mean gain is more than this many standard errors.
 MIN_GAIN = 2.0
+# Held-out tasks still gain if the last quarter of a run lowers their error so much.
+STILL_GAINING = 0.02
+# A longer run was too short as well if it lowers the error by this part, unless what is
+# left is less than this part of the deviation of the targets.
+STILL_FALLING, SMALL_ERROR = 0.1, 0.01
+# A longer run in each of several folds is longer by at most this factor.
+MOST_IN_FOLDS = 2
 
 
 class FeatureFold(NamedTuple):
@@ -28,6 +35,23 @@ def surely_better(gain):
     return gain.mean() > MIN_GAIN * gain.std() / np.sqrt(len(gain))
 
 
+def search_features(begin, table, folds, settings, seed):
+    """A `FeatureSearch`, or a longer one if held-out tasks gain from that."""
+    found = FeatureSearch(begin, table, folds, settings, seed)
+    more = settings.more if len(folds) == 1 else min(settings.more, MOST_IN_FOLDS)
+    if more == 1 or len(found.due) <= N_REPORTS or not found.may_pay_more:
+        return found
+    settings = settings._replace(
+        max_iter=more * settings.max_iter, learning_rate=settings.rate_of_more
+    )
+    longer = FeatureSearch(begin, table, folds, settings, seed)
+    if not longer.pays_more_than(found):
+        return found
+    before, now = (one.error[one.best].mean() for one in (found, longer))
+    longer.too_short = bool(SMALL_ERROR < now < (1.0 - STILL_FALLING) * before)
+    return longer
+
+
 class FeatureSearch:
     """Learns features in each fold, and scores its held-out tasks along the way.
 
@@ -43,6 +67,11 @@ class FeatureSearch:
     settings : episodic.FeatureOptions
     seed : int
         Each run draws the same initial network.
+
+    Attributes
+    ----------
+    too_short : bool
+        Whether a search that is longer still would probably find better features.
     """
 
     def __init__(self, begin, table, folds, settings, seed):
@@ -53,6 +82,7 @@ class FeatureSearch:
         self.runs = [self._run(table.subset(fold.kept), fold.head) for fold in folds]
         self.log_density, self.error = self._scores()
         self.best = int(self.log_density.mean(axis=1).argmax())
+        self.too_short = False
 
     @property
     def n_iter(self):
@@ -65,6 +95,20 @@ class FeatureSearch:
         return surely_better(
             self.log_density[self.best] - self.log_density[0]
         ) and surely_better(self.error[0] - self.error[self.best])
+
+    @property
+    def may_pay_more(self):
+        """Whether the features pay, and more and more to the end of the runs."""
+        error = self.error.mean(axis=1)
+        at_last = error[self.best] < (1.0 - STILL_GAINING) * error[-1 - N_REPORTS // 4]
+        return self.best == len(self.due) - 1 and at_last and self.pays
+
+    def pays_more_than(self, other):
+        """Whether both density and error are better than another search's."""
+        mine, others = self.best, other.best
+        return surely_better(
+            self.log_density[mine] - other.log_density[others]
+        ) and surely_better(other.error[others] - self.error[mine])
 
     def of_folds(self):
         """Learner and best state of each fold's run."""

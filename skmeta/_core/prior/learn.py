@@ -8,7 +8,7 @@ import numpy as np
 
 from skmeta._core.prior import episodic
 from skmeta._core.prior.calibration import FoldRows
-from skmeta._core.prior.features import FeatureFold, FeatureSearch
+from skmeta._core.prior.features import FeatureFold, search_features
 from skmeta._core.prior.fit import first_fit
 from skmeta._core.prior.learned import LearnedPrior
 from skmeta._core.prior.models import ToMeasure
@@ -220,7 +220,10 @@ def _learn_features(table, some, learned, chosen, options, rng, seed):
     )
     if better is None:
         return learned, None
-    return replace(better, n_feature_iter=found.n_iter), measured
+    better = replace(
+        better, n_feature_iter=found.n_iter, features_too_short=found.too_short
+    )
+    return better, measured
 
 
 def _search_features(target, some, learned, chosen, options, rng):
@@ -246,4 +249,4 @@ def _search_features(target, some, learned, chosen, options, rng):
         how.layer_norm,
         fit_intercept=design.fit_intercept,
     )
-    return FeatureSearch(begin, target, folds, how, rng.randint(2**31))
+    return search_features(begin, target, folds, how, rng.randint(2**31))

@@ -85,6 +85,8 @@ class LearnedPrior:
         Number of meta-iterations that learned the features; 0 if they do not pay.
     feature_scores : list of float or None
         Log density of unseen rows of held-out tasks during the runs.
+    features_too_short : bool
+        Whether longer runs would probably learn better features.
     zero_shot : {"prior", "pooled", "constant"}
         Which model predicts before adapting.
     start_mean : ndarray of shape (P,)
@@ -112,6 +114,7 @@ class LearnedPrior:
     not_told: tuple | None = None
     n_feature_iter: int | None = None
     feature_scores: list | None = None
+    features_too_short: bool = False
     zero_shot: str = "prior"
     start_mean: np.ndarray | None = None
     calibration: object = None
