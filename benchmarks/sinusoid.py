@@ -3,6 +3,7 @@
     python benchmarks/sinusoid.py                  # MAML family, three seeds
     python benchmarks/sinusoid.py --features       # learned features, both families
     python benchmarks/sinusoid.py --demo           # the Reptile authors' demo
+    python benchmarks/sinusoid.py --defaults       # both estimators as they come
 
 MAML family (Finn et al., 2017): amplitude U[0.1, 5], phase U[0, pi], x U[-5, 5],
 network 1-40-40-1, 600 test tasks of 100 query points. Published 5-shot error of MAML
@@ -20,12 +21,16 @@ is U[0.8, 1.2]; adapting is one solve. Published errors of Meta-SGD after one st
 5 / 10 / 20 shots: 0.88 / 0.53 / 0.35. The rival is a Gaussian process with an RBF
 kernel whose length and noise are those most likely for training tasks.
 
+Defaults: what both estimators reach on the MAML family with nothing set but the hidden
+layers (40, 40), when they choose the length of a run and the pull by themselves.
+
 Set OMP_NUM_THREADS=1 to measure one core. The script prints the mean over seeds, its
 spread, and the CPU seconds of meta-training.
 """
 
 import argparse
 import time
+import warnings
 
 import _results
 import numpy as np
@@ -38,6 +43,8 @@ from skmeta.datasets import make_sinusoid_tasks
 
 STEPS = (0, 1, 5, 10, 32)
 SHOTS = (5, 10, 20)
+# Rows of a training task for Reptile and for learned features, as in the tuned runs.
+ROWS = (30, 40)
 
 
 def float32(tasks):
@@ -45,8 +52,12 @@ def float32(tasks):
 
 
 def query_error(model, tasks, n_support, n_steps):
+    """Mean squared error after so many steps on the first rows of each task."""
+    return error_of(model.set_params(adapt_steps=n_steps), tasks, n_support)
+
+
+def error_of(model, tasks, n_support):
     """Mean squared error after adapting to the first rows of each task."""
-    model.set_params(adapt_steps=n_steps)
     errors = []
     for X, y in tasks:
         adapted = model.adapt(X[:n_support], y[:n_support])
@@ -158,6 +169,43 @@ def solved(adapted_to, tasks, k):
     return float(np.mean(errors)), float(np.mean(inside))
 
 
+def defaults(seeds):
+    """Both estimators with nothing set but their hidden layers, on the MAML family."""
+    many = {
+        rows: make_sinusoid_tasks(10_000, rows, random_state=12345) for rows in ROWS
+    }
+    test = {k: make_sinusoid_tasks(600, k + 100, random_state=k) for k in SHOTS}
+    print(f"{'':28}" + "".join(f"{f'{k} shots':>12}" for k in SHOTS) + f"{'CPU s':>8}")
+    runs = []
+    for seed in seeds:
+        reptile = ReptileRegressor((40, 40), random_state=seed)
+        features = EmpiricalBayesRegressor(
+            features=LearnedFeatures((40, 40)), random_state=seed
+        )
+        for model, rows in zip((reptile, features), ROWS, strict=True):
+            who = type(model).__name__
+            single = float32 if model is reptile else list
+            tasks, started = single(many[rows]), time.process_time()
+            with warnings.catch_warnings(record=True) as said:
+                warnings.simplefilter("always")
+                model.meta_fit(tasks)
+            cpu = time.process_time() - started
+            error = {k: error_of(model, single(test[k]), k) for k in SHOTS}
+            cells = "".join(f"{mse:>12.2g}" for mse in error.values())
+            print(f"{f'{who}, seed {seed}':28}{cells}{cpu:>8.0f}", flush=True)
+            runs.append(
+                {
+                    "who": who,
+                    "seed": seed,
+                    "cpu_seconds": cpu,
+                    "n_iter": getattr(model, "n_feature_iter_", model.n_iter_),
+                    "warnings": [str(warning.message) for warning in said],
+                    "error": error,
+                }
+            )
+    return runs
+
+
 def demo_tasks(n_tasks, seed):
     """Sine waves on a grid of 50 points, the same for all tasks."""
     rng = np.random.default_rng(seed)
@@ -218,12 +266,15 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--demo", action="store_true", help="the authors' demo")
     parser.add_argument("--features", action="store_true", help="learned features")
+    parser.add_argument("--defaults", action="store_true", help="nothing is set")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--max-iter", type=int, help="meta-iterations")
     parser.add_argument("--save", help="file for the results, as JSON")
     args = parser.parse_args()
     if args.demo:
         runs = reptile_demo(args.seeds, args.max_iter or 30_000)
+    elif args.defaults:
+        runs = defaults(args.seeds)
     elif args.features:
         runs = learned_features(args.seeds, args.max_iter or 8_000)
     else:

@@ -493,7 +493,7 @@ class ReptileRegressor(MetaRegressorMixin, BaseReptile):
         If adapting explains more than nine tenths of the loss of a constant, there
         is little noise, and no reason to pull: a daring course of 4,000
         meta-iterations is tried, with the settings named above as far as they are
-        "auto". From 1,000 tasks on, and if the daring course pays, four times as many
+        "auto". From 2,000 tasks on, and if the daring course pays, four times as many
         meta-iterations are tried as well. ``chosen_params_`` tells what was chosen.
     adapt_steps : int or "auto", default=10
         Steps that :meth:`adapt` and :meth:`partial_adapt` take. "auto" chooses them for
@@ -554,7 +554,7 @@ class ReptileRegressor(MetaRegressorMixin, BaseReptile):
         The values of ``max_iter``, ``meta_batch_size``, ``alpha``, ``learning_rate``
         and ``learn_rates`` that were used, given or "auto". A model with these
         parameters learns the same without further runs, but for the tasks held out
-        where there are 1,000 or more.
+        where there are 2,000 or more.
     n_adapt_rows_ : int
         Rows that the model is adapted to; 0 means the learned start.
     loss_curve_ : list of float
@@ -767,7 +767,7 @@ class ReptileClassifier(MetaClassifierMixin, BaseReptile):
         If adapting explains more than nine tenths of the loss of a constant, there
         is little noise, and no reason to pull: a daring course of 4,000
         meta-iterations is tried, with the settings named above as far as they are
-        "auto". From 1,000 tasks on, and if the daring course pays, four times as many
+        "auto". From 2,000 tasks on, and if the daring course pays, four times as many
         meta-iterations are tried as well. ``chosen_params_`` tells what was chosen.
     adapt_steps : int or "auto", default=10
         Steps that :meth:`adapt` and :meth:`partial_adapt` take. "auto" chooses them for
@@ -836,7 +836,7 @@ class ReptileClassifier(MetaClassifierMixin, BaseReptile):
         The values of ``max_iter``, ``meta_batch_size``, ``alpha``, ``learning_rate``
         and ``learn_rates`` that were used, given or "auto". A model with these
         parameters learns the same without further runs, but for the tasks held out
-        where there are 1,000 or more.
+        where there are 2,000 or more.
     n_adapt_rows_ : int
         Rows that the model is adapted to; 0 means the learned start.
     loss_curve_ : list of float

@@ -19,7 +19,7 @@ from skmeta._core.descent.state import ReptileSettings
 MIN_TASKS = 50
 # With so many tasks the held-out ones are not missed, so that no run on all tasks
 # follows. And the usual course may be too short, as it sees each task a few times only.
-MANY_TASKS = 1000
+MANY_TASKS = 2000
 MAX_HELD_OUT = 200
 # There is little noise if the loss of unseen rows is less than this part of the loss of
 # a constant.

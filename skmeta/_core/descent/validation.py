@@ -84,8 +84,8 @@ def losses_of_tasks(network, state, episodes, settings, n_steps, rng):
                 known, new = support.of(part), query.of(part)
                 start = np.broadcast_to(state.start, (len(known.X), len(state.start)))
                 args = network, state, start, known, settings, n_steps, rng
-                theta = inner.adapt(*args)
-                row[tasks[part]] += losses(network, theta, new) / len(of_size)
+                loss = losses(network, inner.adapt(*args), new)
+                row[tasks[part]] += np.nan_to_num(loss, nan=np.inf) / len(of_size)
     return found
 
 
