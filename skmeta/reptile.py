@@ -490,7 +490,7 @@ class ReptileRegressor(MetaRegressorMixin, BaseReptile):
         Meta-iterations. "auto" is 500 for a linear model, for "adam", with
         ``early_stopping`` and for fewer than 50 tasks. Otherwise this is the usual
         course of a network, and held-out tasks choose a better one, if there is one.
-        If adapting explains more than nine tenths of the loss of a constant, there
+        If adapting explains more than four fifths of the loss of a constant, there
         is little noise, and no reason to pull: a daring course of 4,000
         meta-iterations is tried, with the settings named above as far as they are
         "auto". From 2,000 tasks on, and if the daring course pays, four times as many
@@ -764,7 +764,7 @@ class ReptileClassifier(MetaClassifierMixin, BaseReptile):
         Meta-iterations. "auto" is 500 for a linear model, for "adam", with
         ``early_stopping`` and for fewer than 50 tasks. Otherwise this is the usual
         course of a network, and held-out tasks choose a better one, if there is one.
-        If adapting explains more than nine tenths of the loss of a constant, there
+        If adapting explains more than four fifths of the loss of a constant, there
         is little noise, and no reason to pull: a daring course of 4,000
         meta-iterations is tried, with the settings named above as far as they are
         "auto". From 2,000 tasks on, and if the daring course pays, four times as many

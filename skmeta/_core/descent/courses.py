@@ -23,7 +23,7 @@ MANY_TASKS = 2000
 MAX_HELD_OUT = 200
 # There is little noise if the loss of unseen rows is less than this part of the loss of
 # a constant.
-LITTLE_NOISE = 0.1
+LITTLE_NOISE = 0.2
 # A course that pays is tried again with so many times its meta-iterations, ...
 LONGER = 4
 # ... while these draw no more tasks than this, counted as often as they are drawn, and
