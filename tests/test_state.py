@@ -21,6 +21,7 @@ NETWORK = Network(ParamLayout((2, 3, 1), True), "relu", "huber")
 N = NETWORK.layout.n_params
 ABOUT = {
     "inner_loop": InnerLoop("sgd", True, "layer"),
+    "course": {"alpha": 3.0},
     "mean_weight": 1.0,
     "constant_loss": 0.5,
     "seed": 3,
