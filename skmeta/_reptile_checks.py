@@ -101,6 +101,15 @@ def finite(theta, rows):
         raise _not_finite(f"Adapting to {rows}")
 
 
+def has_intercept(fit_intercept, hidden):
+    """Refuse a network without an intercept."""
+    if hidden and not fit_intercept:
+        raise ValueError(
+            "fit_intercept=False is for linear models, hidden_layer_sizes=(); got "
+            f"hidden_layer_sizes={tuple(hidden)}. Set fit_intercept=True."
+        )
+
+
 def enough_tasks(table):
     """Refuse early stopping if too few tasks can be held out."""
     n_tasks, least = len(may_be_held_out(table)), MIN_TASKS_TO_HOLD_OUT
@@ -116,9 +125,9 @@ def unchanged(learned, network, inner_loop):
     now = architecture_of(network), inner_loop
     if now != (learned.architecture, learned.inner_loop):
         raise ValueError(
-            "warm_start=True continues from an earlier fit, but the network, solver, "
-            "standardize or learn_rates have changed since. Put them back, or set "
-            "warm_start=False to begin anew."
+            "warm_start=True continues from an earlier fit, but the network, "
+            "fit_intercept, solver, standardize or learn_rates have changed since. Put "
+            "them back, or set warm_start=False to begin anew."
         )
 
 

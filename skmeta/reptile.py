@@ -75,6 +75,7 @@ class BaseReptile(_callbacks.CallbackSupportMixin, BaseMetaLearner):
         "hidden_layer_sizes": ["array-like", AT_LEAST_ONE],
         "activation": [StrOptions({"tanh", "relu"})],
         "layer_norm": ["boolean"],
+        "fit_intercept": ["boolean"],
         "solver": [StrOptions({"sgd", "adam"})],
         "learning_rate": [POSITIVE, StrOptions({"auto"})],
         "learn_rates": [StrOptions({"auto", "parameter", "layer"}), None],
@@ -258,13 +259,17 @@ class BaseReptile(_callbacks.CallbackSupportMixin, BaseMetaLearner):
             # Adam's steps have a fixed length, which suits standardised data only.
             if plain or (even and self.solver != "adam"):
                 return identity_scaling(X.shape[1])
-        return targets.scaling(X, Y, weight)
+        scaling = targets.scaling(X, Y, weight)
+        # without an intercept the origin has a meaning, and is not moved
+        return scaling if self.fit_intercept else scaling.uncentred()
 
     def _build_network(self, table):
         hidden = check_hidden_layer_sizes(self.hidden_layer_sizes)
+        checks.has_intercept(self.fit_intercept, hidden)
         sizes = (table.X.shape[1], *hidden, table.Y.shape[1])
         layout = ParamLayout(sizes, bool(self.layer_norm))
-        return network.Network(layout, self.activation, self._loss_name(sizes[-1]))
+        loss, intercept = self._loss_name(sizes[-1]), bool(self.fit_intercept)
+        return network.Network(layout, self.activation, loss, intercept)
 
     def _is_plain(self):
         """Whether the loops of the paper run, without safeguards: see `PAPER_MODE`."""
@@ -290,7 +295,8 @@ class BaseReptile(_callbacks.CallbackSupportMixin, BaseMetaLearner):
     def _training_settings(self, net, table, inner_loop, course):
         settings = self._settings(net, inner_loop, course)
         settings = replace(settings, n_jobs=effective_n_jobs(self.n_jobs))
-        if not (self.standardize or self._targets.are_labels):
+        centred = self.standardize and self.fit_intercept
+        if not (centred or self._targets.are_labels):
             unit = max(1.0, trouble.root_mean_square(table.Y))
             settings = replace(settings, unit=unit)
         if table.n_tasks == 1:  # then the model is for this task, and learns all rows
@@ -441,6 +447,10 @@ class ReptileRegressor(MetaRegressorMixin, BaseReptile):
         Activation of the hidden layers.
     layer_norm : bool, default=False
         Whether hidden layers are normalised over their units (Ba et al., 2016).
+    fit_intercept : bool, default=True
+        Whether a linear model has an intercept. Set it to False where zero has a
+        meaning, as for differences between two offers; then X is scaled but not
+        centred, nor is y. Networks with hidden layers always have one.
     loss : {"squared_error", "huber"}, default="squared_error"
         "squared_error" is half the squared error. "huber" is for targets with
         outliers: it is linear beyond 1.35 standard deviations, and y is scaled by its
@@ -627,6 +637,7 @@ class ReptileRegressor(MetaRegressorMixin, BaseReptile):
         base_estimator=None,
         activation="tanh",
         layer_norm=False,
+        fit_intercept=True,
         loss="squared_error",
         solver="sgd",
         learning_rate="auto",
@@ -652,6 +663,7 @@ class ReptileRegressor(MetaRegressorMixin, BaseReptile):
         self.base_estimator = base_estimator
         self.activation = activation
         self.layer_norm = layer_norm
+        self.fit_intercept = fit_intercept
         self.loss = loss
         self.solver = solver
         self.learning_rate = learning_rate
@@ -713,6 +725,10 @@ class ReptileClassifier(MetaClassifierMixin, BaseReptile):
         Activation of the hidden layers.
     layer_norm : bool, default=False
         Whether hidden layers are normalised over their units (Ba et al., 2016).
+    fit_intercept : bool, default=True
+        Whether a linear model has an intercept. Set it to False where zero has a
+        meaning, as for differences between two offers; then X is scaled but not
+        centred. Networks with hidden layers always have one.
     task_classes : {"shared", "own"}, default="shared"
         "shared": all tasks have the same classes, which are those seen in fit. "own":
         each task brings its own classes, at most as many as the training task that has
@@ -908,6 +924,7 @@ class ReptileClassifier(MetaClassifierMixin, BaseReptile):
         base_estimator=None,
         activation="tanh",
         layer_norm=False,
+        fit_intercept=True,
         task_classes="shared",
         solver="sgd",
         learning_rate="auto",
@@ -933,6 +950,7 @@ class ReptileClassifier(MetaClassifierMixin, BaseReptile):
         self.base_estimator = base_estimator
         self.activation = activation
         self.layer_norm = layer_norm
+        self.fit_intercept = fit_intercept
         self.task_classes = task_classes
         self.solver = solver
         self.learning_rate = learning_rate

@@ -43,19 +43,22 @@ class Batch(NamedTuple):
 class Network:
     """A fully connected network: the layout of its parameters and its functions.
 
-    ``loss`` is None if the outputs are features that other code uses.
+    ``loss`` is None if the outputs are features that other code uses. With
+    ``intercept`` False, which is for linear models, the bias has no gradient: it stays
+    at zero.
     """
 
     layout: ParamLayout
     activation: str
     loss: str | None = None
+    intercept: bool = True
 
     def __hash__(self):  # adapting looks up buffers by the hash several times
         return self._hash
 
     @cached_property
     def _hash(self):
-        return hash((self.layout, self.activation, self.loss))
+        return hash((self.layout, self.activation, self.loss, self.intercept))
 
 
 # -- activations: name -> (function, derivative in terms of the function's value) -----
@@ -175,7 +178,7 @@ def backward(network, tape, D):
             grad.shift[...] = D.sum(axis=-2)
             D = _normalise_backward(D * layer.gain[..., None, :], standard, deviation)
         grad.weight[...] = A.swapaxes(-1, -2) @ D
-        grad.bias[...] = D.sum(axis=-2)
+        grad.bias[...] = D.sum(axis=-2) if network.intercept else 0.0
         if i > 0:  # A is the activation of the layer below
             D = (D @ layer.weight.swapaxes(-1, -2)) * slope(A)
     return G

@@ -171,10 +171,12 @@ class Stacked:
 def affine_map(network, table, state, settings):
     """The `linear.AffineMap` of all rows of all tasks, or None.
 
-    It is None if steps are not linear, or if the map would be larger than the data.
+    It is None if steps are not linear, if there is no intercept, or if the map would
+    be larger than the data.
     """
     n_params = network.layout.n_params
     fits = network.layout.sizes[0] + 1 <= len(table.Y) and settings.solver == "sgd"
+    fits = fits and network.intercept
     # The map holds the rows of a task several times while it is made, so no task may
     # have most of the rows.
     fits = fits and table.sizes.max() <= max(LITTLE_ROWS, 8 * table.sizes.mean())

@@ -172,6 +172,7 @@ def stable_fraction(network, batch, rate, pull):
         (layer,) = network.layout.layers(np.broadcast_to(rate, network.layout.n_params))
         weighted = batch.weight[..., None] * batch.X
         second_moment = np.einsum("tnd,tnd->td", weighted, batch.X)
-        trace = (second_moment @ layer.weight + layer.bias).max(axis=-1, keepdims=True)
+        of_bias = layer.bias if network.intercept else 0.0
+        trace = (second_moment @ layer.weight + of_bias).max(axis=-1, keepdims=True)
         curvature = MAX_CURVATURE[network.loss] * trace + pull
     return (1.0 / np.maximum(curvature, 1.0)).astype(rate.dtype)

@@ -163,7 +163,8 @@ class Plan:
         self._widths = [width + 1 for width in sizes[1:-1]]
         n_numbers = len(theta) * n_rows * sum(self._widths)
         self._hidden = self._of_data(np.ones(n_numbers, self.theta.dtype))
-        self._inputs = [self._array(sizes[0] + 1, 1.0), *self._split(self._hidden)]
+        one = float(network.intercept)  # of no effect on outputs: then the bias is 0
+        self._inputs = [self._array(sizes[0] + 1, one), *self._split(self._hidden)]
         self._of_data(self._inputs[0][..., :-1])
         self._Z, self._Y, self._residual, self._D = (
             self._of_data(self._array(sizes[-1])) for _ in range(4)

@@ -215,12 +215,13 @@ class LearnedStart:
 def architecture_of(network):
     """The arguments with which `network_of` makes the network again."""
     layout = network.layout
-    return layout.sizes, layout.layer_norm, network.activation, network.loss
+    functions = network.activation, network.loss, network.intercept
+    return layout.sizes, layout.layer_norm, *functions
 
 
 @lru_cache
-def network_of(sizes, layer_norm, activation, loss):
-    return Network(ParamLayout(sizes, layer_norm), activation, loss)
+def network_of(sizes, layer_norm, activation, loss, intercept):
+    return Network(ParamLayout(sizes, layer_norm), activation, loss, intercept)
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,8 @@ ALLOWED_RISE = 0.1
 def constant_loss(network, table):
     """Mean loss of the best constant output over all rows, or about that.
 
+    The constant is zero for a model without an intercept.
+
     It is the larger of the weighted mean and the plain one, since a draw of a single
     row is as likely to meet a light row as a heavy one.
     """
@@ -28,7 +30,9 @@ def constant_loss(network, table):
     if table.n_classes is not None:  # labels mean nothing across tasks
         return float(share @ np.log(np.repeat(table.n_classes, table.sizes)))
     mean = share @ table.Y
-    if network.loss == "softmax_log_loss":
+    if not network.intercept:
+        output = np.zeros(table.Y.shape[1])
+    elif network.loss == "softmax_log_loss":
         output = np.log(np.maximum(mean, np.finfo(float).tiny))
     elif network.loss == "log_loss":
         output = logit(np.clip(mean, 1e-12, 1.0 - 1e-12))
