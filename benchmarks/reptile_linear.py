@@ -139,7 +139,9 @@ def summary(runs):
 
 
 def show(found):
-    print(f"{'set':22}{'k':>3}{'Reptile':>10}{'diagonal':>10}{'%':>12}{'own k=0 %':>14}")
+    print(
+        f"{'set':22}{'k':>3}{'Reptile':>10}{'diagonal':>10}{'%':>12}{'own k=0 %':>14}"
+    )
     for cell in found["cells"]:
         line = f"{cell['set']:22}{cell['k']:3}"
         line += "".join(f"{loss:10.4f}" for loss in cell["losses"])
