@@ -521,12 +521,15 @@ class BaseMetaLearner(LearnedRepr, BaseEstimator, metaclass=ABCMeta):
             in_place=alone,
         )
 
-    def _decode(self, Z, X, method="predict"):
-        """What ``method`` returns for outputs Z (n, o) of validated X (n, d)."""
+    def _decode(self, Z, X, method="predict", average=None):
+        """What ``method`` returns for outputs Z (n, o) of validated X (n, d).
+
+        For ``average`` see `Targets.decode`.
+        """
         frame = self._frame
         classes = getattr(self, "classes_", None)
         return frame.targets.decode(
-            Z, self._base_offset(X), frame.scaling, classes, method
+            Z, self._base_offset(X), frame.scaling, classes, method, average
         )
 
     def _base_offset(self, X):

@@ -12,6 +12,9 @@ USUAL_RATE = {"sgd": 0.1, "adam": 1e-3}
 DARING = {"meta_batch_size": 5, "alpha": 0.03, "learning_rate": 0.3}
 # It begins with as many meta-iterations as draw so many tasks.
 DARING_VISITS = 20_000
+# What support_size="auto" means: for models that learn how much tasks differ from the
+# rows that the inner loop sees, where 50 are enough, and for others.
+MANY_ROWS, FEW_ROWS = 50, (1, 20)
 
 
 def usual_course(model, network, found=None):
@@ -52,6 +55,12 @@ def course_taken(settings, inner_loop):
         "course": course | {"learn_rates": sharing},
         "inner_loop": inner_loop._replace(sharing=sharing),
     }
+
+
+def support_size(model, by_evidence):
+    """Rows to draw from each task; ``by_evidence`` is that of `ReptileSettings`."""
+    usual = MANY_ROWS if by_evidence else FEW_ROWS
+    return _given(model, "support_size", usual)
 
 
 def _given(model, name, otherwise):

@@ -100,11 +100,13 @@ class Targets(ABC):
         """The `Scaling` of validated rows X (n_rows, d) and corrected targets Y."""
 
     @abstractmethod
-    def decode(self, Z, base, scaling, classes=None, method="predict"):
+    def decode(self, Z, base, scaling, classes=None, method="predict", average=None):
         """Predictions from outputs Z (n_rows, o) of the core.
 
         ``base`` is a base model's prediction, or None; ``classes`` are the labels that
         the model now has; ``method`` is a method of scikit-learn that predicts.
+        ``average`` turns logits (n_rows, o) into those of probabilities that are
+        averaged over what a model does not know; None leaves them alone.
         """
 
 
@@ -132,7 +134,7 @@ class Numbers(Targets):
     def scaling(self, X, Y, weight):
         return fit_scaling(X, Y[:, 0], weight, robust_y=self.robust)
 
-    def decode(self, Z, base, scaling, classes=None, method="predict"):
+    def decode(self, Z, base, scaling, classes=None, method="predict", average=None):
         Z, far = Z[:, 0], abs(scaling.y_mean)
         if base is not None:
             far = max(far, np.abs(base).max(initial=0.0))
@@ -153,9 +155,11 @@ class Labels(Targets):
     def scaling(self, X, Y, weight):
         return fit_scaling(X, None, weight)
 
-    def decode(self, Z, base, scaling, classes=None, method="predict"):
+    def decode(self, Z, base, scaling, classes=None, method="predict", average=None):
         if base is not None:
             Z = Z + base.astype(Z.dtype)
+        if average is not None:
+            Z = average(Z)
         if self.own_classes:  # the columns that this task does not use are left out
             Z = Z[:, : len(classes)]
         if method == "predict_proba":

@@ -369,13 +369,13 @@ def make_few_shot_scorer(
     >>> with sklearn.config_context(enable_metadata_routing=True):
     ...     search = GridSearchCV(
     ...         ReptileRegressor(max_iter=50, random_state=0),
-    ...         {"adapt_steps": [1, 10]},
+    ...         {"learn_rates": [None, "parameter"]},
     ...         cv=GroupKFold(2).set_split_request(groups="task"),
     ...         scoring=make_few_shot_scorer("neg_root_mean_squared_error"),
     ...         error_score="raise",
     ...     ).fit(X, y, task=np.repeat(np.arange(20), 20))
     >>> search.best_params_
-    {'adapt_steps': 10}
+    {'learn_rates': 'parameter'}
     """
     _check_one_metric(scoring)
     return FewShotScorer(

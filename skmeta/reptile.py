@@ -23,9 +23,8 @@ from skmeta._checks.parameters import (
     check_hidden_layer_sizes,
     check_range,
 )
-from skmeta._checks.task_lists import stack_rows
 from skmeta._core import network
-from skmeta._core.descent import courses, inner, training, trouble
+from skmeta._core.descent import courses, curved, inner, training, trouble
 from skmeta._core.descent.plan import wiping
 from skmeta._core.descent.state import (
     InnerLoop,
@@ -39,8 +38,8 @@ from skmeta._core.descent.validation import steps_for
 from skmeta._core.layout import ParamLayout
 from skmeta._core.scaling import identity_scaling
 from skmeta._mixins import MetaClassifierMixin, MetaRegressorMixin
+from skmeta._reptile_side_by_side import SideBySideMixin
 from skmeta._targets import Numbers, OwnLabels, SharedLabels
-from skmeta._task_input import SortedRows, validate_task
 from skmeta._threads import on_one_blas_thread
 
 PAPER_MODE = {
@@ -67,7 +66,7 @@ AT_LEAST_ONE = Interval(Integral, 1, None, closed="left")
 POSITIVE = Interval(Real, 0, None, closed="neither")
 
 
-class BaseReptile(_callbacks.CallbackSupportMixin, BaseMetaLearner):
+class BaseReptile(_callbacks.CallbackSupportMixin, SideBySideMixin, BaseMetaLearner):
     """Parameters, meta-training and adaptation of both Reptile estimators."""
 
     _parameter_constraints: dict = {
@@ -81,7 +80,7 @@ class BaseReptile(_callbacks.CallbackSupportMixin, BaseMetaLearner):
         "learn_rates": [StrOptions({"auto", "parameter", "layer"}), None],
         "inner_steps": [AT_LEAST_ONE],
         "batch_size": [AT_LEAST_ONE, None],
-        "support_size": [AT_LEAST_ONE, tuple, None],
+        "support_size": [AT_LEAST_ONE, tuple, StrOptions({"auto"}), None],
         "alpha": [Interval(Real, 0, None, closed="left"), StrOptions({"auto"})],
         "meta_step": [POSITIVE],
         "meta_batch_size": [AT_LEAST_ONE, StrOptions({"auto"})],
@@ -185,7 +184,12 @@ class BaseReptile(_callbacks.CallbackSupportMixin, BaseMetaLearner):
         net = self._build_network(table)
         found = self._learned if again else None
         usual = auto.usual_course(self, net, again and found.course)
-        inner_loop = InnerLoop(self.solver, not self._is_plain(), usual["learn_rates"])
+        inner_loop = InnerLoop(
+            self.solver,
+            not self._is_plain(),
+            usual["learn_rates"],
+            found.inner_loop.curved if again else self._is_curved(net, table, usual),
+        )
         about = {
             "network": net,
             "inner_loop": inner_loop,
@@ -276,20 +280,36 @@ class BaseReptile(_callbacks.CallbackSupportMixin, BaseMetaLearner):
         fixed_rates = self.learn_rates is None or self.solver == "adam"
         return not self.standardize and fixed_rates and self.alpha == 0.0
 
+    def _is_curved(self, net, table, course):
+        """Whether linear models take steps that are measured by the curvature.
+
+        The rates are then how much tasks differ, so there must be rows to learn them
+        from.
+        """
+        may = course["learn_rates"] == "parameter" and course["alpha"] > 0.0
+        teach = table.n_tasks > 1 and table.sizes.max() > 1
+        every = self.support_size is None or self.batch_size is not None
+        every = every or self._targets.own_classes
+        return bool(may and teach and not every and curved.suits(net))
+
     def _settings(self, net, inner_loop, course):
+        by_evidence = inner_loop.curved and net.loss == "squared_error"
+        is_curved = inner_loop.curved and course["alpha"] > 0.0
         return ReptileSettings(
             solver=inner_loop.solver,
             # A NumPy scalar, as from np.logspace, would turn float32 into float64.
             learning_rate=float(course["learning_rate"]),
             inner_steps=self.inner_steps,
             batch_size=self.batch_size,
-            support_size=self.support_size,
+            support_size=auto.support_size(self, by_evidence),
             meta_step=float(self.meta_step),
             meta_batch_size=course["meta_batch_size"],
             max_iter=course["max_iter"],
             alpha=float(course["alpha"]),
             safe=inner_loop.safe,
-            groups=rate_groups(net, inner_loop.sharing),
+            groups=rate_groups(net, inner_loop.sharing, inner_loop.curved),
+            curved=is_curved and self.batch_size is None,
+            by_evidence=by_evidence,
         )
 
     def _training_settings(self, net, table, inner_loop, course):
@@ -323,7 +343,12 @@ class BaseReptile(_callbacks.CallbackSupportMixin, BaseMetaLearner):
         if n_rows > 1:  # one row may count little on purpose
             checks.weights(weight / n_rows, learned.mean_weight, settings.alpha)
         if present.seen:  # go on from where the task stands
-            state = replace(state, start=present.theta, seen=present.seen)
+            state = replace(
+                state,
+                start=present.theta,
+                seen=present.seen,
+                precision=present.precision,
+            )
         before = present.theta[None]
         # Minibatches are drawn alike for every task.
         rng = None if self.batch_size is None else np.random.default_rng(learned.seed)
@@ -334,7 +359,10 @@ class BaseReptile(_callbacks.CallbackSupportMixin, BaseMetaLearner):
             losses = inner.losses_before_and_after(net, before, theta, batch)
             checks.adapting(*losses, learned.constant_loss)
         # The core goes on using its array, so the model keeps a copy.
-        self._present = PresentTask(theta[0].copy(), present.seen + weight)
+        theta = theta.copy()
+        known = inner.precision_of(net, state, theta, batch, settings, n_steps)
+        known = None if known is None else known[0]
+        self._present = PresentTask(theta[0], present.seen + weight, known)
 
     def _to_adapt_with(self):
         """Network, state and settings with which the core adapts."""
@@ -343,66 +371,6 @@ class BaseReptile(_callbacks.CallbackSupportMixin, BaseMetaLearner):
         net, course = learned.network, auto.usual_course(self, None, learned.course)
         settings = self._settings(net, learned.inner_loop, course)
         return net, learned.state, settings
-
-    @property
-    def _side_by_side(self):
-        """Whether many tasks can adapt at once.
-
-        They cannot if each has its own classes, or if each draws its minibatches.
-        """
-        return not self._targets.own_classes and self.batch_size is None
-
-    @wiping
-    def _adapt_each(self, parts):
-        if not self._side_by_side:
-            return super()._adapt_each(parts)
-        models = [self._unadapted_copy() for _ in parts]
-        rows = [validate_task(m, *part) for m, part in zip(models, parts, strict=True)]
-        X, y, weight = zip(*rows, strict=True)
-        starts = np.concatenate([[0], np.cumsum([len(part) for part in y])])
-        y, weight = np.concatenate(y), np.concatenate(weight)
-        table = self._new_table(SortedRows(stack_rows(X), y, weight, starts))
-        for tasks, theta in self._adapt_chunks(table):
-            for t, row in zip(tasks, theta, strict=True):
-                seen = float(weight[starts[t] : starts[t + 1]].sum())
-                models[t]._present = PresentTask(row.copy(), seen)
-                models[t].n_adapt_rows_ = int(starts[t + 1] - starts[t])
-        return models
-
-    @wiping
-    @on_one_blas_thread
-    def _predict_each(self, known, new, method):
-        if not self._side_by_side:
-            return super()._predict_each(known, new, method)
-        X_new, order, starts_new = new
-        table = self._new_table(known)
-        net = self._learned.network
-        Z = np.empty((len(order), net.layout.sizes[-1]), self._dtype)
-
-        def rows_at(places):
-            return self._scaling.transform_X(self._dense(X_new[order[places]]))
-
-        for tasks, theta in self._adapt_chunks(table):
-            adapted = net, theta, tasks, starts_new
-            for places, outputs in inner.outputs_of_tasks(*adapted, rows_at):
-                Z[order[places]] = outputs
-        return self._decode(Z, X_new, method)
-
-    def _adapt_chunks(self, table):
-        """Adapt to the tasks of a table: yields numbers of some, and parameters."""
-        net, state, settings = self._to_adapt_with()
-        learned = self._learned
-        weight = float(table.weight.mean())
-        checks.weights(weight, learned.mean_weight, settings.alpha)
-        losses = []
-        for tasks, theta, change in inner.adapt_to_table(
-            net, state, table, settings, self._adaptation_steps, None
-        ):
-            checks.finite(theta, "these tasks")
-            losses.append(change)
-            yield tasks, theta
-        if losses and not settings.backtracks:
-            checks.adapting(*np.concatenate(losses, axis=1), learned.constant_loss)
 
     def _adaptation_steps(self, n_rows):
         if self.adapt_steps != "auto":
@@ -416,14 +384,34 @@ class BaseReptile(_callbacks.CallbackSupportMixin, BaseMetaLearner):
 
     def _raw_outputs(self, X):
         net, theta = self._learned.network, self._present.theta[None]
+        return self._in_blocks(X, lambda rows: network.predict(net, theta, rows)[0])
+
+    def _in_blocks(self, X, function):
+        """What a function of dense rows (1, n, d) says of all validated rows X."""
         is_sparse = hasattr(X, "toarray")
         n = max(1, DENSE_CELLS // X.shape[1]) if is_sparse else X.shape[0]
+        blocks = (X[i : i + n] for i in range(0, X.shape[0], n))
+        scale = self._scaling.transform_X
+        return np.concatenate([function(scale(self._dense(b))[None]) for b in blocks])
 
-        def outputs(rows):
-            rows = self._scaling.transform_X(self._dense(rows))
-            return network.predict(net, theta, rows[None])[0]
+    def _decode(self, Z, X, method="predict", average=None):
+        if average is None and self._targets.are_labels:
+            average = self._average_for(X)
+        return super()._decode(Z, X, method, average)
 
-        return np.concatenate([outputs(X[i : i + n]) for i in range(0, X.shape[0], n)])
+    def _average_for(self, X):
+        """What turns the logits of rows X into those of averaged probabilities."""
+        known = self._present.precision
+        net, state, settings = self._to_adapt_with()
+        if not settings.curved:
+            return None
+        part = curved.share(net, state)
+        if known is None:
+            known, part = curved.start_precision(net, state, settings), 1.0
+        variances = self._in_blocks(
+            X, lambda rows: curved.output_variances(net, known[None], rows, part)[0]
+        )
+        return partial(curved.averaged, v=variances)
 
 
 class ReptileRegressor(MetaRegressorMixin, BaseReptile):
@@ -472,17 +460,21 @@ class ReptileRegressor(MetaRegressorMixin, BaseReptile):
         of ``learning_rate``. "auto" means "parameter" for regression and for linear
         models, and otherwise "layer"; on the daring course it means None. None keeps
         all rates at ``learning_rate``.
+        A linear model of at most 100 columns that learns "parameter" takes steps
+        measured by the curvature: see Notes.
     inner_steps : int, default=10
         Steps of the inner loop, :math:`k` in the paper.
     batch_size : int, default=None
         Rows of each inner step, in minibatches that cycle through the rows. None takes
         all support rows. Which rows come together in a minibatch depends on the order
         in which they are given.
-    support_size : int, tuple (low, high) or None, default=(1, 20)
+    support_size : int, tuple (low, high), "auto" or None, default="auto"
         Rows drawn from each task in each meta-iteration: a number, a range from which
         the number is drawn, or None for all rows. The rates are learned from the other
         rows; if there are none, rates stay at ``learning_rate``. A single task gives
-        all its rows.
+        all its rows. "auto" means (1, 20), and 50 for a linear model of
+        squared errors that takes steps measured by the curvature: it learns from the
+        rows that it draws.
     alpha : float or "auto", default="auto"
         Strength of the pull towards the start, in the inner loop and in adapting.
         "auto" is 3, and 0.03 on the daring course (see ``max_iter``). The
@@ -490,7 +482,8 @@ class ReptileRegressor(MetaRegressorMixin, BaseReptile):
         the sum of the rows' losses on standardised data, where :math:`f_j` is the
         learned factor of a rate. So the effect of the pull fades as rows come in. A row
         of sample weight 2 counts like a row given twice; with weights that sum to 1
-        the rows hardly count against the pull, and there is a warning.
+        the rows hardly count against the pull, and there is a warning. A linear model
+        learns the pull with its rates (see Notes), and ``alpha`` is where that begins.
     meta_step : float, default=1.0
         :math:`\epsilon`, how far the start moves towards the adapted parameters. It
         falls linearly to 0 over ``max_iter``.
@@ -569,7 +562,7 @@ class ReptileRegressor(MetaRegressorMixin, BaseReptile):
         Rows that the model is adapted to; 0 means the learned start.
     loss_curve_ : list of float
         Mean loss of the drawn tasks before their last inner step, in each
-        meta-iteration.
+        meta-iteration; before their first where steps are measured by the curvature.
     validation_scores_ : list of float
         Minus the mean loss of held-out tasks after adapting: with early stopping, or
         after each course that was tried, the usual one first.
@@ -605,6 +598,16 @@ class ReptileRegressor(MetaRegressorMixin, BaseReptile):
     has seen already, the stronger is the pull to that point and the shorter are the
     steps. Rows given one at a time lead near to the result of :meth:`adapt` on all rows
     at once, but not exactly there.
+
+    A linear model with one learned rate per parameter (the default; not with more than
+    100 columns, with ``batch_size``, ``alpha=0`` or all rows as support, nor in a fit
+    of one task) takes steps measured by the curvature of the loss, which end at the
+    minimum. Its rates are proportional to the variances of the coefficients over tasks,
+    so that the pull is learned too: the model is the Gaussian prior with independent
+    coefficients, by descent. Start and rates are means over the second half of the run.
+    The rates follow the evidence of the rows, or with Huber's loss that of unseen rows.
+    With squared errors, :meth:`partial_adapt` on any portions of rows is exactly
+    :meth:`adapt` on all.
 
     References
     ----------
@@ -644,7 +647,7 @@ class ReptileRegressor(MetaRegressorMixin, BaseReptile):
         learn_rates="auto",
         inner_steps=10,
         batch_size=None,
-        support_size=(1, 20),
+        support_size="auto",
         alpha="auto",
         meta_step=1.0,
         meta_batch_size="auto",
@@ -752,17 +755,19 @@ class ReptileClassifier(MetaClassifierMixin, BaseReptile):
         of ``learning_rate``. "auto" means "parameter" for regression and for linear
         models, and otherwise "layer"; on the daring course it means None. None keeps
         all rates at ``learning_rate``.
+        A linear model of at most 100 columns that learns "parameter" takes steps
+        measured by the curvature: see Notes.
     inner_steps : int, default=10
         Steps of the inner loop, :math:`k` in the paper.
     batch_size : int, default=None
         Rows of each inner step, in minibatches that cycle through the rows. None takes
         all support rows. Which rows come together in a minibatch depends on the order
         in which they are given.
-    support_size : int, tuple (low, high) or None, default=(1, 20)
+    support_size : int, tuple (low, high), "auto" or None, default="auto"
         Rows drawn from each task in each meta-iteration: a number, a range from which
         the number is drawn, or None for all rows. The rates are learned from the other
         rows; if there are none, rates stay at ``learning_rate``. A single task gives
-        all its rows.
+        all its rows. "auto" means (1, 20).
     alpha : float or "auto", default="auto"
         Strength of the pull towards the start, in the inner loop and in adapting.
         "auto" is 3, and 0.03 on the daring course (see ``max_iter``). The
@@ -770,7 +775,8 @@ class ReptileClassifier(MetaClassifierMixin, BaseReptile):
         the sum of the rows' losses on standardised data, where :math:`f_j` is the
         learned factor of a rate. So the effect of the pull fades as rows come in. A row
         of sample weight 2 counts like a row given twice; with weights that sum to 1
-        the rows hardly count against the pull, and there is a warning.
+        the rows hardly count against the pull, and there is a warning. A linear model
+        learns the pull with its rates (see Notes), and ``alpha`` is where that begins.
     meta_step : float, default=1.0
         :math:`\epsilon`, how far the start moves towards the adapted parameters. It
         falls linearly to 0 over ``max_iter``.
@@ -841,6 +847,8 @@ class ReptileClassifier(MetaClassifierMixin, BaseReptile):
         Inner rate of each parameter: how far it may move.
     coef_, intercept_ : ndarray
         Present coefficients of a linear model, which give logits, in the units of X.
+        The logits of ``decision_function`` are those of averaged probabilities: see
+        Notes.
         With ``base_estimator``, these and all parameters above are those of the
         correction.
     n_tasks_ : int
@@ -857,7 +865,7 @@ class ReptileClassifier(MetaClassifierMixin, BaseReptile):
         Rows that the model is adapted to; 0 means the learned start.
     loss_curve_ : list of float
         Mean loss of the drawn tasks before their last inner step, in each
-        meta-iteration.
+        meta-iteration; before their first where steps are measured by the curvature.
     validation_scores_ : list of float
         Minus the mean loss of held-out tasks after adapting: with early stopping, or
         after each course that was tried, the usual one first.
@@ -894,6 +902,18 @@ class ReptileClassifier(MetaClassifierMixin, BaseReptile):
     steps. Rows given one at a time lead near to the result of :meth:`adapt` on all rows
     at once, but not exactly there.
 
+    A linear model with one learned rate per parameter (the default; not with more than
+    100 columns, with ``batch_size``, ``alpha=0``, ``task_classes="own"`` or all rows as
+    support, nor in a fit of one task) takes steps measured by the curvature of the
+    loss, which end at the minimum. Its rates are proportional to the variances of the
+    coefficients over tasks, so that the pull is learned too: the model is the Gaussian
+    prior with independent coefficients, by descent. Start and rates are means over the
+    second half of the run.
+    Probabilities are averaged over what the rows given leave unknown of the
+    coefficients (MacKay, 1992), so that they are modest after few rows, and the rates
+    are learned from those of unseen rows. All classes share the rates of a column, and
+    only one factor per row changes, so that the most probable class stays the same.
+
     References
     ----------
     A. Nichol, J. Achiam, J. Schulman, "On First-Order Meta-Learning Algorithms",
@@ -901,6 +921,9 @@ class ReptileClassifier(MetaClassifierMixin, BaseReptile):
 
     Z. Li, F. Zhou, F. Chen, H. Li, "Meta-SGD: Learning to Learn Quickly for Few-Shot
     Learning", arXiv:1707.09835, 2017 (learned rates).
+
+    D. J. C. MacKay, "The Evidence Framework Applied to Classification Networks", Neural
+    Computation 4(5), 1992 (averaged probabilities).
 
     Examples
     --------
@@ -931,7 +954,7 @@ class ReptileClassifier(MetaClassifierMixin, BaseReptile):
         learn_rates="auto",
         inner_steps=10,
         batch_size=None,
-        support_size=(1, 20),
+        support_size="auto",
         alpha="auto",
         meta_step=1.0,
         meta_batch_size="auto",

@@ -72,9 +72,7 @@ def test_fit_takes_weights(meta, new_task):
     assert_array_equal(few.predict(X), adapt(meta, X[:5], y[:5], weight).predict(X))
 
 
-@pytest.mark.parametrize(
-    "override", [{"adapt_steps": 2}, {"learning_rate": 0.01}, {"alpha": 20.0}], ids=str
-)
+@pytest.mark.parametrize("override", [{"adapt_steps": 0}, {"alpha": 20.0}], ids=str)
 def test_a_given_parameter_replaces_that_of_the_meta_learner(
     override, regressor, new_task
 ):

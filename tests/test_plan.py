@@ -104,7 +104,8 @@ def test_little_memory_is_kept_after_large_tasks(hidden):
         held = tracemalloc.get_traced_memory()[0] - before
     finally:
         tracemalloc.stop()
-    kept = sum(room.nbytes for room in plan._local.workspaces.values())
+    rooms = getattr(plan._local, "workspaces", {})  # some linear models need none
+    kept = sum(room.nbytes for room in rooms.values())
     assert kept <= plan.KEPT_BYTES
     assert held < 1.5 * plan.KEPT_BYTES
 

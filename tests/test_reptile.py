@@ -214,14 +214,19 @@ def test_zero_steps_of_adaptation_leave_the_prior(regressor, linear_table):
     assert_array_equal(adapted.predict(X), regressor.predict(X))
 
 
-@pytest.mark.parametrize("changed", [{"learning_rate": 0.001}, {"alpha": 500.0}])
+@pytest.mark.parametrize(
+    ("changed", "fitted"),
+    [({"learning_rate": 0.001}, {"learn_rates": "layer"}), ({"alpha": 500.0}, {})],
+)
 def test_parameters_set_after_meta_training_act_at_adaptation(
-    changed, regressor, linear_table
+    changed, fitted, linear_table
 ):
+    model = fast(ReptileRegressor, **fitted)
+    model.fit(linear_table.X, linear_table.y, task=linear_table.ids)
     X, y = linear_table.X[:5], linear_table.y[:5]
-    before = regressor.adapt(X, y).predict(X) - regressor.predict(X)
-    regressor.set_params(**changed)
-    after = regressor.adapt(X, y).predict(X) - regressor.predict(X)
+    before = model.adapt(X, y).predict(X) - model.predict(X)
+    model.set_params(**changed)
+    after = model.adapt(X, y).predict(X) - model.predict(X)
     assert np.abs(after).sum() < 0.7 * np.abs(before).sum()
 
 
@@ -344,20 +349,28 @@ def test_coef_of_a_regressor_has_one_number_per_feature_as_in_scikit_learn(regre
 
 @pytest.mark.parametrize("kind", ["dense", "sparse"])
 @pytest.mark.parametrize("n_classes", [2, 3])
-def test_coef_and_intercept_reproduce_the_decision_function(kind, n_classes):
+def test_coef_and_intercept_give_the_logits_before_they_are_averaged(kind, n_classes):
     rng = np.random.default_rng(0)
     X = 5.0 + rng.standard_normal((60, 3))
     y = np.digitize(X[:, 0] + X[:, 1], np.quantile(X[:, :2].sum(1), [0.4, 0.7]))
     y = np.minimum(y, n_classes - 1)
     X = sparse.csr_array(X) if kind == "sparse" else X
-    model = fast(ReptileClassifier).fit(X, y, task=np.arange(60) % 6)
-    model = model.adapt(X[:8], y[:8])
     n_rows = 1 if n_classes == 2 else n_classes
-    assert (model.coef_.shape, model.intercept_.shape) == ((n_rows, 3), (n_rows,))
-    decision = X @ model.coef_.T + model.intercept_
-    assert_allclose(
-        decision[:, 0] if n_classes == 2 else decision, model.decision_function(X)
-    )
+    for sharing in ("layer", "parameter"):
+        model = fast(ReptileClassifier, learn_rates=sharing)
+        model = model.fit(X, y, task=np.arange(60) % 6).adapt(X[:8], y[:8])
+        assert (model.coef_.shape, model.intercept_.shape) == ((n_rows, 3), (n_rows,))
+        logits = X @ model.coef_.T + model.intercept_
+        logits = logits[:, 0] if n_classes == 2 else logits
+        decision = model.decision_function(X)
+        if sharing == "layer":
+            assert_allclose(decision, logits)
+        elif n_classes == 2:
+            assert (np.abs(decision) < np.abs(logits)).all()
+            assert_array_equal(decision > 0, logits > 0)
+        else:
+            assert (np.ptp(decision, axis=1) < np.ptp(logits, axis=1)).all()
+            assert_array_equal(np.argsort(decision), np.argsort(logits))
 
 
 def test_a_network_has_no_coef(linear_tasks):
@@ -739,8 +752,8 @@ def test_automatic_steps_are_none_where_tasks_do_not_differ_from_noise():
 
 def test_automatic_steps_are_many_where_tasks_differ_a_lot():
     tasks = make_linear_tasks(30, 25, 3, spread=3.0, random_state=0)
-    model = fast(ReptileRegressor, adapt_steps="auto").meta_fit(tasks)
-    assert model.adapt_steps_[-1, 1] >= 10
+    model = fast(ReptileRegressor, adapt_steps="auto", learn_rates="layer")
+    assert model.meta_fit(tasks).adapt_steps_[-1, 1] >= 10
 
 
 def test_automatic_steps_depend_on_the_number_of_rows(regressor, linear_table):
@@ -779,8 +792,9 @@ def noise():
 @BOTH
 def test_early_stopping_ends_when_held_out_tasks_get_no_better(cls, noise):
     X, y, ids = noise
-    model = fast(cls, early_stopping=True, n_iter_no_change=3, max_iter=500)
-    model.fit(X, target(cls, y), task=ids)
+    # rates that are learned by the curvature end in ever smaller gains
+    params = {"early_stopping": True, "n_iter_no_change": 3, "learn_rates": "layer"}
+    model = fast(cls, **params, max_iter=500).fit(X, target(cls, y), task=ids)
     assert model.n_iter_ < 500
     assert len(model.loss_curve_) == model.n_iter_
     assert len(model.validation_scores_) == model.n_iter_ // 10
@@ -1171,7 +1185,7 @@ def test_automatic_steps_that_diverge_are_not_chosen():
 
 def test_early_stopping_validates_with_the_steps_that_adaptation_takes(linear_tasks):
     scores = [
-        fast(ReptileRegressor, early_stopping=True, adapt_steps=n)
+        fast(ReptileRegressor, (4,), early_stopping=True, adapt_steps=n)
         .meta_fit(linear_tasks)
         .validation_scores_
         for n in (1, 50)

@@ -12,4 +12,5 @@ plan        The gradient without allocations.
 planned     The inner loops on a plan.
 dual        Networks with wide inputs.
 linear      All steps of linear models at once.
+curved      Linear models: steps measured by the curvature, and what stays unknown.
 """

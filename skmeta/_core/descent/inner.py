@@ -12,9 +12,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from skmeta._core.descent import dual, linear, loops, planned
+from skmeta._core.descent import curved, dual, linear, loops, planned
 from skmeta._core.descent.plan import CHUNK_BYTES, tasks_side_by_side, workspace
-from skmeta._core.network import Batch
+from skmeta._core.network import LOSSES, Batch, losses
 from skmeta._core.tasks import (
     LITTLE_ROWS,
     Rows,
@@ -124,9 +124,18 @@ def objective(network, problem):
 
 def n_side_by_side(network, settings, dtype, n_rows):
     """With how many tasks at once `descend` is fastest."""
+    if settings.curved:
+        return curved.tasks_at_once(network)
     if _takes_dual(network, settings, n_rows):
         return dual.tasks_at_once(network, dtype)
     return tasks_side_by_side(network, dtype, n_rows)
+
+
+def n_adapting(network, settings, dtype):
+    """How many tasks to adapt to at once."""
+    if settings.curved:
+        return curved.tasks_at_once(network)
+    return tasks_side_by_side(network, dtype)
 
 
 @np.errstate(over="ignore", invalid="ignore")  # the caller looks for what diverged
@@ -227,6 +236,8 @@ def path(network, state, theta, batch, settings, n_steps, rng):
     The steps backtrack and see all rows. With Adam, or without safeguards, they are
     those of training. What is yielded is valid until the next step.
     """
+    if settings.curved:
+        return curved.path(network, state, batch, settings, n_steps)
     problem = _adaptation(network, state, batch, settings, n_steps, rng)
     if not settings.backtracks:
         return plain_path(network, state, theta, problem, settings, n_steps)
@@ -253,12 +264,12 @@ def adapt_to_table(network, state, table, settings, steps_for, rng):
 
     ``steps_for`` (n_rows -> steps) is the number of steps to take. Yields the numbers
     (T,) of some of the tasks, and their parameters (T, P), which are valid until the
-    next. The third item is None if descent backtracks, and otherwise the
-    `losses_before_and_after`.
+    next; then their `precision_of`; and `losses_before_and_after`, or None if descent
+    backtracks.
     """
     steps = np.array([steps_for(n) for n in table.sizes])
     rows, _ = draw_rows(None, table.sizes, None)
-    limit = min(CHUNK_TASKS, tasks_side_by_side(network, state.start.dtype))
+    limit = min(CHUNK_TASKS, n_adapting(network, settings, state.start.dtype))
     most_rows = max(1, CHUNK_NUMBERS // (network.layout.sizes[0] + 1))
     for n_steps in np.unique(steps):
         tasks = np.flatnonzero(steps == n_steps)
@@ -267,10 +278,40 @@ def adapt_to_table(network, state, table, settings, steps_for, rng):
             batch = gather(table, which, rows.of(which))
             start = np.broadcast_to(state.start, (len(which), len(state.start)))
             theta = adapt(network, state, start, batch, settings, int(n_steps), rng)
+            precision = precision_of(network, state, theta, batch, settings, n_steps)
             change = None
             if not settings.backtracks:
                 change = losses_before_and_after(network, start, theta, batch)
-            yield which, theta, change
+            yield which, theta, precision, change
+
+
+def precision_of(network, state, theta, batch, settings, n_steps):
+    """What is known of tasks after rows that have led to theta (T, P) in so many steps.
+
+    It is `curved.precision_of`, or None where steps are not measured by the curvature.
+    With no step the rows have told nothing.
+    """
+    if not settings.curved:
+        return None
+    if n_steps == 0:
+        batch = batch._replace(total_weight=np.zeros_like(batch.total_weight))
+    return curved.precision_of(network, state, theta, batch, settings)
+
+
+def unseen_losses(network, state, theta, known, new, settings, n_steps):
+    """Mean loss (T,) of new rows of tasks at theta (T, P), adapted to known rows.
+
+    They are the losses of what a model would predict.
+    """
+    if not (settings.curved and network.loss in ("log_loss", "softmax_log_loss")):
+        return losses(network, theta, new)
+    precision = precision_of(network, state, theta, known, settings, n_steps)
+    Z = outputs(network, theta, new.X)
+    Z = Z if new.offset is None else Z + new.offset
+    part = curved.share(network, state)
+    variances = curved.output_variances(network, precision, new.X, part)
+    value, _ = LOSSES[network.loss](curved.averaged(Z, variances), new.Y)
+    return (new.weight * value).sum(axis=-1)
 
 
 @np.errstate(over="ignore", invalid="ignore")
@@ -296,13 +337,19 @@ def outputs(network, theta, X):
     return plan.outputs()
 
 
-def outputs_of_tasks(network, theta, tasks, starts, rows_at):
+def outputs_of_tasks(network, theta, precision, share, tasks, starts, rows_at):
     """Yield places of rows (m,), and the raw outputs (m, o) of their tasks for them.
+
+    The third item is the `curved.output_variances` (m, o), if there is a precision;
+    otherwise None.
 
     Parameters
     ----------
     theta : ndarray of shape (T, P)
         Parameters of the ``tasks`` (T,).
+    precision : ndarray of shape (T, o, p, p) or None
+    share : ndarray of shape (T,)
+        The `curved.share` of each task, or 1.
     starts : ndarray of int
         The rows of task t stand at the places ``starts[t]:starts[t + 1]``.
     rows_at : callable (places (m,)) -> ndarray of shape (m, d)
@@ -313,7 +360,13 @@ def outputs_of_tasks(network, theta, tasks, starts, rows_at):
     for part in [slice(None)] if even else np.arange(len(tasks))[:, None]:
         rows = Rows.between(starts, tasks[part])
         X = rows_at(rows.index.ravel()).reshape(*rows.index.shape, -1)
-        yield rows.index[rows.present], outputs(network, theta[part], X)[rows.present]
+        variances = None
+        if precision is not None:
+            of_part = share[part, None, None]
+            variances = curved.output_variances(network, precision[part], X, of_part)
+            variances = variances[rows.present]
+        Z = outputs(network, theta[part], X)[rows.present]
+        yield rows.index[rows.present], Z, variances
 
 
 def _adaptation(network, state, batch, settings, n_steps, rng):

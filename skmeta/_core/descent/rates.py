@@ -11,6 +11,9 @@ summed over the parameters that share a rate. This product is all that is needed
 a first-order form of Meta-SGD (Li et al., 2017); rates per layer are those of MAML++
 (Antoniou et al., 2019). Learning the logarithm keeps rates positive, and they stay
 within a factor of `MAX_FACTOR` of where they began, so they cannot explode.
+
+For linear models `curved.py` has the exact gradient, and it is learned by the same
+steps.
 """
 
 from dataclasses import dataclass
@@ -37,7 +40,7 @@ def initial_rates(n_groups):
     return RateState(np.zeros(n_groups), np.zeros(n_groups))
 
 
-def update_rates(state, groups, slope, fraction):
+def update_rates(state, groups, slope, fraction, most=MAX_FACTOR):
     """One step on the logarithms of the rates.
 
     Parameters
@@ -50,13 +53,15 @@ def update_rates(state, groups, slope, fraction):
         times their distance from the start.
     fraction : float
         Fraction of the full step to take. It falls during a run, as the meta step does.
+    most : float
+        The rates stay within this factor of where they began.
     """
     slope = np.bincount(groups, weights=slope, minlength=len(state.log_factor))
     mean_square = DECAY * state.mean_square + (1 - DECAY) * slope**2
     n_updates = state.n_updates + 1
     spread = np.sqrt(mean_square / (1 - DECAY**n_updates))
     step = np.divide(slope, spread, out=np.zeros_like(slope), where=spread > 0)
-    limit = np.log(MAX_FACTOR)
+    limit = np.log(most)
     log_factor = np.clip(
         state.log_factor - LOG_RATE_STEP * fraction * step, -limit, limit
     )

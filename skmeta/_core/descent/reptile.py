@@ -11,14 +11,15 @@ the inner loops are in `loops.py`.
 
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial, reduce
 from typing import NamedTuple
 
 import numpy as np
 
-from skmeta._core.descent import inner
+from skmeta._core.descent import curved, inner
 from skmeta._core.descent.loops import SecondMoment
-from skmeta._core.descent.rates import update_rates
+from skmeta._core.descent.rates import MAX_FACTOR, update_rates
 from skmeta._core.descent.state import ReptileState
 from skmeta._core.tasks import (
     Rows,
@@ -37,7 +38,8 @@ MIN_ITERATIONS_FOR_MAP = 10
 
 
 def reptile(network, table, state, settings, rng):
-    """Yield the state after each meta-iteration."""
+    """Yield the state after each meta-iteration, or what would be kept of it."""
+    kept = MeanOfEnd(settings)
     with way_to_adapt(network, table, state, settings) as adapt_tasks:
         for i in range(settings.max_iter):
             remaining = 1.0 - i / settings.max_iter
@@ -50,7 +52,7 @@ def reptile(network, table, state, settings, rng):
                 adam=adapted.adam,
                 loss=adapted.loss,
             )
-            yield state
+            yield kept.after(state, i)
 
 
 def interpolate(old, new, epsilon):
@@ -61,8 +63,33 @@ def interpolate(old, new, epsilon):
 def _learn_rates(rates, adapted, settings, remaining):
     if adapted.rate_slope is None:
         return rates
-    fraction = remaining * settings.rate_pace
-    return update_rates(rates, settings.groups, adapted.rate_slope, fraction)
+    fraction, most, groups = remaining * settings.rate_pace, MAX_FACTOR, settings.groups
+    if settings.curved:
+        fraction, most = curved.PACE * fraction, curved.MAX_FACTOR
+        groups = curved.learned_groups(rates, groups)
+    return update_rates(rates, groups, adapted.rate_slope, fraction, most)
+
+
+class MeanOfEnd:
+    """The mean of start and rates over the second half of a run (Polyak, 1990).
+
+    It is as good as a long run of short steps: each meta-iteration sees a few rows of a
+    few tasks. It is kept of runs in the metric of the curvature.
+    """
+
+    def __init__(self, settings):
+        self._first = settings.max_iter // 2 if settings.curved else np.inf
+        self._n, self._start, self._rates = 0, 0.0, 0.0
+
+    def after(self, state, i):
+        """The state to keep if the run ended with iteration ``i``."""
+        if i < self._first:
+            return state
+        self._n += 1
+        self._start += (state.start.astype(np.float64) - self._start) / self._n
+        self._rates += (state.rates.log_factor - self._rates) / self._n
+        rates = replace(state.rates, log_factor=self._rates.copy())
+        return replace(state, start=self._start.astype(state.start.dtype), rates=rates)
 
 
 # -- what is drawn --------------------------------------------------------------------
@@ -107,8 +134,8 @@ def draw_episode(rng, table, settings):
     """Draw tasks, rows of each, places of their classes, and minibatches."""
     tasks = draw_tasks(rng, table, settings.meta_batch_size)
     size = draw_support_size(rng, settings.support_size)
-    # The rates learn from rows that the inner loop has not seen.
-    learning = settings.groups is not None
+    # The rates learn from rows that the inner loop has not seen, if they can.
+    learning = settings.groups is not None and not settings.by_evidence
     support, query = draw_rows(rng, table.sizes[tasks], size, keep_one=learning)
     places = minibatches = None
     if table.n_classes is not None:
@@ -164,6 +191,8 @@ def adapt_in_chunks(network, table, settings, each, state, episode):
     counts = episode.support.counts
     limit = inner.n_side_by_side(network, settings, state.start.dtype, counts.max())
     adapt = partial(adapt_chunk, network, table, settings, state)
+    if settings.curved and len(counts) <= limit:  # calls cost more than padding
+        return _mean_over_tasks(adapt(episode), len(counts), state, settings)
     parts = each(adapt, [episode.of(which) for which in chunks(counts, limit)])
     return _mean_over_tasks(reduce(_added, parts), len(counts), state, settings)
 
@@ -194,14 +223,17 @@ def _always_the_same(network, table, state, settings, in_chunks):
 def adapt_chunk(network, table, settings, state, episode):
     """Sums over tasks of parameters, loss, second moment and slope of the rates."""
     support = _gather(table, episode, episode.support)
+    if settings.curved:
+        query = episode.query and _gather(table, episode, episode.query)
+        theta, loss, slope = curved.learn(network, state, settings, support, query)
+        total = theta.sum(axis=0).astype(state.start.dtype)
+        _check_finite(total, lambda: theta, episode.tasks)
+        return total, loss.sum(), None, slope
     theta, loss, moment = inner.descend(
         network, state, support, settings, episode.minibatches
     )
     total = theta.sum()
-    if not np.isfinite(total).all():
-        diverged = ~np.isfinite(theta.each()).all(axis=1)
-        if diverged.any():
-            raise NonFiniteTask(episode.tasks[diverged])
+    _check_finite(total, theta.each, episode.tasks)
     slope = None
     if episode.query is not None:
         theta = theta.each()
@@ -211,6 +243,17 @@ def adapt_chunk(network, table, settings, state, episode):
         slope = np.einsum("tp,tp->p", G, move, dtype=np.float64)
     moment = None if moment is None else moment.sum(axis=0)
     return total, loss.sum(), moment, slope
+
+
+def _check_finite(total, each, tasks):
+    """Raise an error that names the tasks whose parameters ``each()`` (T, P) are not.
+
+    ``total`` (P,) is their sum.
+    """
+    if not np.isfinite(total).all():
+        diverged = ~np.isfinite(each()).all(axis=1)
+        if diverged.any():
+            raise NonFiniteTask(tasks[diverged])
 
 
 def _gather(table, episode, rows):

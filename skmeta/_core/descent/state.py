@@ -32,6 +32,11 @@ class ReptileSettings:
         Threads that share the tasks of a meta-iteration.
     unit : float
         Size of the targets. Gradients grow with it.
+    curved : bool
+        Whether steps are measured by the curvature: see `curved.py`.
+    by_evidence : bool
+        Whether the rates learn from the rows that the inner loop sees. Otherwise they
+        learn from others.
     """
 
     solver: str
@@ -47,6 +52,8 @@ class ReptileSettings:
     groups: np.ndarray | None
     n_jobs: int = 1
     unit: float = 1.0
+    curved: bool = False
+    by_evidence: bool = False
 
     @property
     def backtracks(self):
@@ -82,6 +89,9 @@ class ReptileState:
     seen : float
         Weight of the rows that the task at ``start`` is adapted to; 0 if ``start`` is
         that of all tasks, as in training.
+    precision : ndarray of shape (o, p, p) or None
+        What is known of the task at ``start``: see `curved.Known`. None: ``start`` is
+        that of all tasks, or steps are not measured by the curvature.
     """
 
     start: np.ndarray
@@ -89,6 +99,7 @@ class ReptileState:
     adam: SecondMoment | None = None
     loss: float = np.nan
     seen: float = 0.0
+    precision: np.ndarray | None = None
 
     def rate_factor(self, groups):
         """Inner rate of each parameter (P,), or of all (1,), over ``learning_rate``."""
@@ -102,7 +113,9 @@ def initial_state(network, settings, rng, dtype):
     start = network.layout.init(rng, dtype, standardized=settings.safe)
     rates = adam = None
     if settings.groups is not None:
-        rates = initial_rates(settings.groups.max() + 1)
+        # several classes also learn how much of what is unknown to average over
+        share = settings.curved and network.layout.sizes[-1] > 1
+        rates = initial_rates(settings.groups.max() + 1 + share)
     if settings.solver == "adam":
         adam = SecondMoment(np.zeros_like(start))
     return ReptileState(start, rates, adam)
@@ -122,13 +135,23 @@ def rate_sharing(network, solver, learn_rates):
     return "parameter" if few_parameters or much_signal else "layer"
 
 
-def rate_groups(network, sharing):
-    """Number of the rate that each parameter (P,) uses: see `rate_sharing`."""
+def rate_groups(network, sharing, curved=False):
+    """Number of the rate that each parameter (P,) uses: see `rate_sharing`.
+
+    Where rates are learned by the curvature, all classes share the rate of a column:
+    tasks would rarely tell them apart.
+    """
     if sharing is None:
         return None
     if sharing == "layer":
         return network.layout.groups()
-    return np.arange(network.layout.n_params)
+    groups = np.arange(network.layout.n_params)
+    if curved:
+        n_features, n_outputs = network.layout.sizes
+        of_weights = groups[: n_features * n_outputs]
+        of_weights //= n_outputs
+        groups[len(of_weights) :] += n_features - len(of_weights)
+    return groups
 
 
 class InnerLoop(NamedTuple):
@@ -141,11 +164,14 @@ class InnerLoop(NamedTuple):
         Whether gradients are shortened and steps are bounded.
     sharing : {"layer", "parameter"} or None
         Which parameters share a learned rate: `rate_sharing`.
+    curved : bool
+        Whether steps are measured by the curvature: see `curved.py`.
     """
 
     solver: str
     safe: bool
     sharing: str | None
+    curved: bool = False
 
 
 @dataclass(frozen=True)
@@ -234,7 +260,11 @@ class PresentTask:
         The parameters with which the model predicts.
     seen : float
         Weight of the rows that it is adapted to; 0 at the learned start.
+    precision : ndarray of shape (o, p, p) or None
+        What is known of a linear model's coefficients: see `curved.py`. None at the
+        learned start, and for other models.
     """
 
     theta: np.ndarray
     seen: float = 0.0
+    precision: np.ndarray | None = None

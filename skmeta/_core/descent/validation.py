@@ -4,8 +4,6 @@ import numpy as np
 from sklearn.utils import gen_batches
 
 from skmeta._core.descent import inner
-from skmeta._core.descent.plan import tasks_side_by_side
-from skmeta._core.network import losses
 from skmeta._core.tasks import draw_rows, even_parts, gather, split_rows
 
 # Numbers of rows to adapt to, and numbers of steps, that are tried.
@@ -76,7 +74,7 @@ def losses_of_tasks(network, state, episodes, settings, n_steps, rng):
     """
     n_tasks, draws = episodes
     found = np.full((len(draws), n_tasks), np.nan)
-    limit = tasks_side_by_side(network, state.start.dtype)
+    limit = inner.n_adapting(network, settings, state.start.dtype)
     for row, of_size in zip(found, draws, strict=True):
         row[of_size[0][0]] = 0.0
         for tasks, support, query in of_size:
@@ -84,14 +82,16 @@ def losses_of_tasks(network, state, episodes, settings, n_steps, rng):
                 known, new = support.of(part), query.of(part)
                 start = np.broadcast_to(state.start, (len(known.X), len(state.start)))
                 args = network, state, start, known, settings, n_steps, rng
-                loss = losses(network, inner.adapt(*args), new)
+                theta = inner.adapt(*args)
+                args = network, state, theta, known, new, settings, n_steps
+                loss = inner.unseen_losses(*args)
                 row[tasks[part]] += np.nan_to_num(loss, nan=np.inf) / len(of_size)
     return found
 
 
 def query_losses(network, state, episodes, settings, n_steps, rng):
     """Mean query loss after 0, 1, ..., n_steps adaptation steps: (n_steps + 1,)."""
-    limit = tasks_side_by_side(network, state.start.dtype)
+    limit = inner.n_adapting(network, settings, state.start.dtype)
     total, n_drawn = np.zeros(n_steps + 1), 0
     for support, query in episodes:
         n_tasks = len(support.X)
@@ -100,7 +100,12 @@ def query_losses(network, state, episodes, settings, n_steps, rng):
             known, new = support.of(part), query.of(part)
             start = np.broadcast_to(state.start, (len(known.X), len(state.start)))
             path = inner.path(network, state, start, known, settings, n_steps, rng)
-            total += [losses(network, theta, new).sum() for theta in path]
+            total += [
+                inner.unseen_losses(
+                    network, state, theta, known, new, settings, steps
+                ).sum()
+                for steps, theta in enumerate(path)
+            ]
     return total / n_drawn
 
 
