@@ -78,10 +78,12 @@ CONFIGS = {
     "ours: EB + boosting": empirical_bayes(boosting),
     "ours: EB + forest": empirical_bayes(forest),
     "ours: boosting first": boosting_first,
+    "ours: auto": empirical_bayes(lambda split: "auto"),
     "ours: Reptile": reptile,
 }
 # The configurations among which cross-validation chooses.
-CANDIDATES = tuple(label for label in CONFIGS if label != "ours: Reptile")
+NOT_CANDIDATES = ("ours: auto", "ours: Reptile")
+CANDIDATES = tuple(label for label in CONFIGS if label not in NOT_CANDIDATES)
 
 
 class Ours:

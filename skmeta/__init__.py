@@ -7,6 +7,7 @@ new one should start, so that a handful of rows is enough.
 
 from skmeta._version import __version__ as __version__
 from skmeta.adaptation import adapt, adapt_predict, meta_fit, partial_adapt
+from skmeta.chosen_base import ChosenBase
 from skmeta.counts import EmpiricalBayesPoissonRegressor
 from skmeta.empirical_bayes import EmpiricalBayesClassifier, EmpiricalBayesRegressor
 from skmeta.few_shot import FewShotClassifier, FewShotRegressor
@@ -15,6 +16,7 @@ from skmeta.prototypical import PrototypicalClassifier
 from skmeta.reptile import ReptileClassifier, ReptileRegressor
 
 __all__ = [
+    "ChosenBase",
     "EmpiricalBayesClassifier",
     "EmpiricalBayesPoissonRegressor",
     "EmpiricalBayesRegressor",

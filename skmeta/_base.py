@@ -5,14 +5,16 @@ from abc import ABCMeta, abstractmethod
 import numpy as np
 from sklearn.base import BaseEstimator, _fit_context
 from sklearn.utils import get_tags
-from sklearn.utils._param_validation import HasMethods
+from sklearn.utils._param_validation import HasMethods, StrOptions
 from sklearn.utils.validation import _num_samples, check_is_fitted, has_fit_parameter
 
 from skmeta import _task_input
+from skmeta._base_choice import base_chosen, keep, scores_by_refitting
 from skmeta._base_model import (
     FittedBase,
     base_offset,
     check_base,
+    estimator_or_none,
     fit_base_of,
     given_base,
     remembering,
@@ -21,17 +23,18 @@ from skmeta._base_model import (
 from skmeta._checks.aligned import check_aligned
 from skmeta._checks.ids import tasks_one_by_one
 from skmeta._checks.keywords import with_hint_to_task
-from skmeta._checks.scorers import called_by_scorer, groups_stay_above
+from skmeta._checks.scorers import called_by_scorer, warn_of_groups_above
 from skmeta._checks.task_lists import read_tasks
-from skmeta._copies import own_what_can_change, restored_on_error, set_or_remove
+from skmeta._copies import own_what_can_change, restored_on_error
 from skmeta._core.scaling import identity_scaling
 from skmeta._frame import Frame, TrainingData
-from skmeta._mixins import GROUPS, ZERO_SHOT, check_place_of_mixins
+from skmeta._mixins import ZERO_SHOT, check_place_of_mixins
 from skmeta._repr import LearnedRepr
 from skmeta._routing import asking_for_single_ids
 from skmeta._threads import lock_of
 from skmeta._version import __version__
-from skmeta._warn import warn, warn_once_per_search
+from skmeta._warn import warn
+from skmeta.chosen_base import ChosenBase
 from skmeta.exceptions import InconsistentVersionWarning, ZeroShotWarning
 
 # Parameters that the base reads, and their values if a subclass does not have them.
@@ -104,6 +107,10 @@ class BaseMetaLearner(LearnedRepr, BaseEstimator, metaclass=ABCMeta):
     ``_times_of(X)``, ``_times_given(X)``
         Times (n,) by which ``fit`` and few-shot scores sort the rows of each task; by
         default None, which leaves the rows in the given order.
+    ``_held_out_scores(trial)``
+        How well a candidate for the base model does in held-out tasks, as a `Trial`
+        says: (T, sizes), higher is better. By default the model is trained without a
+        third of the tasks, three times. The model holds the candidate's ``_frame``.
     ``_before_adapting()``
         Called on each copy after ``_forget``, before it adapts; by default nothing.
     ``_adapt_each(parts)``, ``_predict_each(known, new, method)``
@@ -131,6 +138,9 @@ class BaseMetaLearner(LearnedRepr, BaseEstimator, metaclass=ABCMeta):
     ``_reads_rows_once``
         Whether ``_meta_train`` reads the rows a few times only, so that a copy of X can
         be saved: ``table.X`` is then no array. By default False.
+    ``_has_zero_shot_model``
+        Whether the methods that predict are decorated by `before_adapting`, so that
+        another base model may predict for tasks without rows. By default False.
     ``PARAMETERS``
         Parameters ``base_estimator``, ``random_state``, ``standardize`` and
         ``warm_start`` act as in the other meta-learners if the subclass has them.
@@ -139,7 +149,9 @@ class BaseMetaLearner(LearnedRepr, BaseEstimator, metaclass=ABCMeta):
     what ``fit`` has learned of rows and targets.
     """
 
-    _parameter_constraints: dict = {"base_estimator": [HasMethods("fit"), None]}
+    _parameter_constraints: dict = {
+        "base_estimator": [HasMethods("fit"), StrOptions({"auto"}), ChosenBase, None]
+    }
 
     # Optional hooks that are plain values.
     _dtype = np.dtype(np.float64)
@@ -149,6 +161,7 @@ class BaseMetaLearner(LearnedRepr, BaseEstimator, metaclass=ABCMeta):
     _rows_in_time = False
     _largest_weight = np.inf
     _reads_rows_once = False
+    _has_zero_shot_model = False
 
     __metadata_request__fit = {"task": True}
     __metadata_request__score = {"task": True}
@@ -198,6 +211,8 @@ class BaseMetaLearner(LearnedRepr, BaseEstimator, metaclass=ABCMeta):
     def _times_given(self, X):
         """Times (n,) of rows that are not validated yet, if a column holds them."""
         return None
+
+    _held_out_scores = scores_by_refitting
 
     def _before_adapting(self):
         """Prepare a copy, which has forgotten its task, for adapting to another."""
@@ -250,25 +265,20 @@ class BaseMetaLearner(LearnedRepr, BaseEstimator, metaclass=ABCMeta):
             rows = _task_input.read_training_rows(
                 self, X, y, sample_weight, task, reset=not again
             )
-            if task is None and groups_stay_above():
-                warn_once_per_search(GROUPS.format(self))
+            if task is None:
+                warn_of_groups_above(self)
             if not again:
                 _task_input.warn_of_far_values(self, rows, task is not None)
             metadata = {} if task is None else {"metadata": {"task": task}}
             data = {"X": rows.X, "y": rows.y, **metadata}
-            made = self._training_data(rows, targets, again)
-            del rows  # the next steps need the memory
-            self._frame = made.frame
-            set_or_remove(self, classes_=made.classes)
-            if not again:
-                fitted, scale, _ = made.base
-                set_or_remove(self, base_estimator_=fitted, base_scale_=scale)
-            self.n_tasks_ = made.table.n_tasks + (self.n_tasks_ if again else 0)
-            self.n_adapt_rows_ = 0
-            self._meta_train(made.table, made.ids, again, data)
+            with base_chosen(self, rows, targets, again) as known:
+                made = self._training_data(rows, targets, again, known)
+                del rows  # the next steps need the memory
+                keep(self, made, again)
+                self._meta_train(made.table, made.ids, again, data)
         return self
 
-    def _training_data(self, rows, targets, again):
+    def _training_data(self, rows, targets, again, known=None):
         """The `TrainingData` of validated rows. It does not change the model."""
         times = self._times_of(rows.X)
         order, starts, ids = _task_input.canonical(rows, targets.order_key, times)
@@ -279,7 +289,7 @@ class BaseMetaLearner(LearnedRepr, BaseEstimator, metaclass=ABCMeta):
             base = FittedBase(offset=self._base_offset(X))
         else:
             codes = np.repeat(np.arange(len(ids)), np.diff(starts))
-            base = fit_base_of(self, targets, X, y, weight, codes)
+            base = fit_base_of(self, targets, X, y, weight, codes, known)
         Y, offset = targets.correct(coded.Y, base.offset)
         if again:
             frame = self._frame
@@ -576,7 +586,7 @@ class BaseMetaLearner(LearnedRepr, BaseEstimator, metaclass=ABCMeta):
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
         tags.target_tags.positive_only = self._make_targets().positive_only
-        base = self._parameter("base_estimator")
+        base = estimator_or_none(self._parameter("base_estimator"))
         tags.input_tags.sparse = base is None or get_tags(base).input_tags.sparse
         return tags
 

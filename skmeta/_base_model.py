@@ -195,7 +195,7 @@ def explaining_missing(model):
     try:
         yield
     except ValueError as error:
-        base = getattr(model, "base_estimator", None)
+        base = estimator_or_none(getattr(model, "base_estimator", None))
         first, _, rest = str(error).partition("\n")
         missing = first.startswith("Input X contains NaN") and "missing values" in rest
         if base is None or not missing or not get_tags(base).input_tags.allow_nan:
@@ -350,6 +350,11 @@ def remembered(base, X):
 # -- the base model of a meta-learner --------------------------------------------------
 
 
+def estimator_or_none(base):
+    """A ``base_estimator`` that is an estimator; None if it is to be chosen."""
+    return base if hasattr(base, "fit") else None
+
+
 def check_base(model, targets, again):
     """Refuse a base model of the wrong kind, or one that is added or dropped.
 
@@ -357,7 +362,9 @@ def check_base(model, targets, again):
     """
     base = model._parameter("base_estimator")
     fitted = getattr(model, "base_estimator_", None)
-    if again and (base is None) != (fitted is None):
+    to_choose = base is not None and estimator_or_none(base) is None
+    as_before = (base is None) == (fitted is None)
+    if again and not (hasattr(model, "base_choice_") if to_choose else as_before):
         raise ValueError(
             "warm_start=True continues from an earlier fit, which had "
             f"base_estimator={fitted!r}; now it is {base!r}. Put it back, or set "
@@ -365,8 +372,20 @@ def check_base(model, targets, again):
         )
     if base is None:
         return
-    if again and (given := model._frame.given_base) is not None:
+    if again and not to_choose and (given := model._frame.given_base) is not None:
         _check_same_parameters(base, given)
+    if not to_choose:
+        check_kind_of_base(model, targets, base)
+    if targets.own_classes:
+        raise ValueError(
+            f"base_estimator={base!r} needs labels that all tasks share, but with "
+            "task_classes='own' each task has its own. Set base_estimator=None, or "
+            "task_classes='shared' if a label means the same in every task."
+        )
+
+
+def check_kind_of_base(model, targets, base):
+    """Refuse a classifier for numbers, or a regressor for labels."""
     right = is_classifier if targets.are_labels else is_regressor
     if not right(base):
         needed = right.__name__.removeprefix("is_")
@@ -374,12 +393,6 @@ def check_base(model, targets, again):
             f"base_estimator of {type(model).__name__} must be a {needed}, to "
             f"predict what it corrects; got {base!r}. Pass a {needed} of "
             "scikit-learn, or None."
-        )
-    if targets.own_classes:
-        raise ValueError(
-            f"base_estimator={base!r} needs labels that all tasks share, but with "
-            "task_classes='own' each task has its own. Set base_estimator=None, or "
-            "task_classes='shared' if a label means the same in every task."
         )
 
 
@@ -400,8 +413,11 @@ class FittedBase(NamedTuple):
     offset: np.ndarray | None = None
 
 
-def fit_base_of(model, targets, X, y, weight, codes):
-    """The `FittedBase` of a meta-learner, which is not changed."""
+def fit_base_of(model, targets, X, y, weight, codes, known=None):
+    """The `FittedBase` of a meta-learner, which is not changed.
+
+    ``known`` are the `BaseOffsets` for these rows, if the choice has left them.
+    """
     base = model._parameter("base_estimator")
     if base is None:
         return FittedBase()
@@ -412,21 +428,49 @@ def fit_base_of(model, targets, X, y, weight, codes):
             "correction only. Pass a base model that takes weights, or leave out "
             "rows that should not count."
         )
-    y = model._base_target(X, y, weight, codes)
-    classes, seed = targets.classes, model._parameter("random_state")
-    offset = out_of_task(base, X, y, weight, codes, classes, seed)
+    if known is None:
+        known = base_offsets(model, targets, X, y, weight, codes)
+    y, offset = known
+    seed = model._parameter("random_state")
     groups = codes if codes[0] < codes[-1] else None  # a single task has no groups
     with naming_base(
         base, f"could not be fitted to all {len(y)} rows, as base_estimator"
     ):
         fitted = fit_base(base, X, y, weight, groups, seed)
-    scale = None
-    if targets.are_labels and len(classes) > 1:
-        Y = targets.encode(y).Y
-        scaled = fit_scaling(X, None, weight).transform_X(X)
-        scale = margin_scale(offset, Y, weight, scaled)
-        offset = scale * offset
+    scale, offset = scaled_offset(targets, X, y, weight, offset)
     return FittedBase(fitted, scale, offset)
+
+
+class BaseOffsets(NamedTuple):
+    """What the base model of a meta-learner is fitted to, and what it predicts.
+
+    Attributes
+    ----------
+    target : ndarray of shape (n_rows,)
+    offset : ndarray of shape (n_rows, n_outputs)
+        Its out-of-task predictions, as `raw_prediction` returns them.
+    """
+
+    target: np.ndarray
+    offset: np.ndarray
+
+
+def base_offsets(model, targets, X, y, weight, codes, target=None):
+    """The `BaseOffsets` of a meta-learner; ``target`` if it is known."""
+    if target is None:
+        target = model._base_target(X, y, weight, codes)
+    base, seed = model._parameter("base_estimator"), model._parameter("random_state")
+    offset = out_of_task(base, X, target, weight, codes, targets.classes, seed)
+    return BaseOffsets(target, offset)
+
+
+def scaled_offset(targets, X, y, weight, offset):
+    """How far a classifier's out-of-task offsets can be trusted, and them so scaled."""
+    if not targets.are_labels or len(targets.classes) == 1:
+        return None, offset
+    scaled = fit_scaling(X, None, weight).transform_X(X)
+    scale = margin_scale(offset, targets.encode(y).Y, weight, scaled)
+    return scale, scale * offset
 
 
 def base_offset(model, X):

@@ -3,7 +3,7 @@
 import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
-from skmeta._core.prior.design import to_users_units
+from skmeta._core.prior.design import from_users_units, to_users_units
 
 
 class LinearCoefficients:
@@ -48,6 +48,12 @@ class LinearCoefficients:
     def intercepts_(self):
         """Biases of each layer of the learned features, on standardised data."""
         return [layer.bias for layer in self._layers()]
+
+    def _units_of_structures(self, n_outputs):
+        """Turns coefficients that structures are about into standardised ones."""
+        if self.standardize:  # they are the same
+            return None
+        return from_users_units(self._scaling, self.fit_intercept, n_outputs)
 
     def _layers(self):
         design = self._learned.design if self.__sklearn_is_fitted__() else None

@@ -49,7 +49,7 @@ def own_what_can_change(model):
             own[name] = deepcopy(value)
     for name in model._parameters_to_clone:
         if own.get(name) is not None:
-            own[name] = clone(own[name])
+            own[name] = clone(own[name], safe=False)  # it may be "auto"
 
 
 def set_or_remove(estimator, **values):

@@ -25,14 +25,6 @@ ZERO_SHOT = {
     ),
 }
 
-GROUPS = (
-    "groups= reached the splitter alone, and {0.__class__.__name__} was fitted to all "
-    "rows as one task. If the groups are its tasks, switch routing on, "
-    "sklearn.set_config(enable_metadata_routing=True), pass task= to fit of a search "
-    "or params={{'task': ...}} to cross_validate, and split by "
-    "GroupKFold().set_split_request(groups='task')."
-)
-
 
 class _ScoresTasks:
     """`score` of both mixins. To the right of it stands a mixin of scikit-learn."""

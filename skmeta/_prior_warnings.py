@@ -5,6 +5,7 @@ from sklearn.exceptions import ConvergenceWarning
 from skmeta._core.prior.duration import seconds_of_search
 from skmeta._core.prior.search import MIN_TASKS_TO_FOLD, too_many_classes
 from skmeta._warn import warn
+from skmeta.learned_features import feature_options
 
 # A search that will take more seconds than this is announced.
 LONG_SEARCH = 90.0
@@ -49,13 +50,20 @@ def warn_of_weights(table):
         )
 
 
-def warn_of_too_few_to_learn_features(n_tasks):
-    """Warn that there are too few tasks to find out whether features pay."""
+def features_to_learn(features, n_tasks):
+    """The `FeatureOptions` of a `LearnedFeatures`; None, or few tasks, give None.
+
+    It takes some tasks to find out whether features pay.
+    """
+    options = feature_options(features)
+    if options is None or n_tasks >= MIN_TASKS_TO_FOLD:
+        return options
     warn(
         f"Learned features need {MIN_TASKS_TO_FOLD} tasks or more, some of them held "
         f"out to tell whether they pay; got {n_tasks}. This is a linear "
         "model. Set features=None, or pass the rows' task ids.",
     )
+    return None
 
 
 def warn_of_long_search(structure, shape, tasks, n_tasks):

@@ -6,6 +6,7 @@ import numpy as np
 from sklearn.utils import gen_batches
 from sklearn.utils.validation import _check_sample_weight
 
+from skmeta._base_choice import before_adapting
 from skmeta._checks.parameters import check_coverage
 from skmeta._checks.values import show
 from skmeta._coefficients import CoefficientsOfOneOutput
@@ -117,13 +118,16 @@ class EmpiricalBayesPoissonRegressor(
         Settings of features to learn: further columns, made by a network that all tasks
         share. They are used only if they clearly improve predictions for held-out
         tasks. With None the model is linear.
-    base_estimator : estimator, default=None
+    base_estimator : estimator, "auto" or ChosenBase, default=None
         Any regressor of scikit-learn whose predictions are positive, such as
         ``HistGradientBoostingRegressor(loss="poisson")``. It is fitted on the rates of
         all tasks together, with the exposures as sample weights if its ``fit`` takes
         them. Each task multiplies its predictions by factors. In training, its errors
         come from clones that were fitted without the task, in 5 folds of tasks. A
         prediction below a thousandth of the mean rate is raised to that rate.
+        "auto" chooses among none, boosting and a forest on held-out tasks, and a
+        :class:`~skmeta.ChosenBase` does so among models, and for numbers of rows, that
+        you name.
     half_life : float, "auto" or None, default=None
         How fast old rows are forgotten in adapting. A row keeps half of its weight when
         it is one half-life old, a quarter when it is two half-lives old, and so on. Its
@@ -204,9 +208,14 @@ class EmpiricalBayesPoissonRegressor(
     half_life_ : float
         The half-life in use, in rows or in the units of ``time_column``; only if
         ``half_life`` is not None.
-    zero_shot_ : {"prior", "pooled", "constant"}
+    zero_shot_ : {"prior", "pooled", "constant", "base"}
         What predicts before adapting: the prior, the fit to all rows as one task, or
-        the mean rate. The best one for held-out tasks is used.
+        the mean rate. The best one for held-out tasks is used. With a base model to
+        choose it may also be another candidate ("base").
+    zero_shot_model_ : EmpiricalBayesPoissonRegressor
+        Another model of this kind that predicts until this one is adapted, with the
+        candidate for the base model that is best without any row; only if
+        ``zero_shot_`` is "base".
     coef_, intercept_ : ndarray of shape (n_features,), float
         Present coefficients: once adapted, the mean of the task's posterior, to second
         order.
@@ -224,6 +233,14 @@ class EmpiricalBayesPoissonRegressor(
     base_estimator_ : estimator
         Only with ``base_estimator``: the base model, fitted on all rows. Adapted copies
         share it.
+    base_choice_ : str
+        Which candidate was chosen; only if ``base_estimator`` is "auto" or a
+        :class:`~skmeta.ChosenBase`. ``base_estimator_`` is then fitted as it says, or
+        absent with "none".
+    base_scores_ : dict of {str: dict of {int: float}}
+        How well each candidate predicts held-out tasks, by its label and the number of
+        rows given: minus half their mean deviance. Higher is better. Only with
+        ``base_choice_``; it is empty with fewer than 5 tasks.
     n_tasks_ : int
         Tasks seen in meta-training.
     n_iter_ : int
@@ -273,6 +290,7 @@ class EmpiricalBayesPoissonRegressor(
     >>> low, high = adapted.predict_interval(X[3:], coverage=0.9).T
     """  # noqa: E501 (a type takes one line)
 
+    @before_adapting
     def predict(self, X):
         """Predict the expected count per unit of exposure.
 
@@ -294,6 +312,7 @@ class EmpiricalBayesPoissonRegressor(
         log_mean = (log_rate + 0.5 * deviation**2)[:, None]
         return self._targets.decode(log_mean, None, self._scaling)
 
+    @before_adapting
     def predict_interval(self, X, coverage=0.9, exposure=1.0):
         """Predict intervals, in whole counts, that hold a share of new counts.
 

@@ -13,6 +13,7 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
 from skmeta._base import BaseMetaLearner
+from skmeta._base_choice import before_adapting, scores_by_folds
 from skmeta._checks.magnitude import explaining_singular
 from skmeta._checks.parameters import check_coverage
 from skmeta._checks.pool import check_pool
@@ -22,23 +23,22 @@ from skmeta._coefficients import (
     LinearCoefficients,
     NoiseOfTasks,
 )
-from skmeta._core.prior.design import Design, from_users_units
+from skmeta._core.prior.design import Design
 from skmeta._core.prior.learn import Options, learn
 from skmeta._core.prior.learned import SeenRows
 from skmeta._core.prior.likelihoods import of_labels
 from skmeta._core.prior.models import GaussianModel, LaplaceModel
 from skmeta._core.prior.noise_model import NoiseModel
-from skmeta._core.prior.search import MIN_TASKS_TO_FOLD
 from skmeta._core.prior.varying import columns_that_vary
 from skmeta._mixins import MetaClassifierMixin, MetaRegressorMixin
 from skmeta._ordered_rows import RowsInTime
 from skmeta._prior_warnings import (
+    features_to_learn,
     warn_of_few_rows,
     warn_of_little,
     warn_of_long_search,
     warn_of_one_task,
     warn_of_search,
-    warn_of_too_few_to_learn_features,
     warn_of_weights,
 )
 from skmeta._repr import prior_table
@@ -82,6 +82,7 @@ class BaseEmpiricalBayes(RowsInTime, LinearCoefficients, BaseMetaLearner):
 
     _fit_dtypes = (np.float64,)
     _largest_weight = LARGEST_WEIGHT
+    _has_zero_shot_model = True
 
     def __init__(
         self,
@@ -127,9 +128,9 @@ class BaseEmpiricalBayes(RowsInTime, LinearCoefficients, BaseMetaLearner):
 
     # -- which columns vary -----------------------------------------------------------
 
-    def _training_data(self, rows, targets, again):
+    def _training_data(self, rows, *given):
         self._named_columns(rows.X.shape[1])  # before anything that takes long
-        return super()._training_data(rows, targets, again)
+        return super()._training_data(rows, *given)
 
     def _named_columns(self, n_features):
         """The mask (n_features,) of the columns that ``varying`` lists, if it does."""
@@ -175,21 +176,18 @@ class BaseEmpiricalBayes(RowsInTime, LinearCoefficients, BaseMetaLearner):
                 "fit_intercept=False leaves none. Set fit_intercept=True, or choose "
                 "another prior."
             )
-        model, n_outputs = self._task_model(table), table.Y.shape[1]
+        model = self._task_model(table)
         if self._rows_in_time:
             model = replace(model, recency=self._recency())
-        features = self._feature_options(table.n_tasks)
+        features = features_to_learn(self.features, table.n_tasks)
         if not model.weight_is_exposure:
             warn_of_weights(table)
         rng = check_random_state(self.random_state)
         self._forget()
         if table.n_tasks > 1:
             warn_of_few_rows(table, self.fit_intercept, model.rows_per_coefficient)
-        units = None
-        if not self.standardize:
-            units = from_users_units(self._scaling, self.fit_intercept, n_outputs)
-        options = Options(self.prior, self.tol, self.max_iter, units, features)
-        shape = table.X.shape[1], n_outputs, self.fit_intercept
+        options = self._options(table, features)
+        shape = table.X.shape[1], table.Y.shape[1], self.fit_intercept
         design = self._design(table)
         with explaining_singular(table.weight):
             learned = learn(
@@ -203,13 +201,12 @@ class BaseEmpiricalBayes(RowsInTime, LinearCoefficients, BaseMetaLearner):
         warn_of_search(learned, table.n_tasks, self.tol, self.max_iter)
         self._keep(learned, table)
 
-    def _feature_options(self, n_tasks):
-        """How features are to be learned, or None."""
-        options = feature_options(self.features)
-        if options is not None and n_tasks < MIN_TASKS_TO_FOLD:
-            warn_of_too_few_to_learn_features(n_tasks)
-            return None
-        return options
+    def _options(self, table, features):
+        """How the prior of the tasks in a table is searched for."""
+        units = self._units_of_structures(table.Y.shape[1])
+        return Options(self.prior, self.tol, self.max_iter, units, features)
+
+    _held_out_scores = scores_by_folds
 
     def _keep(self, learned, table):
         self._learned = learned
@@ -377,12 +374,15 @@ class EmpiricalBayesRegressor(
         Settings of features to learn: further columns, made by a network that all tasks
         share. They are used only if they clearly improve predictions for held-out
         tasks. With None the model is linear.
-    base_estimator : estimator, default=None
+    base_estimator : estimator, "auto" or ChosenBase, default=None
         Any regressor of scikit-learn. It is fitted on the rows of all tasks together,
         and the prior is learned for what corrects it in each task. In training these
         are its errors on tasks that a clone of it has not seen, in 5 folds of tasks. It
         gets the sample weights if its ``fit`` takes them, the tasks as groups for folds
         of its own, and a seed if ``random_state`` is an integer.
+        "auto" chooses among none, boosting and a forest on held-out tasks, and a
+        :class:`~skmeta.ChosenBase` does so among models, and for numbers of rows, that
+        you name.
     base_target : {"residual", "y"}, default="residual"
         What the base model is fitted to. With "residual" it is what is left of y after
         a first learned prior, without base model, has been adapted to each task. The
@@ -481,9 +481,14 @@ class EmpiricalBayesRegressor(
     half_life_ : float
         The half-life in use, in rows or in the units of ``time_column``; only if
         ``half_life`` is not None.
-    zero_shot_ : {"prior", "pooled", "constant"}
+    zero_shot_ : {"prior", "pooled", "constant", "base"}
         What predicts before adapting: the mean of the prior, the fit to all rows as one
-        task, or a constant. It is the one that predicts held-out tasks best.
+        task, or a constant. It is the one that predicts held-out tasks best. With a
+        base model to choose it may also be another candidate ("base").
+    zero_shot_model_ : EmpiricalBayesRegressor
+        Another model of this kind that predicts until this one is adapted, with the
+        candidate for the base model that is best without any row; only if
+        ``zero_shot_`` is "base".
     coef_, intercept_ : ndarray of shape (n_features,), float
         Present coefficients: after adapting, the mean of the task's posterior.
     covariance_ : ndarray of shape (n_coefficients, n_coefficients)
@@ -501,6 +506,15 @@ class EmpiricalBayesRegressor(
     base_estimator_ : estimator
         The base model, fitted on all rows; only with ``base_estimator``. Adapted copies
         share it.
+    base_choice_ : str
+        Which candidate was chosen; only if ``base_estimator`` is "auto" or a
+        :class:`~skmeta.ChosenBase`. ``base_estimator_`` is then fitted as it says, or
+        absent with "none".
+    base_scores_ : dict of {str: dict of {int: float}}
+        How well each candidate predicts held-out tasks, by its label and the number of
+        rows given: their mean log density, if tasks may also differ in the size of
+        their errors. Higher is better. Only with ``base_choice_``; it is empty with
+        fewer than 5 tasks.
     n_tasks_ : int
         Number of tasks in meta-training.
     n_iter_ : int
@@ -615,6 +629,7 @@ class EmpiricalBayesRegressor(
         self.base_target = base_target
         self.noise = noise
 
+    @before_adapting
     def predict(self, X, return_std=False):
         """Predict with what is known of the task.
 
@@ -648,6 +663,7 @@ class EmpiricalBayesRegressor(
         mean, deviation, _ = self._predictive(X).T
         return self._decode(mean[:, None], X), deviation * self._scaling.y_scale
 
+    @before_adapting
     def predict_interval(self, X, coverage=0.9):
         """Predict intervals that hold a given share of new targets.
 
@@ -762,13 +778,16 @@ class EmpiricalBayesClassifier(MetaClassifierMixin, BaseEmpiricalBayes):
         Settings of features to learn: further columns, made by a network that all tasks
         share. They are used only if they clearly improve predictions for held-out
         tasks. With None the model is linear.
-    base_estimator : estimator, default=None
+    base_estimator : estimator, "auto" or ChosenBase, default=None
         Any classifier of scikit-learn. It is fitted on the rows of all tasks together,
         and the prior is learned for what corrects it in each task. In training these
         are its errors on tasks that a clone of it has not seen, in 5 folds of tasks;
         they also show how far its log-odds can be believed (``base_scale_``). It gets
         the sample weights if its ``fit`` takes them, the tasks as groups for folds of
         its own, and a seed if ``random_state`` is an integer.
+        "auto" chooses among none, boosting and a forest on held-out tasks, and a
+        :class:`~skmeta.ChosenBase` does so among models, and for numbers of rows, that
+        you name.
     half_life : float, "auto" or None, default=None
         How fast old rows are forgotten in adapting. A row keeps half of its weight when
         it is one half-life old, a quarter when it is two half-lives old, and so on. Its
@@ -850,9 +869,14 @@ class EmpiricalBayesClassifier(MetaClassifierMixin, BaseEmpiricalBayes):
     half_life_ : float
         The half-life in use, in rows or in the units of ``time_column``; only if
         ``half_life`` is not None.
-    zero_shot_ : {"prior", "pooled", "constant"}
+    zero_shot_ : {"prior", "pooled", "constant", "base"}
         What predicts before adapting: the prior, the fit to all rows as one task, or
         the frequencies of the classes. It is the one that predicts held-out tasks best.
+        With a base model to choose it may also be another candidate ("base").
+    zero_shot_model_ : EmpiricalBayesClassifier
+        Another model of this kind that predicts until this one is adapted, with the
+        candidate for the base model that is best without any row; only if
+        ``zero_shot_`` is "base".
     coef_, intercept_ : ndarray
         Present coefficients: after adapting, the mode of the task's posterior.
     covariance_ : ndarray of shape (n_coefficients, n_coefficients)
@@ -876,6 +900,14 @@ class EmpiricalBayesClassifier(MetaClassifierMixin, BaseEmpiricalBayes):
         from tasks it has not seen; only with ``base_estimator``. A value below 1 means
         that the base model is overconfident, or that a linear model explains part of
         what it predicts.
+    base_choice_ : str
+        Which candidate was chosen; only if ``base_estimator`` is "auto" or a
+        :class:`~skmeta.ChosenBase`. ``base_estimator_`` is then fitted as it says, or
+        absent with "none".
+    base_scores_ : dict of {str: dict of {int: float}}
+        How well each candidate predicts held-out tasks, by its label and the number of
+        rows given: the mean log probability of their labels. Higher is better. Only
+        with ``base_choice_``; it is empty with fewer than 5 tasks.
     n_tasks_ : int
         Number of tasks in meta-training.
     n_iter_ : int
@@ -936,6 +968,7 @@ class EmpiricalBayesClassifier(MetaClassifierMixin, BaseEmpiricalBayes):
     (10, 2)
     """  # noqa: E501 (a type takes one line)
 
+    @before_adapting
     def predict_proba(self, X):
         """Predict the probabilities of the classes.
 
@@ -955,6 +988,7 @@ class EmpiricalBayesClassifier(MetaClassifierMixin, BaseEmpiricalBayes):
             return expit(np.hstack([-scores, scores]))
         return np.exp(scores)
 
+    @before_adapting
     def decision_function(self, X):
         """Compute log-odds, or with more than two classes log-probabilities.
 

@@ -424,13 +424,16 @@ class ReptileRegressor(MetaRegressorMixin, BaseReptile):
     ----------
     hidden_layer_sizes : int or array-like of int, default=()
         Units of each hidden layer. ``()`` means a linear model.
-    base_estimator : estimator, default=None
+    base_estimator : estimator, "auto" or ChosenBase, default=None
         Any regressor of scikit-learn. It is fitted on the rows of all tasks together,
         and the meta-learned model corrects its prediction for each task. In training,
         the base model's errors come from clones that were fitted without the task, in 5
         folds of tasks. The base model gets sample weights if its ``fit`` takes them,
         the tasks as groups for folds inside it, and seeds from an integer
         ``random_state``.
+        "auto" chooses among none, boosting and a forest on held-out tasks, and a
+        :class:`~skmeta.ChosenBase` does so among models, and for numbers of rows, that
+        you name.
     activation : {"tanh", "relu"}, default="tanh"
         Activation of the hidden layers.
     layer_norm : bool, default=False
@@ -548,6 +551,14 @@ class ReptileRegressor(MetaRegressorMixin, BaseReptile):
     coef_, intercept_ : ndarray
         Present coefficients of a linear model in the units of X and y. With
         ``base_estimator``, these and all parameters above are those of the correction.
+    base_choice_ : str
+        Which candidate was chosen; only if ``base_estimator`` is "auto" or a
+        :class:`~skmeta.ChosenBase`. ``base_estimator_`` is then fitted as it says, or
+        absent with "none".
+    base_scores_ : dict of {str: dict of {int: float}}
+        How well each candidate predicts held-out tasks, by its label and the number of
+        rows given: minus their mean squared error. Higher is better. Only with
+        ``base_choice_``; it is empty with fewer than 5 tasks.
     n_tasks_ : int
         Tasks seen in meta-training.
     n_iter_ : int
@@ -715,7 +726,7 @@ class ReptileClassifier(MetaClassifierMixin, BaseReptile):
     ----------
     hidden_layer_sizes : int or array-like of int, default=()
         Units of each hidden layer. ``()`` means a linear model.
-    base_estimator : estimator, default=None
+    base_estimator : estimator, "auto" or ChosenBase, default=None
         Any classifier of scikit-learn. It is fitted on the rows of all tasks together,
         and the meta-learned model corrects its log-odds for each task, or its
         log-probabilities if there are more than two classes. Its probabilities are
@@ -724,6 +735,9 @@ class ReptileClassifier(MetaClassifierMixin, BaseReptile):
         The base model gets sample weights if its ``fit`` takes them, the tasks as
         groups for folds inside it, and seeds from an integer ``random_state``. It
         cannot be combined with ``task_classes="own"``.
+        "auto" chooses among none, boosting and a forest on held-out tasks, and a
+        :class:`~skmeta.ChosenBase` does so among models, and for numbers of rows, that
+        you name.
     activation : {"tanh", "relu"}, default="tanh"
         Activation of the hidden layers.
     layer_norm : bool, default=False
@@ -851,6 +865,14 @@ class ReptileClassifier(MetaClassifierMixin, BaseReptile):
         Notes.
         With ``base_estimator``, these and all parameters above are those of the
         correction.
+    base_choice_ : str
+        Which candidate was chosen; only if ``base_estimator`` is "auto" or a
+        :class:`~skmeta.ChosenBase`. ``base_estimator_`` is then fitted as it says, or
+        absent with "none".
+    base_scores_ : dict of {str: dict of {int: float}}
+        How well each candidate predicts held-out tasks, by its label and the number of
+        rows given: the mean log probability of their labels. Higher is better. Only
+        with ``base_choice_``; it is empty with fewer than 5 tasks.
     n_tasks_ : int
         Tasks seen in meta-training.
     n_iter_ : int

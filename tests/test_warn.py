@@ -19,8 +19,10 @@ import joblib
 import numpy as np
 import pytest
 import sklearn
+from scipy import sparse
 from sklearn.compose import TransformedTargetRegressor
 from sklearn.dummy import DummyRegressor
+from sklearn.ensemble import HistGradientBoostingRegressor
 from sklearn.frozen import FrozenEstimator
 from sklearn.inspection import permutation_importance
 from sklearn.metrics import get_scorer
@@ -31,6 +33,7 @@ from sklearn.preprocessing import StandardScaler
 
 import skmeta
 from skmeta import (
+    ChosenBase,
     EmpiricalBayesPoissonRegressor,
     EmpiricalBayesRegressor,
     LearnedFeatures,
@@ -227,6 +230,18 @@ def a_base_model_that_predicts_no_positive_rate(patch):
 def a_base_model_that_takes_no_weights(patch):
     model = prior(base_estimator=KNeighborsRegressor())
     model.fit(X, y, np.linspace(0.5, 1.5, len(y)), task=ids)  # warns
+
+
+@case
+def a_choice_among_base_models_of_few_tasks(patch):
+    prior(base_estimator="auto").meta_fit(tasks[:3])  # warns
+
+
+@case
+def base_models_to_choose_that_take_no_sparse_rows(patch):
+    candidates = {"boosting": HistGradientBoostingRegressor(max_iter=2)}
+    model = prior(base_estimator=ChosenBase(candidates=candidates))
+    model.fit(sparse.csr_array(X), y, task=ids)  # warns
 
 
 @case

@@ -8,6 +8,8 @@ import sys
 from contextlib import contextmanager
 from contextvars import ContextVar
 
+from skmeta._warn import warn_once_per_search
+
 _VALIDATION = "sklearn.model_selection._validation"
 # There are at most this many frames between `predict` and a scorer, through
 # compositions and joblib.
@@ -67,6 +69,12 @@ def called_by_scorer(model):
         if not module.startswith("sklearn.metrics.") and use == "score":
             return found
     return found
+
+
+def warn_of_groups_above(model):
+    """Warn if groups were given that a model of all rows as one task does not get."""
+    if groups_stay_above():
+        warn_once_per_search(_GROUPS.format(model))
 
 
 def groups_stay_above():
@@ -139,3 +147,12 @@ def _callers_in_sklearn():
         if module.startswith("sklearn."):
             yield module, frame
         frame = frame.f_back
+
+
+_GROUPS = (
+    "groups= reached the splitter alone, and {0.__class__.__name__} was fitted to all "
+    "rows as one task. If the groups are its tasks, switch routing on, "
+    "sklearn.set_config(enable_metadata_routing=True), pass task= to fit of a search "
+    "or params={{'task': ...}} to cross_validate, and split by "
+    "GroupKFold().set_split_request(groups='task')."
+)

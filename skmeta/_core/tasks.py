@@ -96,6 +96,11 @@ class Parts:
         return (self[number] for number in range(len(self)))
 
     @property
+    def numbers(self):
+        """Numbers of the tasks in their table, (T,)."""
+        return self._tasks
+
+    @property
     def sizes(self):
         """Numbers of rows, (T,)."""
         return self._table.sizes[self._tasks]

@@ -69,6 +69,11 @@ def learn(table, model, design, options, rng, before_search=None):
     -------
     learned : LearnedPrior
     """
+    return learn_and_measure(table, model, design, options, rng, before_search)[0]
+
+
+def learn_and_measure(table, model, design, options, rng, before_search=None):
+    """The same, and the `ToMeasure` with the folds that its errors are measured in."""
     given = table, model, design, options, before_search
     if table.n_tasks == 1:
         learned, measured = _learn_from_one(*given)
@@ -77,7 +82,7 @@ def learn(table, model, design, options, rng, before_search=None):
     learned = _with_start(learned, measured)
     learned, measured = learned.model.learn_half_life(learned, measured)
     found = learned.model.calibrate(learned, measured, rng)
-    return replace(learned, calibration=found)
+    return replace(learned, calibration=found), measured
 
 
 def _shape(table, design):

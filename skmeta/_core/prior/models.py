@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
+from scipy.special import gammaln
 from scipy.stats import norm
 
 from skmeta._core.prior import calibration, episodic, features, gaussian, laplace
@@ -41,6 +42,8 @@ FEATURE_ITER = 12
 LEAST_UNEXPLAINED = 0.01
 # ... and if some task has more rows than this.
 CHANCE_ROWS = 2
+# Degrees of freedom of the size of errors in a task, where base models are compared.
+FREEDOM_OF_TASK = 4.0
 # Lower limit for the estimated noise variance of a linear head.
 LEAST_NOISE = 1e-3
 
@@ -165,6 +168,18 @@ class TaskModel(ABC):
     @abstractmethod
     def draw(self, learned, Z, moved, present, n_draws, rng):
         """Targets (n_draws, n, o), each row drawn from its predictive distribution."""
+
+    def log_score_before(self, losses):
+        """Scores (T,) of tasks before adapting, by what the tasks lose then."""
+        return -losses
+
+    @abstractmethod
+    def log_score_after(self, learned, prior, given, asked):
+        """The mean score of the rows asked for, after the rows given, of tasks: (T,).
+
+        ``prior`` is a `Belief` about each task before any row. ``given`` and ``asked``
+        are `Stack` objects in the columns of a design.
+        """
 
     @abstractmethod
     def root_information(self, Z):
@@ -442,6 +457,42 @@ class GaussianModel(TaskModel):
         drawn = mean + deviation * rng.standard_normal(size=(n_draws, len(mean)))
         return drawn[..., None]
 
+    def log_score_before(self, losses):
+        # the losses are root mean squares of errors, taken for normal of one variance
+        squares = losses**2
+        variance = max(np.nanmean(squares), np.finfo(float).tiny)
+        return -0.5 * (np.log(2 * np.pi * variance) + squares / variance)
+
+    def log_score_after(self, learned, prior, given, asked):
+        """The log density of the rows, as if the size of errors varied between tasks.
+
+        In each task the variances are multiplied by one number, of which little is
+        known. It has an inverse gamma distribution, so that the rows together have
+        Student's t. Without it a few tasks with large errors would decide alone.
+        """
+        n, y, v = len(given.X), asked.Y[..., 0], FREEDOM_OF_TASK
+        mean, factor = gaussian.condition(
+            np.broadcast_to(prior.mean, (n, *prior.mean.shape)),
+            np.broadcast_to(prior.factor, (n, *prior.factor.shape)),
+            prior.noise,
+            given.X,
+            given.Y[..., 0],
+            given.weight,
+        )
+        is_row = asked.weight > 0
+        weight, m = np.where(is_row, asked.weight, 1.0), is_row.sum(axis=1)
+        variance = ((asked.X @ factor) ** 2).sum(axis=-1) + prior.noise / weight
+        square = (y - (asked.X @ mean[..., None])[..., 0]) ** 2 / variance
+        square, log_det = (
+            np.where(is_row, of_row, 0.0).sum(axis=1)
+            for of_row in (square, np.log(variance))
+        )
+        constant = (
+            gammaln(0.5 * (v + m)) - gammaln(0.5 * v) - 0.5 * m * np.log(np.pi * v)
+        )
+        shape = -0.5 * (v + m) * np.log1p(square / v)
+        return (constant + shape - 0.5 * log_det) / m
+
     def root_information(self, Z):
         return np.ones((len(Z), 1, 1))
 
@@ -597,6 +648,16 @@ class LaplaceModel(TaskModel):
         moved = self._moderated(learned, moved, present)
         u = rng.standard_normal(size=(n_draws, moved.shape[-1]))
         return self.likelihood.draw(Z + np.einsum("nor,dr->dno", moved, u), rng)
+
+    def log_score_after(self, learned, prior, given, asked):
+        theta, factor = laplace.condition(
+            self.likelihood, prior.mean, prior.factor, given
+        )
+        J = np.sqrt(self.share_of_variance(learned)) * asked.times(factor)
+        score = self.likelihood.log_predictive(
+            asked.eta(theta), J, asked.Y, asked.weight
+        )
+        return score.sum(axis=1) / self.likelihood.n_rows(asked.weight)
 
     def root_information(self, Z):
         return self.likelihood.root_curvature(self.likelihood.mean(Z))

@@ -336,8 +336,11 @@ def start_of(tasks, name):
 
 def _losses_before(kept, held_out, prior):
     """Losses of held-out tasks by each of the `STARTS` predictions."""
-    return [
-        held_out.prior_loss(prior).sum(),
-        held_out.loss(kept.pooled()).sum(),
-        held_out.loss(kept.constant()).sum(),
-    ]
+    return [loss_before(start, kept, held_out, prior).sum() for start in STARTS]
+
+
+def loss_before(name, kept, held_out, prior):
+    """Losses (T,) of held-out tasks by one of the `STARTS` predictions."""
+    if name == "prior":
+        return held_out.prior_loss(prior)
+    return held_out.loss(start_of(kept, name))
