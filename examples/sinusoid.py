@@ -30,9 +30,10 @@ new = make_sinusoid_tasks(200, n_samples=40, noise=0.1, random_state=SEED + 1)
 # %%
 # Two hidden layers learn functions that can be fitted to a few rows. Their coefficients
 # have the same kind of prior as those of a linear model. The functions are used only if
-# they predict waves held out in training better.
+# they predict waves held out in training better. Without the last two settings, waves
+# held out would also choose the length of the runs, which takes longer.
 
-features = LearnedFeatures(hidden_layer_sizes=(40, 40))
+features = LearnedFeatures((40, 40), learning_rate=3e-3, max_iter=2000)
 model = EmpiricalBayesRegressor(features=features, random_state=SEED)
 model.meta_fit(known)
 
