@@ -278,9 +278,10 @@ def _parted(rows, low, high, most_asked, n_repeats, rng, recency=None):
     n_support = rng.randint(low, most + 1, size=(n_repeats, 1))
     if recency is None:
         order = rng.uniform(size=(n_repeats, n)).argsort(axis=1)
+        given, asked = order[:, :most], order[:, most:][:, :most_asked]
     else:
-        order = np.broadcast_to(np.arange(n), (n_repeats, n))
-    given, asked = order[:, :most], order[:, most:][:, :most_asked]
+        given = np.broadcast_to(np.arange(most), (n_repeats, most))
+        asked = n_support + np.arange(min(most_asked, n - most))
     X, y, weight = (tuple(part[some] for some in (given, asked)) for part in rows[:3])
     if recency is None:
         counted = np.where(np.arange(most) >= n_support, 0.0, weight[0])
