@@ -112,8 +112,8 @@ print(table.round(2).to_string())
 
 # %%
 # Here are the differences, paired over children, with 95 % intervals. Below is the
-# share of all scores after the k-th that were in their predicted 80 % interval, for both
-# ways to calibrate it:
+# share of all scores after the k-th that were in their predicted 80 % interval, for
+# both ways to calibrate it:
 
 for k, table in errors.groupby("visits"):
     print(f"after {k} visits, the learned prior is better by")
@@ -126,11 +126,11 @@ print(held.map("{:.0%}".format).to_string())
 
 # %%
 # After one or two visits an average course at the child's level is about as good. The
-# third visit shows how fast the child changes, and then the others are behind. Intervals
-# that were calibrated in order of time hold about the share that they promise. Those
-# calibrated on random visits are too narrow, since a forecast of up to eight years is
-# harder than to fill a gap. If we had tested on random visits too, we would not have
-# noticed.
+# third visit shows how fast the child changes, and then the others are behind.
+# Intervals that were calibrated in order of time hold about the share that they
+# promise. Those calibrated on random visits are too narrow, since a forecast of up to
+# eight years is harder than to fill a gap. If we had tested on random visits too, we
+# would not have noticed.
 #
 # The figure
 # ----------
