@@ -1,6 +1,6 @@
 """What forgetting old rows is worth where the rows of a task are in order of time.
 
-    python benchmarks/recency.py --data FOLDER [--sets NAME ...] [--seeds N] [--out FILE]
+    python benchmarks/recency.py --data FOLDER [--sets NAME ...] [--out FILE]
     python benchmarks/recency.py --show FILE
 
 The tasks are weeks of a store (a brand in a store), films in the order in which a
@@ -84,7 +84,7 @@ def scores(model, X, y):
 
 
 def run(folder, name, seed):
-    """Scores {order: {setting: {id: (cuts, 4)}}} and the half-lives that were chosen."""
+    """Scores {order: {setting: {id: (cuts, 4)}}} and the half-lives chosen."""
     rng = np.random.default_rng(seed)
     tasks = tasks_in_time(folder, name, rng)
     fold, found, chosen = folds_of(tasks, rng), {}, {}

@@ -48,7 +48,9 @@ def choose_half_life(model, design, folds):
     if not candidates or len(scores) < 2:
         return none
     scores = np.transpose(scores)
-    gains = _bounded(scores[:-1] - scores[-1])
+    gains = scores[:-1] - scores[-1]
+    if model.scores_have_tails:
+        gains = _bounded(gains)
     error = gains.std(axis=1) / np.sqrt(gains.shape[1])
     better = np.flatnonzero(gains.mean(axis=1) > SURE * error)
     if len(better) == 0:

@@ -70,6 +70,9 @@ class TaskModel(ABC):
         With fewer rows in all, the slopes of the mean are drawn to zero.
     weight_is_exposure : bool
         See `Likelihood`.
+    scores_have_tails : bool
+        Whether `scores_of_next` may be so low for some tasks that they would decide for
+        all.
     recency : Recency or None
         How old rows count, if the rows of a task are in order of time. None if their
         order means nothing.
@@ -77,6 +80,7 @@ class TaskModel(ABC):
 
     rows_per_coefficient = 0
     weight_is_exposure = False
+    scores_have_tails = False
     recency = None
 
     def log_normaliser(self, table):
@@ -554,6 +558,8 @@ class LaplaceModel(TaskModel):
 
     likelihood: Likelihood
     recency: Recency | None = None
+
+    scores_have_tails = True
 
     @property
     def weight_is_exposure(self):
