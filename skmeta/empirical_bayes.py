@@ -390,7 +390,7 @@ class EmpiricalBayesRegressor(
         targets themselves. The base model then also explains how tasks differ on
         average, which is best before adapting, but what remains may be harder for the
         linear model to fit.
-    noise : {"shared", "task", "auto"}, default="shared"
+    noise : {"auto", "shared", "task"}, default="auto"
         Whether tasks differ in their noise.
 
         * "shared": the noise has the same variance in all tasks.
@@ -602,7 +602,7 @@ class EmpiricalBayesRegressor(
         features=None,
         base_estimator=None,
         base_target="residual",
-        noise="shared",
+        noise="auto",
         half_life=None,
         time_column=None,
         row_order="random",

@@ -61,7 +61,7 @@ WEIGHT_STEPS = 100
 # little, and did not raise that of others.
 N_ROUNDS = 1
 # A factor is left out of a sum over factors if its probability is below this.
-NEGLIGIBLE = 1e-10
+NEGLIGIBLE = 1e-8
 # Errors of held-out tasks are measured without factors that are rarer than this.
 RARE = 1e-4
 # The logarithm of a probability stays above this, so that none is zero.
@@ -142,7 +142,9 @@ class NoiseTasks(GaussianTasks):
 
     @classmethod
     def of(cls, tasks, factors, shares):
-        """From `GaussianTasks`."""
+        """From `GaussianTasks`. Negligible shares are left out."""
+        shares = np.where(shares > NEGLIGIBLE, shares, 0.0)
+        shares = shares / shares.sum(axis=1, keepdims=True)
         return cls(**_fields(tasks), factors=tuple(factors), shares=shares)
 
     @classmethod
@@ -151,11 +153,21 @@ class NoiseTasks(GaussianTasks):
         e = evidences(tasks, belief, factors)
         return cls.of(tasks, factors, probabilities(e, belief.weights))
 
-    def _levels(self):
-        """Each factor that counts, with its probabilities (T,)."""
+    def _levels(self, blocks):
+        """Each factor, its probabilities (T,), and the rows of tasks that may have it.
+
+        Most tasks have few factors, so that this saves most of the work.
+        """
+        found = []
         for factor, share in zip(self.factors, self.shares.T, strict=True):
-            if share.max() > NEGLIGIBLE:
-                yield factor, share
+            some = [(block, share[block.tasks] > 0) for block in blocks]
+            own = [b._replace(tasks=b.tasks[m], rows=b.rows[m]) for b, m in some]
+            found.append((factor, share, [block for block in own if len(block.tasks)]))
+        return found
+
+    @cached_property
+    def _leading_of_levels(self):
+        return self._levels(self.leading.blocks)
 
     @cached_property
     def _shared_rows(self):
@@ -175,10 +187,8 @@ class NoiseTasks(GaussianTasks):
         """The sum of r_tj e_tj, maximised over mean and noise."""
         to, back, v = self.basis.to, self.basis.back, self.n_leading
         white, log_det, squares = [], 0.0, 0.0
-        for factor, share in self._levels():
-            blocks, logs = whiten(
-                self.leading.blocks, to @ L / np.sqrt(factor), self.n_tasks
-            )
+        for factor, share, blocks in self._leading_of_levels:
+            blocks, logs = whiten(blocks, to @ L / np.sqrt(factor), self.n_tasks)
             root = np.sqrt(share / factor)
             white += [(block, root[block.tasks], factor) for block in blocks]
             log_det += share @ (logs + self.weight * np.log(factor))
@@ -213,8 +223,8 @@ class NoiseTasks(GaussianTasks):
         """See `GaussianTasks`; here V = I + Z Z' / f_j with probability r_tj."""
         L = self.basis.to @ L
         of_tasks, moments, twice = 0.0, 0.0, 0.0
-        for factor, share in self._levels():
-            for block in self.blocks:
+        for factor, share, blocks in self._levels(self.blocks):
+            for block in blocks:
                 root = np.sqrt(share[block.tasks])[:, None, None]
                 R = block.X / np.sqrt(factor)
                 Z = R @ L
