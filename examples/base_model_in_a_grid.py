@@ -27,7 +27,7 @@ from sklearn.model_selection import GridSearchCV, GroupKFold, GroupShuffleSplit
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import SplineTransformer
 
-from skmeta import EmpiricalBayesRegressor, adapt
+from skmeta import ChosenBase, EmpiricalBayesRegressor, adapt
 from skmeta.model_selection import make_few_shot_scorer
 
 SEED = 0
@@ -84,6 +84,20 @@ print("error (RMSE, per cent of protein) after so many measurements, ± spread o
 print((means.map("{:.3f}".format) + " ± " + spread.map("{:.3f}".format)).to_string())
 best = list(candidates)[search.best_index_]
 print("chosen:", best)
+
+# %%
+# The same in one line
+# --------------------
+# With :class:`~skmeta.ChosenBase` the model makes this choice itself. It learns the
+# correction of each candidate from predictions for cows that the candidate has not
+# seen, and compares the log density of their other weeks. Higher is better.
+
+chosen = EmpiricalBayesRegressor(
+    base_estimator=ChosenBase(n_support=5, candidates=candidates), random_state=SEED
+)
+chosen.fit(X.iloc[known], y.iloc[known], task=cow.iloc[known])
+print(pd.DataFrame(chosen.base_scores_).T.round(3).to_string())
+print("chosen:", chosen.base_choice_)
 
 # %%
 # The search is the model
