@@ -93,8 +93,8 @@ test-wheel: dist  ## the built wheel, in an environment of its own
 	    "$$tmp/venv/"*) ;; \
 	    *) echo "This is not the installed wheel." >&2; exit 1 ;; \
 	esac; \
-	"$$tmp/venv/bin/python" -m pytest --collect-only -qq -p no:cacheprovider \
-	    "$$package"; \
+	"$$tmp/venv/bin/python" -m pytest -c pyproject.toml --collect-only -qq \
+	    -p no:cacheprovider "$$package"; \
 	OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 "$$tmp/venv/bin/python" -m pytest \
 	    $(ALL_CORES) -p no:cacheprovider $(PYTEST_ARGS) $(WHEEL_TESTS)
 
