@@ -29,6 +29,7 @@ from skmeta.datasets import make_episodes, make_linear_tasks
 from skmeta.model_selection import compare_baselines
 
 MODEL = EmpiricalBayesRegressor(random_state=0)
+SIMPLE = EmpiricalBayesRegressor(prior="intercept", random_state=0)
 QUICK = ["support mean", "pooled model", "pooled + offset", "own model", "neighbours"]
 
 
@@ -49,8 +50,9 @@ def offset_tasks(n_tasks=40, n_rows=16, spread=2.0, seed=0):
 
 
 def compare(data, model=MODEL, **options):
+    """A quick comparison: without boosting and networks."""
     X, y, task = data
-    options = {"baselines": QUICK, "n_repeats": 1} | options
+    options = {"baselines": QUICK, "pooled": Ridge(), "cv": 3, "n_repeats": 1} | options
     return compare_baselines(model, X, y, task=task, **options)
 
 
@@ -165,13 +167,17 @@ def shops(seed=0, n_tasks=30, n_rows=14):
     return X, log + 0.3 * rng.normal(size=len(task)), task
 
 
-SIMPLE = EmpiricalBayesRegressor(prior="intercept", random_state=0)
 LOG = {"func": np.log, "inverse_func": np.exp}
 OFFSETS = {
-    "baselines": ["pooled model", "pooled + offset", "own model"],
-    "pooled": Ridge(),
+    "baselines": ["pooled model", "pooled + offset"],
     "n_support": (0, 2, 5, 10),
 }
+
+
+@pytest.fixture(scope="module")
+def advice_on_logs():
+    X, log, task = shops()
+    return list(compare((X, log, task), SIMPLE, **OFFSETS).advice.values())
 
 
 @pytest.mark.parametrize(
@@ -193,11 +199,12 @@ OFFSETS = {
     ids=["outside", "in a pipeline", "around a pipeline", "nested", "in a search"],
 )
 @pytest.mark.filterwarnings("ignore::skmeta.exceptions.ZeroShotWarning")
-def test_behind_a_transformed_target_the_verdict_is_that_of_the_transformed_y(model):
+def test_behind_a_transformed_target_the_verdict_is_that_of_the_transformed_y(
+    model, advice_on_logs
+):
     X, log, task = shops()
-    plain = compare((X, log, task), SIMPLE, **OFFSETS)
     found = compare((X, 1e5 * np.exp(log), task), model, **OFFSETS)  # any unit will do
-    assert list(plain.advice.values()) == list(found.advice.values()) == ["offset"]
+    assert advice_on_logs == list(found.advice.values()) == ["offset"]
     gain, lower, upper = found.gain("EmpiricalBayesRegressor", "pooled + offset")
     assert (np.abs(gain) < 0.06).all()
     assert (upper - lower < 0.15).all()
@@ -435,7 +442,9 @@ def test_the_pooled_model_is_named_by_its_type_where_the_user_gave_it():
     found = compare(offset_tasks(12, 12), SIMPLE, **OFFSETS)
     assert isinstance(found.pooled_model[-1], Ridge)
     assert "The pooled model is Ridge()." in found.verdict
-    bare = compare(offset_tasks(12, 12), SIMPLE, baselines=["support mean"])
+    bare = compare(
+        offset_tasks(12, 12), SIMPLE, baselines=["support mean"], pooled=None
+    )
     assert bare.pooled_model is None
     assert "The pooled model" not in bare.verdict
 
@@ -484,7 +493,7 @@ def test_with_all_rows_of_one_task_the_own_model_is_ridge():
     X = rng.normal(size=(30, 30, 2))
     y = X @ [1.0, 2.0] + 0.01 * rng.normal(size=(30, 30))
     data = flat(list(zip(X, y, strict=True)))
-    found = compare(data, n_support=20, baselines=["own model"])
+    found = compare(data, SIMPLE, n_support=20, baselines=["own model"])
     own = found.scores["own model"]
     assert own.shape == (30, 1)
     assert np.abs(own).max() < 0.05
@@ -510,7 +519,7 @@ def test_logit_offset_is_a_penalised_logistic_intercept():
 
 
 def test_differences_are_paired_and_their_intervals_are_those_of_a_t_test():
-    found = compare(flat(make_linear_tasks(20, 14, random_state=0)))
+    found = compare(flat(make_linear_tasks(20, 14, random_state=0)), SIMPLE)
     mean, half = found.difference("EmpiricalBayesRegressor", "pooled model")
     a, b = found.scores["EmpiricalBayesRegressor"], found.scores["pooled model"]
     for column in range(1, len(found.n_support)):
@@ -522,7 +531,7 @@ def test_differences_are_paired_and_their_intervals_are_those_of_a_t_test():
 def test_a_task_takes_part_for_the_numbers_of_rows_that_it_can_give():
     X, y, task = flat(make_linear_tasks(12, 12, random_state=0))
     keep = (task > 0) | (np.arange(len(y)) < 4)  # the first task has four rows
-    found = compare((X[keep], y[keep], task[keep]))
+    found = compare((X[keep], y[keep], task[keep]), SIMPLE)
     missing = np.isnan(found.scores["EmpiricalBayesRegressor"])
     assert missing[0].tolist() == [False, False, False, True, True]
     assert not missing[1:].any()
@@ -530,7 +539,7 @@ def test_a_task_takes_part_for_the_numbers_of_rows_that_it_can_give():
 
 def test_the_result_does_not_depend_on_jobs():
     data = flat(make_linear_tasks(10, 12, random_state=0))
-    one, two = (compare(data, n_jobs=n, n_repeats=2) for n in (None, 2))
+    one, two = (compare(data, SIMPLE, n_jobs=n, n_repeats=2) for n in (None, 2))
     for name, scores in one.scores.items():
         np.testing.assert_array_equal(scores, two.scores[name])
 
@@ -539,14 +548,15 @@ def test_the_result_does_not_depend_on_jobs():
 
 
 def test_all_baselines_run_on_classification_and_know_the_classes():
-    data = flat(make_linear_tasks(20, 14, kind="classification", random_state=0))
+    data = flat(make_linear_tasks(14, 12, kind="classification", random_state=0))
     labels = np.array(["no", "yes"])[data[1]]
     found = compare_baselines(
-        EmpiricalBayesClassifier(random_state=0),
+        EmpiricalBayesClassifier(prior="intercept", random_state=0),
         data[0],
         labels,
         task=data[2],
         n_support=(0, 1, 5),
+        cv=3,
         n_repeats=1,
     )
     assert found.scoring == "neg_log_loss"
@@ -568,6 +578,7 @@ def test_three_classes_and_sparse_features():
         y,
         task=task,
         n_support=(0, 4),
+        cv=2,
         n_repeats=1,
         pooled=LogisticRegression(),
     )
@@ -581,12 +592,13 @@ def test_tasks_with_classes_of_their_own():
     X = centres[y] + rng.normal(size=(600, 5))
     data = flat(make_episodes(X, y, 30, n_way=3, n_shots=1, n_queries=7))
     model = PrototypicalClassifier(max_iter=20, random_state=0)
-    found = compare(data, model, n_support=(3, 9), baselines=None)
+    options = {"baselines": None, "pooled": None}
+    found = compare(data, model, n_support=(3, 9), **options)
     assert found.scoring == "accuracy"
     assert found.baselines == ["support mean", "own model", "neighbours"]
     assert found.mean("own model")[1] > 0.6 > found.mean("support mean")[1]
     with pytest.raises(ValueError, match="each must be given a row"):
-        compare(data, model, n_support=(1, 3), baselines=None)
+        compare(data, model, n_support=(1, 3), **options)
 
 
 def test_an_unfitted_model_says_that_tasks_have_classes_of_their_own():
@@ -596,7 +608,7 @@ def test_an_unfitted_model_says_that_tasks_have_classes_of_their_own():
     X = centres[y] + rng.normal(size=(240, 4))
     data = flat(make_episodes(X, y, 20, n_way=2, n_shots=1, n_queries=7))
     model = ReptileClassifier(task_classes="own", max_iter=20, random_state=0)
-    found = compare(data, model, n_support=(2, 6), baselines=None)
+    found = compare(data, model, n_support=(2, 6), baselines=None, pooled=None)
     assert found.scoring == "accuracy"
     assert found.baselines == ["support mean", "own model", "neighbours"]
 
@@ -625,7 +637,7 @@ def test_several_estimators_each_get_a_verdict():
 
 
 def test_the_estimator_is_left_unfitted():
-    model = clone(MODEL)
+    model = clone(SIMPLE)
     compare(flat(make_linear_tasks(10, 12, random_state=0)), model)
     assert not hasattr(model, "n_tasks_")
     with pytest.raises(ValueError, match="not fitted"):
@@ -636,7 +648,7 @@ def test_the_estimator_is_left_unfitted():
 
 
 def test_table_frame_and_html_show_the_same_numbers():
-    found = compare(flat(make_linear_tasks(10, 12, random_state=0)))
+    found = compare(flat(make_linear_tasks(10, 12, random_state=0)), SIMPLE)
     text, html, frame = str(found), found._repr_html_(), found.to_frame()
     assert len(frame) == len(found.scores) * len(found.n_support)
     own = frame[(frame["model"] == "own model") & (frame["n_support"] == 5)].iloc[0]
@@ -655,11 +667,12 @@ def test_table_frame_and_html_show_the_same_numbers():
 
 def test_names_are_escaped_in_html():
     data = flat(make_linear_tasks(10, 12, random_state=0))
-    assert "<b>" not in compare(data, {"<b>": MODEL})._repr_html_()
+    assert "<b>" not in compare(data, {"<b>": SIMPLE}, **OFFSETS)._repr_html_()
 
 
 def test_scores_that_are_no_errors_are_shown_as_they_are():
-    found = compare(flat(make_linear_tasks(10, 12, random_state=0)), scoring="r2")
+    data = flat(make_linear_tasks(10, 12, random_state=0))
+    found = compare(data, SIMPLE, scoring="r2", **OFFSETS)
     assert "R2 on 10 tasks (more is better)" in str(found)
 
 

@@ -76,9 +76,9 @@ class KnownRows(NamedTuple):
 def best_settings(rows, settings, predict):
     """For each number of rows given, the setting with the least loss on these tasks.
 
-    ``predict(setting, given, asked)`` returns raw predictions of the rows asked, after
-    some rows are given; both are indices of rows. The rows given are drawn at random,
-    or they are the first ones if rows are in order of time.
+    ``predict(given, asked)`` yields for each setting in turn the raw predictions of the
+    rows asked, after some rows are given; both are indices of rows. The rows given are
+    drawn at random, or they are the first ones if rows are in order of time.
     """
     rng = np.random.RandomState(rows.seed)
     losses = {k: [np.zeros(len(settings))] for k in rows.sizes}
@@ -87,12 +87,8 @@ def best_settings(rows, settings, predict):
         for k in losses:
             if len(order) > k:
                 given, asked = order[:k], order[k:]
-                losses[k].append(
-                    [
-                        rows.kind.loss(predict(setting, given, asked), rows.y[asked])
-                        for setting in settings
-                    ]
-                )
+                raws = predict(given, asked)
+                losses[k].append([rows.kind.loss(raw, rows.y[asked]) for raw in raws])
     return {
         k: settings[np.mean(of_tasks, axis=0).argmin()]
         for k, of_tasks in losses.items()
@@ -157,9 +153,10 @@ class PooledOffset:
     def _fit_penalties(self, rows, raw):
         columns = rows.kind.columns
 
-        def predict(penalty, given, asked):
+        def predict(given, asked):
             y = columns(rows.y[given])
-            return raw[asked] + logit_offset(raw[given], y, penalty)
+            for penalty in self.penalties:
+                yield raw[asked] + logit_offset(raw[given], y, penalty)
 
         best = best_settings(rows, self.penalties, predict)
         self.offset = lambda raw, y: logit_offset(raw, columns(y), best[len(y)])
@@ -253,13 +250,12 @@ class Neighbours:
         # The width is in units of the mean square of a row. A sparse row has only few
         # entries that are not zero, so there the unit is 1.
         self.scale = np.sum(rows.X**2) / len(rows.y) if _is_dense(rows.X) else 1.0
-        self.best = best_settings(
-            rows,
-            self.settings,
-            lambda setting, given, asked: self._raw(
-                setting, rows.X[given], rows.y[given], rows.X[asked]
-            ),
-        )
+
+        def predict(given, asked):
+            for setting in self.settings:
+                yield self._raw(setting, rows.X[given], rows.y[given], rows.X[asked])
+
+        self.best = best_settings(rows, self.settings, predict)
         return self
 
     def _raw(self, setting, X, y, X_new):
@@ -299,8 +295,9 @@ class FineTuned:
         self._train(rows.of(np.setdiff1d(tasks, held_out)) if len(tasks) > 2 else rows)
         some = rows.of(held_out)
 
-        def predict(n, given, asked):
-            return self._moved(n, some.X[given], some.y[given])(some.X[asked])
+        def predict(given, asked):
+            for network in self._networks(self.n_passes, some.X[given], some.y[given]):
+                yield self._raw(network, some.X[asked])
 
         self.best = best_settings(some, self.n_passes, predict)
         self._train(rows)
@@ -317,20 +314,25 @@ class FineTuned:
             self.trained.best_loss_ = np.inf
         self.kind = rows.kind
 
-    def _moved(self, n_passes, X, y):
-        network = self.trained
-        if n_passes and len(y) and hasattr(network, "partial_fit"):
-            network = deepcopy(network)
+    def _networks(self, numbers, X, y):
+        """The network after each of some rising numbers of passes over these rows."""
+        network, done = self.trained, 0
+        moves = len(y) and hasattr(network, "partial_fit")
+        for number in numbers if moves else [0] * len(numbers):
+            if number and not done:
+                network = deepcopy(network)
             with config_context(assume_finite=True, skip_parameter_validation=True):
-                for _ in range(n_passes):
+                for _ in range(done, number):
                     network.partial_fit(X, y)
-        classes = self.kind.classes
-        return lambda X_new: self.kind.raw_of_base(
-            raw_prediction(network, X_new, classes)
-        )
+            done = number
+            yield network
+
+    def _raw(self, network, X):
+        return self.kind.raw_of_base(raw_prediction(network, X, self.kind.classes))
 
     def adapt(self, X, y):
-        return self._moved(self.best[len(y)] if len(y) else 0, X, y)
+        (network,) = self._networks([self.best[len(y)] if len(y) else 0], X, y)
+        return partial(self._raw, network)
 
 
 # -- all of them ----------------------------------------------------------------------
