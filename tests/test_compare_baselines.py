@@ -171,6 +171,7 @@ LOG = {"func": np.log, "inverse_func": np.exp}
 OFFSETS = {
     "baselines": ["pooled model", "pooled + offset"],
     "n_support": (0, 2, 5, 10),
+    "cv": 5,
 }
 
 
@@ -429,7 +430,7 @@ def test_the_pooled_model_is_given_with_its_scaling_and_in_words(layout):
     X, y, task = offset_tasks(12, 12)
     labels = np.where(y > 0, "many", "few")
     model = EmpiricalBayesClassifier(prior="intercept", random_state=0)
-    options = {"baselines": ["pooled model"], "n_support": (0, 4)}
+    options = {"baselines": ["pooled model"], "n_support": (0, 4), "pooled": None}
     found = compare((layout(X), labels, task), model, **options)
     assert "The pooled model is a logistic regression (LogisticReg" in found.verdict
     scaler, linear = (step for _, step in found.pooled_model.steps)
