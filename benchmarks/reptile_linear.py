@@ -5,8 +5,9 @@
     python benchmarks/reptile_linear.py --merge runs.json [...] [--save ...]
 
 FOLDER holds the data sets; `_task_sets.py` says in which format and how they are split.
-Both models have their defaults, but for ``prior="diagonal"``; the sets of choices have
-no intercept. k rows (screens) of each test task are given, three times. A loss is the
+Both models have their defaults, except that the prior is diagonal, with one noise for
+all tasks and no shared columns, which makes it the model that Reptile learns; the sets
+of choices have no intercept. k rows (screens) of each test task are given, three times. A loss is the
 root mean squared error in standard deviations of y, or the log loss.
 
 For each set and k two differences are paired over tasks, with 95 % t intervals: Reptile
@@ -36,8 +37,11 @@ def contenders(split):
     options = {"fit_intercept": split.fit_intercept, "random_state": 0}
     prior = getattr(skmeta, f"EmpiricalBayes{kind}")
     reptile = getattr(skmeta, f"Reptile{kind}")
+    same = {"prior": "diagonal", "varying": "all"}
+    if not split.classification:
+        same["noise"] = "shared"
     return {
-        DIAGONAL: Ours(prior(prior="diagonal", **options)),
+        DIAGONAL: Ours(prior(**same, **options)),
         REPTILE: Ours(reptile(**options)),
     }
 
