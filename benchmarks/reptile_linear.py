@@ -7,8 +7,8 @@
 FOLDER holds the data sets; `_task_sets.py` says in which format and how they are split.
 Both models have their defaults, except that the prior is diagonal, with one noise for
 all tasks and no shared columns, which makes it the model that Reptile learns; the sets
-of choices have no intercept. k rows (screens) of each test task are given, three times. A loss is the
-root mean squared error in standard deviations of y, or the log loss.
+of choices have no intercept. k rows (screens) of each test task are given, three times.
+A loss is the root mean squared error in standard deviations of y, or the log loss.
 
 For each set and k two differences are paired over tasks, with 95 % t intervals: Reptile
 less the prior, and Reptile after k rows less Reptile after none, on the tasks that have

@@ -58,7 +58,7 @@ PAPER_MODE = {
 }
 """Settings of the original implementation (Omniglot, 5-way) of Nichol et al. (2018)."""
 
-# A sparse X is made dense for at most this many numbers at a time.
+# Rows of at most this many numbers are made dense, or predicted, at a time.
 DENSE_CELLS = 2**22
 
 AT_LEAST_ZERO = Interval(Integral, 0, None, closed="left")
@@ -388,8 +388,7 @@ class BaseReptile(_callbacks.CallbackSupportMixin, SideBySideMixin, BaseMetaLear
 
     def _in_blocks(self, X, function):
         """What a function of dense rows (1, n, d) says of all validated rows X."""
-        is_sparse = hasattr(X, "toarray")
-        n = max(1, DENSE_CELLS // X.shape[1]) if is_sparse else X.shape[0]
+        n = max(1, DENSE_CELLS // X.shape[1])
         blocks = (X[i : i + n] for i in range(0, X.shape[0], n))
         scale = self._scaling.transform_X
         return np.concatenate([function(scale(self._dense(b))[None]) for b in blocks])
@@ -463,8 +462,8 @@ class ReptileRegressor(MetaRegressorMixin, BaseReptile):
         of ``learning_rate``. "auto" means "parameter" for regression and for linear
         models, and otherwise "layer"; on the daring course it means None. None keeps
         all rates at ``learning_rate``.
-        A linear model of at most 100 columns that learns "parameter" takes steps
-        measured by the curvature: see Notes.
+        A linear model of few columns that learns "parameter" takes steps measured by
+        the curvature: see Notes.
     inner_steps : int, default=10
         Steps of the inner loop, :math:`k` in the paper.
     batch_size : int, default=None
@@ -611,7 +610,7 @@ class ReptileRegressor(MetaRegressorMixin, BaseReptile):
     at once, but not exactly there.
 
     A linear model with one learned rate per parameter (the default; not with more than
-    100 columns, with ``batch_size``, ``alpha=0`` or all rows as support, nor in a fit
+    127 columns, with ``batch_size``, ``alpha=0`` or all rows as support, nor in a fit
     of one task) takes steps measured by the curvature of the loss, which end at the
     minimum. Its rates are proportional to the variances of the coefficients over tasks,
     so that the pull is learned too: the model is the Gaussian prior with independent
@@ -769,8 +768,8 @@ class ReptileClassifier(MetaClassifierMixin, BaseReptile):
         of ``learning_rate``. "auto" means "parameter" for regression and for linear
         models, and otherwise "layer"; on the daring course it means None. None keeps
         all rates at ``learning_rate``.
-        A linear model of at most 100 columns that learns "parameter" takes steps
-        measured by the curvature: see Notes.
+        A linear model of few columns that learns "parameter" takes steps measured by
+        the curvature: see Notes.
     inner_steps : int, default=10
         Steps of the inner loop, :math:`k` in the paper.
     batch_size : int, default=None
@@ -925,12 +924,12 @@ class ReptileClassifier(MetaClassifierMixin, BaseReptile):
     at once, but not exactly there.
 
     A linear model with one learned rate per parameter (the default; not with more than
-    100 columns, with ``batch_size``, ``alpha=0``, ``task_classes="own"`` or all rows as
-    support, nor in a fit of one task) takes steps measured by the curvature of the
-    loss, which end at the minimum. Its rates are proportional to the variances of the
-    coefficients over tasks, so that the pull is learned too: the model is the Gaussian
-    prior with independent coefficients, by descent. Start and rates are means over the
-    second half of the run.
+    127 columns for two classes or 39 for ten, with ``batch_size``, ``alpha=0``,
+    ``task_classes="own"`` or all rows as support, nor in a fit of one task) takes steps
+    measured by the curvature of the loss, which end at the minimum. Its rates are
+    proportional to the variances of the coefficients over tasks, so that the pull is
+    learned too: the model is the Gaussian prior with independent coefficients, by
+    descent. Start and rates are means over the second half of the run.
     Probabilities are averaged over what the rows given leave unknown of the
     coefficients (MacKay, 1992), so that they are modest after few rows, and the rates
     are learned from those of unseen rows. All classes share the rates of a column, and

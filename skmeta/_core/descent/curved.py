@@ -32,8 +32,9 @@ from scipy.special import softmax
 from skmeta._core.descent.loops import moderated
 from skmeta._core.network import HUBER_DELTA, LOSSES
 
-# A linear model of more columns than this descends by its gradient alone.
-MAX_COLUMNS = 100
+# A linear model descends by its gradient alone if the covariances of a task hold more
+# numbers than this: with more than 127 columns for one output, or 39 for ten.
+MAX_CELLS = 2**14
 # Descent ends where another step would lower the objective by less than this.
 LITTLE_GAIN = 1e-2
 # Values of the objective do not show a smaller gain than this.
@@ -52,8 +53,11 @@ MAX_FACTOR = 1e4
 
 
 def suits(network):
-    """Whether a network is a linear model of few enough columns."""
-    return network.layout.n_layers == 1 and network.layout.sizes[0] <= MAX_COLUMNS
+    """Whether a network is a linear model of few enough columns and outputs."""
+    if network.layout.n_layers > 1:
+        return False
+    n_features, n_outputs = network.layout.sizes
+    return n_outputs * (n_features + 1) ** 2 <= MAX_CELLS
 
 
 def tasks_at_once(network):
