@@ -565,3 +565,12 @@ def test_a_full_structure_is_learned_with_a_noise_per_task(parts):
 def test_an_unknown_noise_is_refused():
     with pytest.raises(ValueError, match="noise"):
         fitted(draw_tasks(5), noise="row")
+
+
+def test_rows_without_noise_leave_degrees_of_freedom_that_can_be_computed(parts):
+    tasks = NoiseTasks.of(GaussianTasks.gather(parts, True), FACTORS, shares_of(parts))
+    n, of_tasks, *of_mean = tasks.degrees_of_freedom(1e9 * np.eye(3))
+    least = sum(min(len(y), 3) for _, y, _ in parts)
+    assert_allclose(of_tasks, least, rtol=1e-6)
+    assert np.isfinite(of_mean).all()
+    assert n == sum(len(y) for _, y, _ in parts)

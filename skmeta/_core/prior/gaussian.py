@@ -350,7 +350,7 @@ class GaussianTasks:
         for block in self.blocks:
             R = block.X
             Z = R @ L
-            inverse = np.linalg.inv(np.eye(Z.shape[1]) + Z @ Z.swapaxes(-1, -2))
+            inverse = inverse_covariance(Z)
             W = inverse @ R
             of_tasks += (1.0 - np.diagonal(inverse, axis1=-2, axis2=-1)).sum()
             moments += np.einsum("tkp,tkq->pq", R, W, optimize=True)
@@ -632,6 +632,14 @@ def whiten_rows(Z, rows):
     if rows.shape[-1] > WIDE * rows.shape[-2]:
         return np.linalg.solve(C, np.eye(C.shape[-1])) @ rows, log_det
     return np.linalg.solve(C, rows), log_det
+
+
+def inverse_covariance(Z):
+    """(I + Z Z')^-1 of each task."""
+    if np.abs(Z).max(initial=0.0) > TOO_SPREAD:
+        white = _whiten_by_directions(Z, np.eye(Z.shape[1]))[0]
+        return white.swapaxes(-1, -2) @ white
+    return np.linalg.inv(np.eye(Z.shape[1]) + Z @ Z.swapaxes(-1, -2))
 
 
 def _whiten_by_directions(Z, rows):

@@ -42,6 +42,7 @@ from skmeta._core.prior.gaussian import (
     GaussianTasks,
     condition,
     errors,
+    inverse_covariance,
     joint_triangle,
     products,
     solve_scaled,
@@ -228,7 +229,7 @@ class NoiseTasks(GaussianTasks):
                 root = np.sqrt(share[block.tasks])[:, None, None]
                 R = block.X / np.sqrt(factor)
                 Z = R @ L
-                inverse = np.linalg.inv(np.eye(Z.shape[1]) + Z @ Z.swapaxes(-1, -2))
+                inverse = inverse_covariance(Z)
                 W = inverse @ R * root
                 told = 1.0 - np.diagonal(inverse, axis1=-2, axis2=-1)
                 of_tasks += (told * root[..., 0] ** 2).sum()
