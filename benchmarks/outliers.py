@@ -19,7 +19,7 @@ from pathlib import Path
 import _results
 import _task_sets
 import numpy as np
-from noise_per_task import mean_and_half
+from _scoring import mean_difference
 
 from skmeta import EmpiricalBayesRegressor
 
@@ -77,15 +77,11 @@ def summary(runs):
     cells = {}
     for k, off in runs[0]:
         errors = np.concatenate([found[k, off] for found in runs])
-        of_shared = errors[:, 0].mean()
         cells[f"{k} rows, {off} deviations"] = {
             "tasks": len(errors),
-            "shared": round(of_shared, 4),
+            "shared": round(errors[:, 0].mean(), 4),
         } | {
-            way: np.round(
-                100 * np.array(mean_and_half(errors[:, i] - errors[:, 0])) / of_shared,
-                2,
-            ).tolist()
+            way: np.round(mean_difference(errors[:, i], errors[:, 0]), 2).tolist()
             for i, way in enumerate(WAYS)
             if i > 0
         }
