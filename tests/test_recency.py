@@ -205,13 +205,13 @@ def test_few_tasks_learn_no_half_life():
 def test_intervals_in_order_of_time_hold_their_share_where_levels_drift():
     held = {}
     for order in ("random", "time"):
-        model = model_of("numbers", tasks=60, row_order=order)
+        model = model_of("numbers", tasks=120, row_order=order)
         held[order] = []
-        for X, y in drifting(40, seed=1):
+        for X, y in drifting(100, seed=1):
             low, high = model.adapt(X[:8], y[:8]).predict_interval(X[8:], 0.8).T
             held[order].append(np.mean((low <= y[8:]) & (y[8:] <= high)))
     assert np.mean(held["random"]) < 0.7
-    assert np.mean(held["time"]) == pytest.approx(0.8, abs=0.05)
+    assert np.mean(held["time"]) == pytest.approx(0.8, abs=0.06)
 
 
 def test_the_order_of_rows_counts_within_tasks_only():
