@@ -80,12 +80,12 @@ def merged(runs):
     for one in runs:
         split = one["set"], one["seed"]
         by_split[split] = joined(by_split[split], one) if split in by_split else one
-    whole = [one for one in by_split.values() if is_whole(one)]
+    whole = [with_chosen(one) for one in by_split.values() if is_whole(one)]
     return whole, [one for one in by_split.values() if not is_whole(one)]
 
 
 def joined(first, second):
-    """Two runs as one: our methods first, the chosen row last."""
+    """Two runs as one, with our methods first."""
     for key in ("tasks", "y_scale", "n_classes"):
         if first[key] != second[key]:
             name, seed = first["set"], first["seed"]
@@ -96,19 +96,32 @@ def joined(first, second):
     both = first | {key: second[key] for key in ("chosen", "cv") if key in second}
     for key in BY_METHOD:
         rows = first[key] | second[key]
-        both[key] = {m: rows[m] for m in sorted(rows, key=place)}
+        both[key] = {m: rows[m] for m in sorted(rows, key=is_rival)}
     both["needs_blup"] = sorted({*first["needs_blup"], *second["needs_blup"]})
     return both
 
 
-def place(method):
-    if method == CHOSEN:
-        return 2
-    return 0 if method.startswith("ours") else 1
+def is_rival(method):
+    return not method.startswith("ours")
 
 
 def is_whole(one):
-    return CHOSEN in one["means"] and bool(methods_of(one).pooled)
+    """Whether there are rivals, a choice, and all that was chosen."""
+    chosen = set(one.get("chosen", {}).values())
+    return bool(chosen and methods_of(one).pooled and chosen <= set(one["means"]))
+
+
+def with_chosen(one):
+    """The run with the chosen row: at each k, that of the chosen configuration."""
+    filled = dict(one)
+    for key in ("means", "accuracy", "coverage", "losses"):
+        row = {
+            k: one[key][label][k]
+            for k, label in one["chosen"].items()
+            if k in one[key].get(label, {})
+        }
+        filled[key] = one[key] | ({CHOSEN: row} if row else {})
+    return filled
 
 
 # -- the summary ----------------------------------------------------------------------

@@ -89,7 +89,7 @@ def run(folder, name, seed, who="all", labels=None):
         done = time.process_time()
         result["seconds"][label] = [round(fitted - start, 2), round(done - fitted, 2)]
         store(result, label, scores)
-    if set(CANDIDATES) <= set(field):
+    if who != "rivals" and (labels is None or _board.CHOSEN in labels):
         choose(result, split, shots, seed)
     return as_json(result)
 
@@ -106,10 +106,7 @@ def n_classes(split):
 
 
 def contenders(split, seed, who="all", labels=None):
-    """The methods that take part, by name: ours, rivals or all, or those of labels.
-
-    The chosen row needs all its candidates.
-    """
+    """The methods that take part, by name: ours, rivals or all, or those of labels."""
     field = {}
     if who != "rivals":
         field |= {label: Ours(make(split)) for label, make in CONFIGS.items()}
@@ -119,8 +116,7 @@ def contenders(split, seed, who="all", labels=None):
             field |= _rivals.binary_mixed_model(split.fit_intercept)
     if labels is None:
         return field
-    kept = {*labels, *(CANDIDATES if _board.CHOSEN in labels else ())}
-    return {label: method for label, method in field.items() if label in kept}
+    return {label: method for label, method in field.items() if label in labels}
 
 
 def store(result, label, scores):
@@ -136,7 +132,7 @@ def store(result, label, scores):
 
 
 def choose(result, split, shots, seed):
-    """Fill the row of the configuration that cross-validation chooses at each k."""
+    """Tell which configuration cross-validation chooses at each k."""
     start = time.process_time()
     losses = cross_validated(split, shots, seed)
     result["chosen"], result["cv"] = {}, {}
@@ -148,14 +144,6 @@ def choose(result, split, shots, seed):
             result["cv"][k] = {label: round(v, 5) for label, v in by_label.items()}
             best = min(by_label, key=by_label.get)
         result["chosen"][k] = best
-    for key in ("means", "accuracy", "coverage", "losses"):
-        rows = {
-            k: result[key][label][k]
-            for k, label in result["chosen"].items()
-            if k in result[key].get(label, {})
-        }
-        if rows:
-            result[key][_board.CHOSEN] = rows
     result["seconds"][_board.CHOSEN] = [round(time.process_time() - start, 2), 0.0]
 
 

@@ -113,9 +113,8 @@ def leaderboard_run(methods, *, tasks="abc", seed=0):
     """What a run keeps of some methods, each with one loss for each task."""
     rng = np.random.default_rng(0)
     losses = {m: {"4": rng.uniform(1, 2, len(tasks)).tolist()} for m in sorted(ALL)}
-    losses = {m: losses[m] for m in methods}
-    means = {m: {"4": np.mean(losses[m]["4"])} for m in methods}
     chosen = {"chosen": {"4": "ours: EB"}} if "ours: chosen" in methods else {}
+    rows = [m for m in methods if m != "ours: chosen"]
     return {
         "set": "sleepstudy",
         "seed": seed,
@@ -125,34 +124,38 @@ def leaderboard_run(methods, *, tasks="abc", seed=0):
         "n_test": len(tasks),
         "y_scale": 1.0,
         "tasks": {"4": list(tasks)},
-        "means": means,
+        "means": {m: {"4": np.mean(losses[m]["4"])} for m in rows},
         "accuracy": {},
         "coverage": {},
         "seconds": {m: [1.0, 2.0] for m in methods},
-        "losses": losses,
+        "losses": {m: losses[m] for m in rows},
         "needs_blup": ["mixed_model"] if "mixed_model" in methods else [],
         **chosen,
     }
 
 
-OURS, RIVALS = ["ours: EB", "ours: chosen"], ["global_mean", "pooled_linear"]
-MIXED = ["mixed_model"]
-ALL = [OURS[0], *RIVALS, *MIXED, OURS[1]]
+OURS, RIVALS = ["ours: EB"], ["global_mean", "pooled_linear"]
+MIXED, CHOSEN = ["mixed_model"], ["ours: chosen"]
+ALL = [*OURS, *RIVALS, *MIXED, *CHOSEN]
 
 
-@pytest.mark.parametrize("parts", [(OURS, RIVALS, MIXED), (RIVALS, MIXED, OURS)])
+@pytest.mark.parametrize(
+    "parts", [(OURS, RIVALS, MIXED, CHOSEN), (RIVALS, MIXED, [*OURS, *CHOSEN])]
+)
 def test_methods_that_ran_apart_are_compared_as_if_they_had_run_together(board, parts):
     (apart,), left_out = board.merged([leaderboard_run(part) for part in parts])
+    (together,), _ = board.merged([leaderboard_run(ALL)])
     assert list(apart["means"]) == ALL
     assert left_out == []
-    assert board.summary([apart]) == board.summary([leaderboard_run(ALL)])
+    assert board.summary([apart]) == board.summary([together])
 
 
 def test_of_a_method_that_ran_twice_the_last_run_counts(board):
-    again = leaderboard_run(["ours: EB"])
+    again = leaderboard_run(OURS)
     again["losses"]["ours: EB"]["4"] = [7.0, 8.0, 9.0]
     (both,), _ = board.merged([leaderboard_run(ALL), again])
-    assert both["losses"]["ours: EB"]["4"] == [7.0, 8.0, 9.0]
+    for method in ("ours: EB", "ours: chosen"):
+        assert both["losses"][method]["4"] == [7.0, 8.0, 9.0]
 
 
 def test_runs_on_other_tasks_are_not_merged(board):
@@ -160,9 +163,11 @@ def test_runs_on_other_tasks_are_not_merged(board):
         board.merged([leaderboard_run(OURS), leaderboard_run(RIVALS, tasks="abe")])
 
 
-def test_a_split_without_rivals_is_left_out_of_the_tables(board):
+@pytest.mark.parametrize("missing", [OURS, RIVALS, CHOSEN])
+def test_a_split_that_misses_what_is_compared_is_left_out(board, missing):
+    part = [m for m in ALL if m not in missing]
     whole, left_out = board.merged(
-        [leaderboard_run(ALL), leaderboard_run(OURS, seed=1)]
+        [leaderboard_run(ALL), leaderboard_run(part, seed=1)]
     )
     assert [one["seed"] for one in whole] == [0]
     assert [one["seed"] for one in left_out] == [1]
