@@ -388,9 +388,10 @@ class BaseReptile(_callbacks.CallbackSupportMixin, SideBySideMixin, BaseMetaLear
 
     def _in_blocks(self, X, function):
         """What a function of dense rows (1, n, d) says of all validated rows X."""
-        n = max(1, DENSE_CELLS // X.shape[1])
+        n, scale = max(1, DENSE_CELLS // X.shape[1]), self._scaling.transform_X
+        if X.shape[0] <= n:
+            return function(scale(self._dense(X))[None])
         blocks = (X[i : i + n] for i in range(0, X.shape[0], n))
-        scale = self._scaling.transform_X
         return np.concatenate([function(scale(self._dense(b))[None]) for b in blocks])
 
     def _decode(self, Z, X, method="predict", average=None):
