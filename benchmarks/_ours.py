@@ -60,7 +60,7 @@ def forest(split):
 
 def reptile(split):
     kind = skmeta.ReptileClassifier if split.classification else skmeta.ReptileRegressor
-    return kind(random_state=0)
+    return kind(fit_intercept=split.fit_intercept, random_state=0)
 
 
 def boosting_first(split):
