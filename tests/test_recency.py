@@ -114,7 +114,9 @@ def test_the_unit_of_a_column_of_times_does_not_matter():
     tasks = drifting(12)
     X, y = drifting(1, seed=1)[0]
     scale = np.array([1.0, 1e5])
-    in_weeks = EmpiricalBayesRegressor("diagonal", half_life=30, time_column=1)
+    in_weeks = EmpiricalBayesRegressor(
+        "diagonal", noise="shared", half_life=30, time_column=1, random_state=0
+    )
     in_seconds = clone(in_weeks).set_params(half_life=30e5)
     in_weeks.meta_fit(tasks)
     in_seconds.meta_fit([(X * scale, y) for X, y in tasks])
