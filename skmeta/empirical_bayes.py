@@ -47,7 +47,7 @@ from skmeta._task_input import far_values_are_known, validate_new_rows
 from skmeta._threads import on_one_blas_thread
 from skmeta.learned_features import LearnedFeatures, feature_options
 
-STRUCTURES = ("intercept", "isotropic", "diagonal", "low_rank", "full")
+STRUCTURES = ("intercept", "isotropic", "diagonal", "kronecker", "low_rank", "full")
 # So many numbers are held at a time in predicting.
 CELLS_IN_PREDICTING = 2**22
 # Beyond this weight of a row, sums of weights drown what one task tells.

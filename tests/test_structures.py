@@ -162,15 +162,15 @@ def test_a_spread_is_linear_in_its_number_below_the_noise_and_exponential_above(
 @pytest.mark.parametrize(
     ("name", "fit_intercept", "expected"),
     [
-        ("intercept", True, [NONE, NONE, 0, NONE, NONE, 1]),
-        ("isotropic", True, [0, 0, 1, 0, 0, 2]),
+        ("intercept", True, [NONE, NONE, 0, NONE, NONE, 0]),
+        ("isotropic", True, [0, 0, 1, 0, 0, 1]),
         ("isotropic", False, [0, 0, 0, 0]),
         ("intercept", False, [NONE, NONE, NONE, NONE]),
-        ("diagonal", True, [0, 1, 2, 0, 1, 3]),
+        ("diagonal", True, [0, 1, 2, 0, 1, 2]),
         ("diagonal", False, [0, 1, 0, 1]),
     ],
 )
-def test_classes_share_the_spreads_of_slopes_and_have_intercepts_of_their_own(
+def test_classes_share_the_spreads_of_slopes_and_of_intercepts(
     name, fit_intercept, expected
 ):
     assert_array_equal(groups(name, 2, 2, fit_intercept), expected)

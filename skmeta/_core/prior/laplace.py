@@ -20,7 +20,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from skmeta._core.prior import lines, quadrature
+from skmeta._core.prior import contrasts, lines, quadrature
+from skmeta._core.prior import rows as row_space
 from skmeta._core.prior.likelihoods import Likelihood
 from skmeta._core.prior.recency import Recency
 from skmeta._core.prior.stacks import Stack, in_stacks, one_task, row_blocks
@@ -56,6 +57,13 @@ MANY_UNKNOWNS = 20
 # A search for the prior takes about this many steps of Newton's method for each
 # evaluation of the evidence, since it begins at the modes of the evaluation before.
 NEWTON_STEPS = 4
+# If more coefficients of several classes vary than this, the evidence is that of pieces
+# of tasks, of at most this many rows.
+MANY_CLASSES = 60
+ROWS_OF_PIECE = 16
+# A search takes so many pieces in all, or one of each task.
+MAX_PIECES = 200
+ALL_PIECES = 2**62
 
 
 @dataclass(frozen=True)
@@ -72,6 +80,7 @@ class LaplaceTasks:
     pin_slopes: bool = False  # whether the slopes of the mean are held at zero
     like_richer: bool = False  # see `like_richer_ones`
     recency: Recency | None = None  # if the rows of a task are in order of time
+    max_pieces: int = MAX_PIECES  # see `_pieces`
 
     @classmethod
     def gather(cls, parts, likelihood, fit_intercept, varying=None, recency=None):
@@ -117,6 +126,8 @@ class LaplaceTasks:
 
     def work(self, n_varying):
         """Multiplications of one evaluation of the evidence, if ``n_varying`` vary."""
+        if self._pieces is not None:
+            return self._pieces.work(n_varying)
         o, d = self.likelihood.n_outputs, int(self.varying_columns.sum())
         P, r, work = o * d, n_varying, 0.0
         for stack in self.stacks:
@@ -143,7 +154,44 @@ class LaplaceTasks:
             self.varying_columns,
             self.recency,
         )
-        return replace(subset, pin_slopes=self.pin_slopes, like_richer=self.like_richer)
+        return self._like(subset)
+
+    def _like(self, others):
+        """Other tasks with the settings of these."""
+        names = "pin_slopes", "like_richer", "max_pieces"
+        return replace(others, **{name: getattr(self, name) for name in names})
+
+    @cached_property
+    def _pieces(self):
+        """Pieces of the tasks whose evidence counts, or None if it is that of tasks.
+
+        With many coefficients of several classes a model of each task can fit its rows
+        without error. The evidence of all rows of a task then asks for a spread so wide
+        that predictions from a few rows are poor. The evidence of a few rows is the log
+        score of predicting each of them from those before it, which is what adapting is
+        about. It is also quicker, since few rows are fewer than the coefficients.
+        """
+        if not self.likelihood.only_differences or self.varying.sum() <= MANY_CLASSES:
+            return None
+        if self.max_pieces == 0 or sizes_of(self.parts).max() <= ROWS_OF_PIECE:
+            return None
+        most, pieces = max(1, self.max_pieces // self.n_tasks), []
+        for part in self.parts:
+            n = -(-len(part[0]) // ROWS_OF_PIECE)
+            each = zip(*(np.array_split(field, n) for field in part), strict=True)
+            pieces += list(each)[:most]
+        pieces = self.gather(
+            pieces, self.likelihood, self.fit_intercept, self.varying_columns
+        )
+        return self._like(pieces)
+
+    def whole(self):
+        """The same tasks, with the evidence of whole tasks."""
+        return replace(self, max_pieces=0)
+
+    def with_all_pieces(self):
+        """The same tasks, with the evidence of all their rows."""
+        return replace(self, max_pieces=ALL_PIECES)
 
     def like_richer_ones(self):
         """The same tasks, with the approximation that richer structures have.
@@ -162,14 +210,18 @@ class LaplaceTasks:
     def mean_coordinates(self, mean, L=None):
         """Where to begin with the mean, and directions of unit curvature about it.
 
-        The curvature is that of tasks without a spread. Where it has no bound, the
-        spread L makes it far smaller, and counts.
+        The curvature is that of tasks without a spread. Where it has no bound, and for
+        several classes, the spread L makes it far smaller, and counts.
         """
         if mean is None:
             mean = self.pooled()
-        if L is None or not self.likelihood.is_steep:
+        if self._pieces is not None:
+            return self._pieces.mean_coordinates(mean, L)
+        likelihood = self.likelihood
+        if L is None or not (likelihood.is_steep or likelihood.only_differences):
             L = np.zeros((len(mean), 1))
-        terms = [self._laplace_terms(stack, mean, L) for stack in self.stacks]
+        columns = self._columns(L)
+        terms = [self._laplace_terms(stack, mean, L, columns) for stack in self.stacks]
         precision = sum(term.precision() for term in terms) + self._weak
         values, vectors = np.linalg.eigh(precision / self.n_tasks)
         least = np.finfo(float).eps * values.max()  # smaller values are rounding
@@ -179,13 +231,37 @@ class LaplaceTasks:
     def _weak(self):
         """Precision of the weak prior on the mean."""
         likelihood = self.likelihood
-        used = np.any([stack.X.any(axis=(0, 1)) for stack in self.stacks], axis=0)
-        slope = likelihood.slopes_deviation / np.sqrt(max(used.sum(), 1))
+        slope = likelihood.slopes_deviation / np.sqrt(max(self._used.sum(), 1))
         slope = PINNED if self.pin_slopes else min(likelihood.mean_deviation, slope)
         deviation = np.full((likelihood.n_outputs, self.n_columns), slope)
         if self.fit_intercept:
             deviation[:, -1] = likelihood.mean_deviation
         return np.diag(deviation.ravel() ** -2.0)
+
+    @cached_property
+    def _used(self):
+        """Columns (d,) that are not zero everywhere."""
+        return np.any([stack.X.any(axis=(0, 1)) for stack in self.stacks], axis=0)
+
+    def slopes_deviation(self, mean, covariance):
+        """The deviation of all slopes of an output together, as those of a mean tell.
+
+        ``covariance`` is that of the error of the mean. A slope counts as far as the
+        rows determine it.
+        """
+        weak, o = np.diag(self._weak), self.likelihood.n_outputs
+        slopes = np.tile(self._used, (o, 1))
+        if self.fit_intercept:
+            slopes[:, -1] = False
+        slopes = slopes.ravel()
+        told = (1.0 - weak * np.diag(covariance))[slopes].sum()
+        square = (mean[slopes] ** 2).sum() / max(told, np.finfo(float).tiny)
+        return float(np.sqrt(square * max(self._used.sum(), 1)))
+
+    def with_slopes_deviation(self, deviation):
+        """The same tasks, with another weak prior on the slopes of the mean."""
+        likelihood = replace(self.likelihood, slopes_deviation=deviation)
+        return replace(self, likelihood=likelihood)
 
     @cached_property
     def _centre(self):
@@ -234,9 +310,12 @@ class LaplaceTasks:
 
     def evidence(self, L, mean, state=None):
         """Evidence of all tasks together, as a `LaplaceEvidence`."""
+        if self._pieces is not None:
+            return self._pieces.evidence(L, mean, state)
         state = state or [None] * len(self.stacks)
+        columns = self._columns(L)
         terms = [
-            self._terms(stack, on_line, mean, L, u)
+            self._terms(stack, on_line, mean, L, columns, u)
             for stack, on_line, u in zip(self.stacks, self.on_line, state, strict=True)
         ]
         weak, apart = self._weak, mean - self._centre
@@ -250,17 +329,30 @@ class LaplaceTasks:
             state=[term.u for term in terms],
         )
 
-    def _terms(self, stack, on_line, mean, L, u):
+    def _columns(self, L):
+        """The spread column by column of X, where that is possible and quicker."""
+        if not self.likelihood.only_differences:
+            return None
+        return contrasts.columns_of(L, self.likelihood.n_outputs, self.varying_columns)
+
+    def _terms(self, stack, on_line, mean, L, columns, u):
         """Evidence of a stack: an integral wherever one is known."""
         if on_line:
             return self.likelihood.line_evidence(stack, mean, L, u)
         if self._is_integral(L.shape[1]) and not self.like_richer:
             all_of_u = np.ones((len(stack.X), 1))
             return lines.integral(self.likelihood, stack, mean, L, all_of_u, u)
-        return self._laplace_terms(stack, mean, L, u)
+        return self._laplace_terms(stack, mean, L, columns, u)
 
-    def _laplace_terms(self, stack, mean, L, u=None):
+    def _laplace_terms(self, stack, mean, L, columns, u=None):
         """Evidence of a stack by Laplace's method, at the cost of what varies."""
+        if columns is not None:
+            many = columns.n_contrasts > contrasts.FULL
+            fewer = many and stack.X.shape[1] < len(columns.which)
+            space = row_space if fewer else contrasts
+            return space.evidence(self.likelihood, stack, mean, columns, u)
+        if not isinstance(u, np.ndarray):  # a search came from the other form
+            u = None
         if self.varying_columns.all():
             return _evidence(self.likelihood, stack, mean, L, u)
         return _evidence_of_some(
@@ -608,7 +700,7 @@ def _evidence_of_some(likelihood, stack, mean, L, varying, u=None):
         J = own.times(half.swapaxes(-1, -2))
         J = np.moveaxis(_times_curvature(likelihood, stack.weight, mode.mu, J), -1, 1)
         K = np.einsum("trno,tnd->trod", J, stack.X, optimize=True).reshape(-1, P)
-        return _sum_of_hessians(likelihood, stack, mode.mu) - K.T @ K
+        return stack.sum_of_hessians(likelihood, mode.mu) - K.T @ K
 
     return lines.Terms(
         value=mode.value - np.log(np.diagonal(C, axis1=-2, axis2=-1)).sum(axis=-1),
@@ -629,18 +721,6 @@ def _times_curvature(likelihood, weight, mu, A):
             W = W.reshape(*W.shape, *[1] * (A.ndim - 3))
             out[:, :, a] += weight * W * A[:, :, b]
     return out
-
-
-def _sum_of_hessians(likelihood, stack, mu):
-    """Sum of X' W X over all tasks of a stack: (P, P)."""
-    d, o = stack.X.shape[-1], likelihood.n_outputs
-    H, X = np.empty((o, d, o, d)), stack.X.reshape(-1, d)
-    for a in range(o):
-        for b in range(a + 1):
-            W = (stack.weight * likelihood.curvature(mu, a, b)).reshape(-1, 1)
-            H[a, :, b] = (X * W).T @ X
-            H[b, :, a] = H[a, :, b].T
-    return H.reshape(o * d, o * d)
 
 
 def eta_covariance(X, V, o):

@@ -106,9 +106,11 @@ def _learn_from_many(table, model, design, options, before_search, rng):
     tasks = model.gather(few, design)
     if before_search is not None:
         before_search(tasks, len(parts))
+    shape = _shape(table, design)
+    model, tasks = model.learn_slopes(tasks, shape, options.units)
     search = StructureSearch(
         tasks,
-        _shape(table, design),
+        shape,
         rng,
         options.units,
         tol=options.tol,

@@ -21,6 +21,7 @@ from skmeta._core.prior.half_life import N_NEXT, choose_half_life
 from skmeta._core.prior.laplace import LaplaceTasks
 from skmeta._core.prior.learned import Present, SeenRows
 from skmeta._core.prior.likelihoods import Likelihood
+from skmeta._core.prior.mean_slopes import with_slopes_deviation
 from skmeta._core.prior.moderation import moderation
 from skmeta._core.prior.noise import RowTriangle
 from skmeta._core.prior.recency import Recency
@@ -90,6 +91,10 @@ class TaskModel(ABC):
     @abstractmethod
     def gather(self, parts, design):
         """Tasks as a search for the prior meets them: evidence, losses, scores."""
+
+    def learn_slopes(self, tasks, shape, units):
+        """The model and its tasks, when they know how large slopes of the mean are."""
+        return self, tasks
 
     @abstractmethod
     def posterior(self, mean, factor, noise, rows):
@@ -580,6 +585,12 @@ class LaplaceModel(TaskModel):
         return LaplaceTasks.gather(
             parts, self.likelihood, design.fit_intercept, design.varying, recency
         )
+
+    def learn_slopes(self, tasks, shape, units):
+        if not self.likelihood.only_differences:
+            return self, tasks
+        tasks = with_slopes_deviation(tasks, shape, units)
+        return replace(self, likelihood=tasks.likelihood), tasks
 
     def posterior(self, mean, factor, noise, rows):
         stack = Stack(*(field[None] for field in rows))

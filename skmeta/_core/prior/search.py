@@ -14,13 +14,25 @@ from skmeta._core.prior.fit import (
     Prior,
     at_least,
     first_fit,
+    fit_mean,
     fit_prior,
     next_fit,
 )
-from skmeta._core.prior.structures import Diagonal, Full, LowRank, groups, place
+from skmeta._core.prior.structures import (
+    Diagonal,
+    Full,
+    Kronecker,
+    LowRank,
+    groups,
+    place,
+)
 
 # Structures are compared by fits whose tolerance is this multiple of the one asked for.
 COMPARED = 10.0
+# With several classes the tolerance is this multiple, ...
+COMPARED_CLASSES = 100.0
+# ... and a prior without a fold is searched for with at most this many iterations.
+MAX_CLASSES_FOLD_ITER = 8
 # The fit that is kept has this multiple of the tolerance asked for.
 REFINED = 0.01
 # Losses with a relative difference below this are equal up to rounding.
@@ -31,6 +43,8 @@ MAX_SCALED = 100
 # With more tasks than this the last fit is as rough as those that are compared.
 TASKS_FOR_ROUGH_FIT = 2000
 N_STRUCTURE_FOLDS = 5
+# The spreads of classes are drawn together as if by this many tasks for each class.
+CLASS_SHRINKAGE = 1.0
 # With fewer tasks than this none is held out.
 MIN_TASKS_TO_FOLD = 5
 # The prior without a fold is searched for from that of all tasks, which is near.
@@ -87,7 +101,11 @@ class StructureSearch:
         self.tasks, self.shape, self.options = tasks, shape, options
         self.units = units
         # a rough fit is enough to compare structures by
-        self.rough = options | {"tol": COMPARED * options["tol"], "polish": False}
+        several = shape[1] > 1
+        compared = COMPARED_CLASSES if several else COMPARED
+        self.rough = options | {"tol": compared * options["tol"], "polish": False}
+        max_iter = MAX_CLASSES_FOLD_ITER if several else MAX_FOLD_ITER
+        self.fold_iter = min(max_iter, options["max_iter"])
         n = tasks.n_tasks
         n_folds = min(N_STRUCTURE_FOLDS, n) if n >= MIN_TASKS_TO_FOLD else 0
         parts = np.array_split(rng.permutation(n), max(n_folds, 1))
@@ -119,9 +137,14 @@ class StructureSearch:
         return 1 / np.sqrt(np.maximum(curvature, 1e-3 * max(curvature)))
 
     def _refined(self, structure, prior):
-        """The chosen prior, searched for so finely that rounding does not show."""
+        """The chosen prior, searched for so finely that rounding does not show.
+
+        With many classes it is the mean alone that is refined, by all rows.
+        """
         if prior.n_iter >= self.options["max_iter"]:
             return prior
+        if too_many_classes(self.tasks, self.shape):
+            return fit_mean(self.tasks.with_all_pieces(), structure, prior)
         tol = REFINED * self.options["tol"]
         options = self.options | {"tol": tol}
         numbers, mean, n_iter = prior.numbers, prior.mean, prior.n_iter
@@ -138,20 +161,25 @@ class StructureSearch:
             if name == "auto" and kind == "diagonal" and self._too_few_rows(structure):
                 return
             if (
-                name == "auto"
+                name in ("auto", "kronecker")
                 and kind != "intercept"
                 and too_many_classes(self.tasks, self.shape)
             ):
-                return
+                break
             # If slopes did not vary before, no gradient pulls at their spread.
-            smaller, start = prior, prior if kind == "diagonal" else None
+            smaller, several = prior, self.shape[1] > 1
+            start = prior if kind == "diagonal" or several else None
             prior = self._fit(structure, start, smaller)
             if name == kind or (
                 name == "auto" and self._pays(prior, self._like(prior, smaller))
             ):
                 yield self._validated(kind, structure, prior)
+            if kind == "intercept" and name in ("auto", "intercept"):
+                yield from self._of_classes("intercept", name, prior)
             if name == kind:
                 return
+        if name in ("auto", "kronecker"):
+            yield from self._of_classes("kronecker", name, prior)
         P = int(self.tasks.varying.sum())
         if name == "low_rank" or (name == "auto" and self._worth_correlations()):
             yield from self._ranks(P, prior, name)
@@ -162,6 +190,27 @@ class StructureSearch:
             and not self._too_few_rows(structure)
         ):
             yield self._validated("full", structure, self._fit(structure, prior, prior))
+
+    def _of_classes(self, kind, name, smaller):
+        """Classes that differ in their spread: of intercepts alone, or of all columns.
+
+        It begins at the fit ``smaller``, in which they are alike.
+        """
+        n_features, n_outputs, fit_intercept = self.shape
+        if n_outputs == 1:
+            return
+        d = n_features + fit_intercept
+        columns = np.arange(n_features if kind == "intercept" else 0, d)
+        structure = self._place(
+            Kronecker(n_outputs, columns, d, fit_intercept, CLASS_SHRINKAGE * n_outputs)
+        )
+        if name == "auto" and self._too_few_rows(structure):
+            return
+        prior = self._fit(structure, smaller, smaller)
+        # with many columns most numbers are drawn to those of others, and cost nothing
+        asked = name == "kronecker" or too_many_classes(self.tasks, self.shape)
+        if asked or self._pays(prior, self._like(prior, smaller)):
+            yield self._validated(kind, structure, prior)
 
     def _too_few_rows(self, structure):
         """Whether the rows are too few to separate the numbers from the noise.
@@ -257,12 +306,16 @@ class StructureSearch:
 
     def _validated(self, name, structure, prior):
         scores, folds = [], []
-        max_iter = min(MAX_FOLD_ITER, self.options["max_iter"])
-        options = self.rough | {"max_iter": max_iter}
+        options = self.rough | {"max_iter": self.fold_iter}
+        only_mean = too_many_classes(self.tasks, self.shape)
         for held_out in self.held_out:
             kept = np.setdiff1d(np.arange(self.tasks.n_tasks), held_out)
             tasks = self.tasks.subset(kept)
-            fold = fit_prior(tasks, structure, prior.numbers, prior.mean, **options)
+            if only_mean:
+                fold = fit_mean(tasks, structure, prior)
+            else:
+                given = tasks, structure, prior.numbers, prior.mean
+                fold = fit_prior(*given, **options)
             held = self.tasks.subset(held_out)
             scores.append(held.held_out_score(fold, self.seed))
             # D is not needed any more, and it is a matrix of all coefficients

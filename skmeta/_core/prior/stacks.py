@@ -11,8 +11,10 @@ import numpy as np
 
 from skmeta._core.tasks import slices
 
-# One stack holds at most about this many numbers.
+# One stack holds at most about this many numbers, ...
 STACK_CELLS = 2**18
+# ... and so many times more if rows have several outputs, since each takes more steps.
+MORE_OF_SEVERAL = 8
 
 
 class Stack(NamedTuple):
@@ -66,6 +68,17 @@ class Stack(NamedTuple):
         """Gradient (T, P) in the coefficients, given that in eta (T, n, o)."""
         return (slope.swapaxes(-1, -2) @ self.X).reshape(len(self.X), -1)
 
+    def sum_of_hessians(self, likelihood, mu):
+        """Sum of X' W X over all tasks, with W the curvature at means mu: (P, P)."""
+        d, o = self.X.shape[-1], self.n_outputs
+        H, X = np.empty((o, d, o, d)), self.X.reshape(-1, d)
+        for a in range(o):
+            for b in range(a + 1):
+                W = (self.weight * likelihood.curvature(mu, a, b)).reshape(-1, 1)
+                H[a, :, b] = (X * W).T @ X
+                H[b, :, a] = H[a, :, b].T
+        return H.reshape(o * d, o * d)
+
 
 def one_task(stacks):
     """All rows of some stacks as the rows of a single task."""
@@ -87,13 +100,14 @@ def in_stacks(parts, sizes, labels, n_varying=None):
     X, Y = parts[0][:2]
     n_varying = X.shape[1] if n_varying is None else n_varying
     n_coefficients, n_shared = n_varying * Y.shape[1], X.shape[1] - n_varying
+    most = STACK_CELLS * (MORE_OF_SEVERAL if Y.shape[1] > 1 else 1)
     buckets = 2 * np.ceil(2 * np.log2(np.maximum(sizes, 1))) + labels
     stacks, orders = [], []
     for bucket in np.unique(buckets):
         tasks = np.flatnonzero(buckets == bucket)
         longest = sizes[tasks].max()
         cells = n_coefficients * (n_coefficients + longest) + n_shared * longest
-        n_stacks = -(-len(tasks) * cells // STACK_CELLS)
+        n_stacks = -(-len(tasks) * cells // most)
         for order in np.array_split(tasks, min(n_stacks, len(tasks))):
             stacks.append(Stack.of([parts[task] for task in order]))
             orders.append(order)

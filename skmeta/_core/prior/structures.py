@@ -30,6 +30,8 @@ NONE = -1
 BOUNDS = (-18.0, 18.0)
 # Bounds of the entries of C in a full factor.
 RATIO_BOUNDS = (-1e2, 1e2)
+# Bounds of the entries of the logarithm of a covariance between classes.
+LOG_BOUNDS = (-9.0, 9.0)
 # A column whose entries are smaller than this, once standardised, is constant.
 ROUNDING = 1e-12
 # A search starts from deviations between these two. At zero the evidence has no slope.
@@ -222,6 +224,124 @@ class Full(Structure):
 
 
 @dataclass(frozen=True)
+class Kronecker(Structure):
+    """Spread of a column times spread of the classes, for coefficients (o, d).
+
+    The coefficients of column j have the covariance s_j^2 A over the classes, with A of
+    determinant 1: the same one for all slopes, and another one for the intercepts.
+    ``shrinkage`` counts tasks: the penalty is the log-likelihood of so many further
+    tasks whose classes are alike, -shrinkage / 2 (tr A^-1 - o).
+
+    The numbers are those of the s_j, followed for each A by the entries of S, with
+    A = exp(S - tr S / o) by the matrix exponential. No class is a reference, and a
+    search takes the same steps in whatever order the classes are.
+    """
+
+    n_outputs: int
+    columns: np.ndarray  # (c,) the columns that vary, the slopes before the intercept
+    n_columns: int  # d
+    fit_intercept: bool
+    shrinkage: float
+
+    @cached_property
+    def _of_classes(self):
+        """Which A each column that varies has, (c,)."""
+        kinds = np.zeros(len(self.columns), dtype=int)
+        if self.fit_intercept and len(kinds) > 1:
+            kinds[-1] = 1
+        return kinds
+
+    @property
+    def _n_of_classes(self):
+        """How many numbers an A has."""
+        return self.n_outputs * (self.n_outputs + 1) // 2
+
+    @property
+    def n_numbers(self):
+        return len(self.columns) + (self._of_classes.max() + 1) * self._n_of_classes
+
+    @property
+    def bounds(self):
+        of_classes = self.n_numbers - len(self.columns)
+        return [BOUNDS] * len(self.columns) + [LOG_BOUNDS] * of_classes
+
+    @cached_property
+    def _above(self):
+        return np.triu_indices(self.n_outputs, 1)
+
+    def _split(self, numbers):
+        """The numbers of the columns; eigenvalues and eigenvectors of each S."""
+        of_columns, rest = np.split(numbers, [len(self.columns)])
+        found = []
+        for part in rest.reshape(-1, self._n_of_classes):
+            own, above = np.split(part, [self.n_outputs])
+            S = np.diag(own - own.mean())
+            # so that a step has the length of the change in S
+            S[self._above] = S.T[self._above] = above / np.sqrt(2)
+            found.append(np.linalg.eigh(S))
+        return of_columns, found
+
+    def _in_numbers(self, slope):
+        """The gradient in the numbers of an S, given that in S itself, symmetric."""
+        own = np.diag(slope)
+        return np.concatenate([own - own.mean(), np.sqrt(2) * slope[self._above]])
+
+    def factor(self, numbers):
+        of_columns, found = self._split(numbers)
+        o, c = self.n_outputs, len(self.columns)
+        roots = [(Q * np.exp(0.5 * values)) @ Q.T for values, Q in found]
+        L = np.zeros((o, self.n_columns, c, o))
+        each = zip(self.columns, np.sinh(of_columns), self._of_classes, strict=True)
+        for place, (column, deviation, kind) in enumerate(each):
+            L[:, column, place] = deviation * roots[kind]
+        return L.reshape(o * self.n_columns, c * o)
+
+    def gradient(self, numbers, D):
+        of_columns, found = self._split(numbers)
+        o, deviations = self.n_outputs, np.sinh(of_columns)
+        D = D.reshape(o, self.n_columns, o, self.n_columns)
+        D = D[:, self.columns, :, self.columns]  # (c, o, o)
+        slope, of_classes = np.empty_like(of_columns), []
+        for kind, (values, Q) in enumerate(found):
+            mine = self._of_classes == kind
+            A = (Q * np.exp(values)) @ Q.T
+            slope[mine] = deviations[mine] * (D[mine] * A).sum(axis=(1, 2))
+            of_A = 0.5 * np.tensordot(deviations[mine] ** 2, D[mine], axes=1)
+            inner = Q.T @ of_A @ Q * _differences_of_exp(values)
+            of_classes.append(self._in_numbers(Q @ inner @ Q.T))
+        return np.concatenate([np.cosh(of_columns) * slope, *of_classes])
+
+    def penalty(self, numbers):
+        of_columns, found = self._split(numbers)
+        value, slopes = 0.0, [np.zeros_like(of_columns)]
+        for values, Q in found:
+            inverse = (Q * np.exp(-values)) @ Q.T
+            value -= 0.5 * self.shrinkage * (np.trace(inverse) - self.n_outputs)
+            slopes.append(self._in_numbers(0.5 * self.shrinkage * inverse))
+        return value, np.concatenate(slopes)
+
+    def start(self, covariance, D, boldness=1.0):
+        variances = _start_deviations(covariance, boldness) ** 2
+        variances = variances.reshape(self.n_outputs, self.n_columns)[:, self.columns]
+        numbers = np.zeros(self.n_numbers)
+        numbers[: len(self.columns)] = np.arcsinh(np.sqrt(variances.mean(axis=0)))
+        return numbers
+
+    def in_common(self, told):
+        of_columns = told.reshape(self.n_outputs, -1).mean(axis=0)
+        return np.tile(of_columns, self.n_outputs)
+
+
+def _differences_of_exp(values):
+    """Divided differences of exp at each two of some numbers; its slope where equal."""
+    apart = 0.5 * (values[:, None] - values)
+    middle = np.exp(0.5 * (values[:, None] + values))
+    small = np.abs(apart) < 1e-4
+    ratio = np.sinh(apart) / np.where(small, 1.0, apart)
+    return middle * np.where(small, 1.0 + apart**2 / 6, ratio)
+
+
+@dataclass(frozen=True)
 class Beside(Structure):
     """Learned features share one spread; the spread of the others is known."""
 
@@ -314,9 +434,9 @@ def place(structure, tasks, units=None):
 def groups(name, n_features, n_outputs, fit_intercept):
     """Groups of the diagonal structures, for coefficients (outputs, features + 1).
 
-    "intercept" has one spread for the intercept of each output. "isotropic" has besides
-    one that is common to all slopes, "diagonal" one for the slopes of each feature.
-    The features are those whose slopes vary.
+    "intercept" has one spread for the intercepts. "isotropic" has besides one that is
+    common to all slopes, "diagonal" one for the slopes of each feature. The features
+    are those whose slopes vary. All outputs are alike: see `Kronecker` for others.
     """
     table = np.full((n_outputs, n_features + fit_intercept), NONE)
     n_slopes = {"intercept": 0, "isotropic": 1, "diagonal": n_features}[name]
@@ -324,5 +444,5 @@ def groups(name, n_features, n_outputs, fit_intercept):
     if n_slopes:
         table[:, :n_features] = np.arange(n_features) % n_slopes
     if fit_intercept:
-        table[:, -1] = np.arange(n_outputs) + n_slopes
+        table[:, -1] = n_slopes
     return table.ravel()

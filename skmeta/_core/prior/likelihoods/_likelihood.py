@@ -82,6 +82,8 @@ class Likelihood(ABC):
     centre_is_mean : bool
         Whether the normal posterior stands about the posterior's mean rather than its
         mode. A mean that grows like exp(eta) feels the difference.
+    only_differences : bool
+        Whether a constant added to all linear predictors of a row changes nothing.
     one_row_tells : bool
         Whether tasks of one row each show how much tasks differ. They do if a target
         can vary more than it would if all tasks were alike; a label cannot.
@@ -99,6 +101,7 @@ class Likelihood(ABC):
     longest_step = np.inf
     moderations = MODERATIONS
     centre_is_mean = False
+    only_differences = False
     one_row_tells = False
     weight_is_exposure = False
 
@@ -157,6 +160,12 @@ class Likelihood(ABC):
     @abstractmethod
     def curvature(self, mu, a=0, b=0):
         """Minus the second derivative (...) of the log density in eta_a and eta_b."""
+
+    def curvatures(self, mu):
+        """All of them as matrices W (..., o, o)."""
+        o = self.n_outputs
+        W = [self.curvature(mu, a, b) for a in range(o) for b in range(o)]
+        return np.stack(W, axis=-1).reshape(*mu.shape, o)
 
     @abstractmethod
     def curvature_slope(self, mu, Q):

@@ -22,9 +22,12 @@ class Categorical(Likelihood):
     """
 
     n_outputs: int
+    slopes_deviation: float = Likelihood.slopes_deviation
 
     information = 0.25
     has_integral = False
+    only_differences = True
+    centre_is_mean = True
 
     @classmethod
     def of_targets(cls, Y, weight, offset=None):
@@ -41,6 +44,11 @@ class Categorical(Likelihood):
     def curvature(self, mu, a=0, b=0):
         return mu[..., a] * ((a == b) - mu[..., b])
 
+    def curvatures(self, mu):
+        W = -mu[..., :, None] * mu[..., None, :]
+        np.einsum("...aa->...a", W)[...] += mu
+        return W
+
     def curvature_slope(self, mu, Q):
         # tr(Q W) = sum_a p_a Q_aa - p'Qp
         inner = np.diagonal(Q, axis1=-2, axis2=-1) - 2 * (Q @ mu[..., None])[..., 0]
@@ -50,6 +58,18 @@ class Categorical(Likelihood):
         q = np.sqrt(mu)
         projection = np.eye(mu.shape[-1]) - q[..., :, None] * q[..., None, :]
         return projection * q[..., None, :]
+
+    def contrast_root(self, mu):
+        """A (..., o - 1, o) with A'A = W; o - 1 rows do, since W has no more rank."""
+        root = np.sqrt(mu)
+        # a reflection takes the root to the last axis, in which W is zero
+        axis = root.copy()
+        axis[..., -1] += 1.0
+        scale = 2.0 / (axis**2).sum(axis=-1)[..., None, None]
+        reflection = (
+            np.eye(mu.shape[-1]) - scale * axis[..., :, None] * axis[..., None, :]
+        )
+        return reflection[..., :-1, :] * root[..., None, :]
 
     def draw(self, eta, rng):
         # The class is the first whose cumulative probability exceeds a uniform number.
