@@ -15,7 +15,7 @@ from sklearn.utils.validation import check_is_fitted
 from skmeta._base import BaseMetaLearner
 from skmeta._base_choice import before_adapting, scores_by_folds
 from skmeta._checks.magnitude import explaining_singular
-from skmeta._checks.parameters import check_coverage
+from skmeta._checks.parameters import check_coverage, check_structure
 from skmeta._checks.pool import check_pool
 from skmeta._checks.varying import varying_columns
 from skmeta._coefficients import (
@@ -170,12 +170,7 @@ class BaseEmpiricalBayes(RowsInTime, LinearCoefficients, BaseMetaLearner):
 
     @on_one_blas_thread
     def _meta_train(self, table, ids, again, data):
-        if self.prior == "intercept" and not self.fit_intercept:
-            raise ValueError(
-                "prior='intercept' lets only the intercept differ between tasks, but "
-                "fit_intercept=False leaves none. Set fit_intercept=True, or choose "
-                "another prior."
-            )
+        check_structure(self.prior, self.fit_intercept, table.Y.shape[1])
         model = self._task_model(table)
         if self._rows_in_time:
             model = replace(model, recency=self._recency())
@@ -743,23 +738,29 @@ class EmpiricalBayesClassifier(MetaClassifierMixin, BaseEmpiricalBayes):
 
     Parameters
     ----------
-    prior : {"auto", "intercept", "isotropic", "diagonal", "low_rank", "full"}, default="auto"
+    prior : {"auto", "intercept", "isotropic", "diagonal", "kronecker", "low_rank", "full"}, default="auto"
         What differs between tasks: the structure of the prior's covariance.
 
-        * "intercept": only the intercepts, that of each class by its own amount; the
-          slopes are pooled.
+        * "intercept": only the intercepts; the slopes are pooled. With more than two
+          classes these vary by one amount in common, or each class by its own and
+          together with others, whichever predicts held-out tasks better.
         * "isotropic": all slopes by the same amount, and the intercepts.
         * "diagonal": the slopes of each feature by their own amount, and the
-          intercepts.
+          intercepts; all classes alike.
+        * "kronecker": for more than two classes, the amount of a feature times any
+          covariance of the classes, which is another one for the intercepts. These
+          covariances are drawn towards classes that are alike, as if by one more task
+          per class.
         * "low_rank": coefficients together along a few directions, and each of them a
           little by itself.
         * "full": any covariance. Correlations are drawn towards zero, as if by one more
           uncorrelated task per coefficient.
         * "auto": the simplest of these within half a standard error of the best
-          log-loss on held-out tasks after a few rows, in 5 folds. With more than two
-          classes or 60 coefficients "diagonal" is the richest one tried; with both it
-          is "intercept"; with fewer than 5 tasks, or fewer than 3 rows per number to be
-          learned, it is "isotropic".
+          log-loss on held-out tasks after a few rows, in 5 folds. With more than 60
+          coefficients "diagonal" is the richest one tried. With more than two classes
+          "kronecker" is, and with both "intercept" and "kronecker" are the two that are
+          tried. With fewer than 5 tasks, or fewer than 3 rows per number to be learned,
+          it is "isotropic".
     varying : {"auto", "all"} or array-like, default="auto"
         Columns of X whose slopes may differ between tasks. The slopes of the others are
         the same for all tasks: they have a mean and no spread. It composes with every

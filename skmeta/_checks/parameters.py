@@ -54,3 +54,19 @@ def check_coverage(coverage):
             "coverage must be a number between 0 and 1, the share of new rows that "
             f"the intervals are to hold; got {coverage!r}."
         )
+
+
+def check_structure(prior, fit_intercept, n_outputs):
+    """Refuse a structure of the prior that these tasks cannot have."""
+    if prior == "intercept" and not fit_intercept:
+        raise ValueError(
+            "prior='intercept' lets only the intercept differ between tasks, but "
+            "fit_intercept=False leaves none. Set fit_intercept=True, or choose "
+            "another prior."
+        )
+    if prior == "kronecker" and n_outputs == 1:
+        raise ValueError(
+            "prior='kronecker' is about classes that differ in their spread, and needs "
+            "more than two classes; there are two here, or none. Set prior='diagonal', "
+            "or another one."
+        )

@@ -158,8 +158,8 @@ class LaplaceTasks:
 
     def _like(self, others):
         """Other tasks with the settings of these."""
-        names = "pin_slopes", "like_richer", "max_pieces"
-        return replace(others, **{name: getattr(self, name) for name in names})
+        kept = "pin_slopes", "like_richer", "max_pieces"
+        return replace(others, **{name: getattr(self, name) for name in kept})
 
     @cached_property
     def _pieces(self):
@@ -180,10 +180,8 @@ class LaplaceTasks:
             n = -(-len(part[0]) // ROWS_OF_PIECE)
             each = zip(*(np.array_split(field, n) for field in part), strict=True)
             pieces += list(each)[:most]
-        pieces = self.gather(
-            pieces, self.likelihood, self.fit_intercept, self.varying_columns
-        )
-        return self._like(pieces)
+        given = self.likelihood, self.fit_intercept, self.varying_columns
+        return self._like(self.gather(pieces, *given))
 
     def whole(self):
         """The same tasks, with the evidence of whole tasks."""
@@ -249,19 +247,13 @@ class LaplaceTasks:
         ``covariance`` is that of the error of the mean. A slope counts as far as the
         rows determine it.
         """
-        weak, o = np.diag(self._weak), self.likelihood.n_outputs
-        slopes = np.tile(self._used, (o, 1))
+        slopes = np.tile(self._used, (self.likelihood.n_outputs, 1))
         if self.fit_intercept:
             slopes[:, -1] = False
         slopes = slopes.ravel()
-        told = (1.0 - weak * np.diag(covariance))[slopes].sum()
+        told = (1.0 - np.diag(self._weak) * np.diag(covariance))[slopes].sum()
         square = (mean[slopes] ** 2).sum() / max(told, np.finfo(float).tiny)
         return float(np.sqrt(square * max(self._used.sum(), 1)))
-
-    def with_slopes_deviation(self, deviation):
-        """The same tasks, with another weak prior on the slopes of the mean."""
-        likelihood = replace(self.likelihood, slopes_deviation=deviation)
-        return replace(self, likelihood=likelihood)
 
     @cached_property
     def _centre(self):
@@ -713,14 +705,8 @@ def _evidence_of_some(likelihood, stack, mean, L, varying, u=None):
 
 def _times_curvature(likelihood, weight, mu, A):
     """W times A (T, n, o, ...), with W the curvature of each row in its o outputs."""
-    weight = weight.reshape(*weight.shape, *[1] * (A.ndim - 3))
-    out = np.zeros_like(A)
-    for a in range(likelihood.n_outputs):
-        for b in range(likelihood.n_outputs):
-            W = likelihood.curvature(mu, a, b)
-            W = W.reshape(*W.shape, *[1] * (A.ndim - 3))
-            out[:, :, a] += weight * W * A[:, :, b]
-    return out
+    W = likelihood.curvatures(mu) * weight[..., None, None]
+    return np.einsum("tnab,tnb...->tna...", W, A)
 
 
 def eta_covariance(X, V, o):

@@ -6,6 +6,8 @@ probable: the number of slopes that the rows determine, times its square, is the
 their squares (MacKay, 1992).
 """
 
+from dataclasses import replace
+
 import numpy as np
 
 from skmeta._core.prior.fit import first_fit, fit_prior
@@ -37,7 +39,7 @@ def with_slopes_deviation(tasks, shape, units=None):
         before = tasks.likelihood.slopes_deviation
         after = tasks.slopes_deviation(prior.mean, prior.mean_covariance)
         after = float(np.clip(after, SMALLEST, LARGEST))
-        tasks = tasks.with_slopes_deviation(after)
+        tasks = _with(tasks, after)
         if abs(np.log(after / before)) < LEAST_MOVE:
             break
         prior = fit_prior(
@@ -49,4 +51,9 @@ def with_slopes_deviation(tasks, shape, units=None):
             max_iter=MAX_ITER,
             polish=False,
         )
-    return given.with_slopes_deviation(tasks.likelihood.slopes_deviation)
+    return _with(given, tasks.likelihood.slopes_deviation)
+
+
+def _with(tasks, deviation):
+    likelihood = replace(tasks.likelihood, slopes_deviation=deviation)
+    return replace(tasks, likelihood=likelihood)
