@@ -12,7 +12,7 @@ from skmeta._core.prior.fit import Hill, fit_mean, fit_prior
 from skmeta._core.prior.laplace import LaplaceTasks
 from skmeta._core.prior.likelihoods import Categorical
 from skmeta._core.prior.mean_slopes import with_slopes_deviation
-from skmeta._core.prior.stacks import Stack
+from skmeta._core.prior.stacks import Stack, pieces_of
 from skmeta._core.prior.structures import Kronecker, place
 
 N_CLASSES, N_COLUMNS = 4, 5
@@ -182,7 +182,7 @@ def test_a_task_with_many_coefficients_counts_as_pieces_of_a_few_rows():
     assert_allclose(few.with_all_pieces().evidence(L, mean).value, found.value)
 
 
-PIECES = slice(0, 15), slice(15, 30)
+PIECES = slice(0, 16), slice(16, 30)
 
 
 def test_a_mean_alone_ends_where_the_whole_search_does_with_the_same_spread():
@@ -195,6 +195,15 @@ def test_a_mean_alone_ends_where_the_whole_search_does_with_the_same_spread():
     again = fit_mean(tasks, structure, moved, n_steps=9)
     E = np.kron(contrasts.basis(3).T, np.eye(3))
     assert_allclose(E @ again.mean, E @ prior.mean, atol=1e-3)
+
+
+def test_equal_rows_are_in_the_same_piece_as_one_of_their_weight():
+    X, Y = np.arange(6.0)[:, None], np.eye(6)
+    one = X, Y, np.array([1.0, 2.0, 1.0, 0.0, 3.0, 1.0]), 0 * Y
+    rows = np.repeat(np.arange(6), [1, 2, 1, 1, 3, 1])
+    several = X[rows], Y[rows], np.array([1.0, 1, 1, 1, 0, 1, 1, 1, 1]), 0 * Y[rows]
+    pieces = [[set(p[0][:, 0]) for p in pieces_of(part, 3)] for part in (one, several)]
+    assert pieces[0] == pieces[1] == [{0, 1}, {2, 3, 4}, {5}]
 
 
 # -- adapting -------------------------------------------------------------------------

@@ -24,7 +24,7 @@ from skmeta._core.prior import contrasts, lines, quadrature
 from skmeta._core.prior import rows as row_space
 from skmeta._core.prior.likelihoods import Likelihood
 from skmeta._core.prior.recency import Recency
-from skmeta._core.prior.stacks import Stack, in_stacks, one_task, row_blocks
+from skmeta._core.prior.stacks import Stack, in_pieces, in_stacks, one_task, row_blocks
 from skmeta._core.prior.structures import ROUNDING
 from skmeta._core.tasks import Parts, sizes_of, take_parts
 
@@ -173,13 +173,14 @@ class LaplaceTasks:
         """
         if not self.likelihood.only_differences or self.varying.sum() <= MANY_CLASSES:
             return None
-        if self.max_pieces == 0 or sizes_of(self.parts).max() <= ROWS_OF_PIECE:
+        if self.n_tasks == 1 or self.max_pieces == 0:
             return None
-        most, pieces = max(1, self.max_pieces // self.n_tasks), []
-        for part in self.parts:
-            n = -(-len(part[0]) // ROWS_OF_PIECE)
-            each = zip(*(np.array_split(field, n) for field in part), strict=True)
-            pieces += list(each)[:most]
+        if self.n_rows.max() <= ROWS_OF_PIECE:
+            return None
+        most = max(1, self.max_pieces // self.n_tasks)
+        pieces = [
+            p for part in self.parts for p in pieces_of(part, ROWS_OF_PIECE)[:most]
+        ]
         given = self.likelihood, self.fit_intercept, self.varying_columns
         return self._like(self.gather(pieces, *given))
 

@@ -114,6 +114,26 @@ def in_stacks(parts, sizes, labels, n_varying=None):
     return stacks, orders
 
 
+def in_pieces(parts, n_rows, most):
+    """`pieces_of` each task, about ``most`` in all, but at least one of each task."""
+    most_of_task = max(1, most // len(parts))
+    return [piece for part in parts for piece in pieces_of(part, n_rows)[:most_of_task]]
+
+
+def pieces_of(part, n_rows):
+    """The rows (X, Y, weight, offset) of a task in pieces of about this total weight.
+
+    Equal rows beside each other stay together, like a row of their total weight.
+    """
+    X, Y, weight, offset = part
+    rows = np.hstack([X, Y, offset])
+    new = np.append(True, (rows[1:] != rows[:-1]).any(axis=1))
+    first = np.maximum.accumulate(np.where(new, np.arange(len(X)), 0))
+    before = (np.cumsum(weight) - weight)[first]
+    ends = np.flatnonzero(np.diff(np.floor(before / n_rows + 1e-9))) + 1
+    return list(zip(*(np.split(field, ends) for field in part), strict=True))
+
+
 def row_blocks(X):
     """Slices of the rows of X (T, n, d) that hold a bounded number of cells."""
     n_tasks, n, d = X.shape
