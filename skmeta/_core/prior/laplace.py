@@ -173,14 +173,10 @@ class LaplaceTasks:
         """
         if not self.likelihood.only_differences or self.varying.sum() <= MANY_CLASSES:
             return None
-        if self.n_tasks == 1 or self.max_pieces == 0:
+        few_rows = self.n_rows.max() <= ROWS_OF_PIECE
+        if self.n_tasks == 1 or self.max_pieces == 0 or few_rows:
             return None
-        if self.n_rows.max() <= ROWS_OF_PIECE:
-            return None
-        most = max(1, self.max_pieces // self.n_tasks)
-        pieces = [
-            p for part in self.parts for p in pieces_of(part, ROWS_OF_PIECE)[:most]
-        ]
+        pieces = in_pieces(self.parts, ROWS_OF_PIECE, self.max_pieces)
         given = self.likelihood, self.fit_intercept, self.varying_columns
         return self._like(self.gather(pieces, *given))
 
@@ -324,7 +320,7 @@ class LaplaceTasks:
 
     def _columns(self, L):
         """The spread column by column of X, where that is possible and quicker."""
-        if not self.likelihood.only_differences:
+        if not self.likelihood.only_differences or self.n_tasks == 1:
             return None
         return contrasts.columns_of(L, self.likelihood.n_outputs, self.varying_columns)
 
