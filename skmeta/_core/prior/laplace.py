@@ -213,7 +213,8 @@ class LaplaceTasks:
         if self._pieces is not None:
             return self._pieces.mean_coordinates(mean, L)
         likelihood = self.likelihood
-        if L is None or not (likelihood.is_steep or likelihood.only_differences):
+        several = likelihood.only_differences and self.n_tasks > 1
+        if L is None or not (likelihood.is_steep or several):
             L = np.zeros((len(mean), 1))
         columns = self._columns(L)
         terms = [self._laplace_terms(stack, mean, L, columns) for stack in self.stacks]
