@@ -206,6 +206,15 @@ def test_equal_rows_are_in_the_same_piece_as_one_of_their_weight():
     assert pieces[0] == pieces[1] == [{0, 1}, {2, 3, 4}, {5}]
 
 
+def test_a_piece_of_more_equal_rows_than_it_should_hold_is_not_cut_again():
+    rng = np.random.default_rng(5)
+    parts = some_parts(rng, n_tasks=2, n_rows=4, n_columns=16, n_classes=4)
+    parts = [[np.repeat(field, 20, axis=0) for field in part] for part in parts]
+    tasks = LaplaceTasks.gather(parts, CATEGORICAL, True)
+    assert tasks.work(64) > 0
+    assert np.isfinite(tasks.evidence(0.3 * np.eye(64), np.zeros(64)).value)
+
+
 # -- adapting -------------------------------------------------------------------------
 
 

@@ -178,7 +178,8 @@ class LaplaceTasks:
             return None
         pieces = in_pieces(self.parts, ROWS_OF_PIECE, self.max_pieces)
         given = self.likelihood, self.fit_intercept, self.varying_columns
-        return self._like(self.gather(pieces, *given))
+        # equal rows stay together, so that a piece may be longer; it is not cut again
+        return self._like(self.gather(pieces, *given)).whole()
 
     def whole(self):
         """The same tasks, with the evidence of whole tasks."""
