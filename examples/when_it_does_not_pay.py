@@ -46,7 +46,7 @@ print(fill(found["Radon, by county"].verdict))
 
 # %%
 # The whole interval is near zero: a few houses save two per cent of the error at most,
-# and perhaps nothing. If the data do not decide, the verdict says so.
+# and perhaps nothing. One model for all counties is enough.
 #
 # (The more rows are given, the fewer counties are large enough. So the counties differ
 # between numbers of rows, and the pooled model has a different error for each number.
