@@ -70,9 +70,15 @@ def fast(cls, base=None, **params):
     return cls(**defaults | params)
 
 
+# With one rate for each layer, a classifier does not average its probabilities over what
+# is not known of a task, so that its logits are sums.
+PLAIN_LOGITS = {"learn_rates": "layer"}
+
+
 def unmoved(cls, base, **params):
     """A model whose correction stays 0."""
-    return fast(cls, base, max_iter=1, meta_step=1e-300, standardize=False, **params)
+    still = {"max_iter": 1, "meta_step": 1e-300, "standardize": False}
+    return fast(cls, base, **PLAIN_LOGITS | still | params)
 
 
 def target(cls, y, n_classes=3):
@@ -282,7 +288,7 @@ def test_a_base_model_that_predicts_0_is_like_no_base_model(cls, hidden, linear_
 @BOTH
 def test_an_adapted_copy_adds_its_correction_to_the_base_model(cls, linear_table):
     X, y, ids = linear_table.X, target(cls, linear_table.y), linear_table.ids
-    model = fast(cls, BASES[cls]).fit(X, y, task=ids)
+    model = fast(cls, BASES[cls], **PLAIN_LOGITS).fit(X, y, task=ids)
     first = ids == ids[0]
     adapted = model.adapt(X[first], y[first])
     assert adapted.base_estimator_ is model.base_estimator_
