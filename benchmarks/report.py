@@ -230,13 +230,13 @@ def markdown(header, rows):
 
 def leaderboard_table(found):
     """Ours beside the best rivals, with 4 and with 8 rows given."""
-    columns = ["chosen", "learned prior", "Reptile, linear", "rival", "mixed"]
+    columns = ["chosen", "auto", "learned prior", "Reptile, linear", "rival", "mixed"]
     rows = []
     for one in found["sets"]:
         methods, row = _board.methods_of(one), [one["set"]]
         for k in ("4", "8"):
             means = {m: by_k[k] for m, by_k in one["means"].items() if k in by_k}
-            ours = [_board.CHOSEN, "ours: EB", "ours: Reptile"]
+            ours = [_board.CHOSEN, "ours: auto", "ours: EB", "ours: Reptile"]
             groups = [*([m] for m in ours), methods.out_of_the_box, methods.mixed]
             for group in groups:
                 least = min((means[m] for m in group if m in means), default=None)
