@@ -70,8 +70,8 @@ def fast(cls, base=None, **params):
     return cls(**defaults | params)
 
 
-# With one rate for each layer, a classifier does not average its probabilities over what
-# is not known of a task, so that its logits are sums.
+# With one rate for each layer, a classifier does not average its probabilities over
+# what is not known of a task, so that its logits are sums.
 PLAIN_LOGITS = {"learn_rates": "layer"}
 
 

@@ -261,7 +261,7 @@ def test_features_may_be_learned_of_counts_of_any_size(scale):
     for _ in range(30):
         X, shift = rng.uniform(-3, 3, size=(12, 1)), rng.uniform(0, 1.5)
         tasks.append((X, rng.poisson(scale * np.exp(np.sin(X[:, 0] + shift)))))
-    features = LearnedFeatures((8,), n_components=4)
+    features = LearnedFeatures((8,), n_components=4, max_iter=100)
     model = EmpiricalBayesPoissonRegressor(
         "intercept", features=features, max_iter=60, random_state=0
     ).meta_fit(tasks)

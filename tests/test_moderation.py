@@ -73,3 +73,8 @@ def test_seeds_hardly_move_a_probability():
         for seed in range(4)
     ]
     assert np.ptp(p, axis=0).max() < 0.02
+
+
+def test_the_share_is_finite_where_tasks_fit_none_that_is_possible_well():
+    scores = np.array([[-4000.0], [-3000.0], [-2000.0], [-1000.0], [0.0]])
+    assert moderation(scores) == 0.25

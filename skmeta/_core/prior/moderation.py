@@ -1,6 +1,7 @@
 """How much of their uncertainty predictions average over, by held-out tasks."""
 
 import numpy as np
+from scipy.special import softmax
 
 # Shares of the posterior's variance that predictions may average over.
 MODERATIONS = (1.0, 0.75, 0.5, 0.25, 0.0)
@@ -19,7 +20,8 @@ def moderation(score, shares=MODERATIONS):
     most probable by far. The best share would not do: with few tasks it would jump
     between 0 and 1.
     """
-    log_likelihood = ROWS_OF_TASK * score.sum(axis=1)
-    likelihood = np.exp(log_likelihood - log_likelihood.max())
-    before = np.power(shares, FAITH)
-    return float(np.average(shares, weights=likelihood * before))
+    with np.errstate(divide="ignore"):
+        log_before = FAITH * np.log(shares)
+    # in logarithms, since no share that is possible before may fit the tasks well
+    probable = softmax(ROWS_OF_TASK * score.sum(axis=1) + log_before)
+    return float(np.average(shares, weights=probable))
