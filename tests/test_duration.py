@@ -33,6 +33,8 @@ def test_a_long_fit_says_so_before_its_search_and_can_be_interrupted(
         raise KeyboardInterrupt
 
     monkeypatch.setattr("skmeta._core.prior.learn.StructureSearch", interrupt)
+    # several classes look at their slopes before the search, which takes long as well
+    monkeypatch.setattr("skmeta._core.prior.models.with_slopes_deviation", interrupt)
     with pytest.warns(UserWarning, match=r"about \d+ (minutes|hours)") as caught:
         with pytest.raises(KeyboardInterrupt):
             model.meta_fit(tasks(100, n_columns, n_classes))
