@@ -1,5 +1,6 @@
 """Settings of the documentation, built by `make docs`."""
 
+import os
 from importlib.metadata import version as version_of
 
 import sklearn
@@ -86,6 +87,7 @@ sphinx_gallery_conf = {
     "reset_modules": ("matplotlib", reset_scikit_learn),
     "abort_on_example_error": True,
     "show_memory": False,
+    "parallel": os.cpu_count(),
     "capture_repr": ("_repr_html_",),
     "image_srcset": ["2x"],
     "backreferences_dir": "generated/backreferences",
