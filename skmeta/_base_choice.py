@@ -7,7 +7,8 @@ from functools import wraps
 from typing import NamedTuple
 
 import numpy as np
-from scipy.sparse import issparse
+from scipy.sparse import csr_array, issparse
+from sklearn.base import clone
 from sklearn.utils import check_random_state, get_tags
 
 from skmeta._base_model import (
@@ -62,6 +63,22 @@ class Candidate(NamedTuple):
     parameters: dict
 
 
+def takes_sparse_rows(base):
+    """Whether a base model can be fitted to sparse rows.
+
+    In scikit-learn 1.6 most tags do not say that a model can, so a few rows are tried.
+    """
+    if get_tags(base).input_tags.sparse:
+        return True
+    try:
+        clone(base).fit(csr_array(np.eye(4)), np.arange(4) % 2)
+    except TypeError:
+        return False
+    except Exception:  # sparse rows were not the reason
+        pass
+    return True
+
+
 def candidates_of(model, targets, asked, sparse):
     """The candidates, from simple to rich; the first one is no base model.
 
@@ -76,7 +93,7 @@ def candidates_of(model, targets, asked, sparse):
             found[0] = found[0]._replace(label=label)
             continue
         check_kind_of_base(model, targets, base)
-        if sparse and not get_tags(base).input_tags.sparse:
+        if sparse and not takes_sparse_rows(base):
             left_out.append(label)
             continue
         found.append(Candidate(label, {"base_estimator": base}))
