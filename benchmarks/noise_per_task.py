@@ -15,12 +15,9 @@ of the rows. A task that is drawn for several seeds counts each time. Set
 OMP_NUM_THREADS=1: the times are CPU seconds.
 """
 
-import argparse
-import warnings
-from pathlib import Path
 from time import process_time
 
-import _results
+import _set_by_set
 import _task_sets
 import numpy as np
 from scipy.stats import t as student
@@ -150,27 +147,10 @@ def show(results):
         print(f"auto, {name}: {found['auto']}")
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--data", type=Path)
-    parser.add_argument("--sets", nargs="+")
-    parser.add_argument("--seeds", type=int, default=5)
-    parser.add_argument("--out", type=Path)
-    parser.add_argument("--show", type=Path)
-    options = parser.parse_args()
-    warnings.simplefilter("ignore")
-    if options.show:
-        return show(_results.load(options.show))
-    there = _task_sets.published(options.data)
-    known = [name for name in _task_sets.REGRESSION if name in there]
-    results = {}
-    for name in options.sets or known:
-        runs = [run(options.data, name, seed) for seed in range(options.seeds)]
-        results[name] = summary(runs)
-        print(name, flush=True)
-        _results.save(options.out, results)
-    show(results)
+def regression_sets(folder):
+    there = _task_sets.published(folder)
+    return [name for name in _task_sets.REGRESSION if name in there]
 
 
 if __name__ == "__main__":
-    main()
+    _set_by_set.main(__doc__, run, summary, show, regression_sets, n_seeds=5)

@@ -12,11 +12,7 @@ by how many per cent of it that of the others is larger, with half a 95 % interv
 the paired differences over tasks.
 """
 
-import argparse
-import warnings
-from pathlib import Path
-
-import _results
+import _set_by_set
 import _task_sets
 import numpy as np
 from _scoring import mean_difference
@@ -98,25 +94,5 @@ def show(results):
             print(f"  {case:22s} {cell['shared']:.4f}; {changes}")
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--data", type=Path)
-    parser.add_argument("--sets", nargs="+", default=SETS)
-    parser.add_argument("--seeds", type=int, default=2)
-    parser.add_argument("--out", type=Path)
-    parser.add_argument("--show", type=Path)
-    options = parser.parse_args()
-    warnings.simplefilter("ignore")
-    if options.show:
-        return show(_results.load(options.show))
-    results = {}
-    for name in options.sets:
-        runs = [run(options.data, name, seed) for seed in range(options.seeds)]
-        results[name] = summary(runs)
-        print(name, flush=True)
-        _results.save(options.out, results)
-    show(results)
-
-
 if __name__ == "__main__":
-    main()
+    _set_by_set.main(__doc__, run, summary, show, lambda folder: SETS, n_seeds=2)

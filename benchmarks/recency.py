@@ -17,11 +17,7 @@ done with the rows of each task shuffled, where nothing is to be forgotten. Belo
 share of rows in intervals of 80 %: of the next 5 rows, and of the next 50.
 """
 
-import argparse
-import warnings
-from pathlib import Path
-
-import _results
+import _set_by_set
 import _task_sets
 import numpy as np
 from scipy.stats import t as student
@@ -186,25 +182,5 @@ def show(results):
             print(f"{name:20s} {key:6s} {line}")
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--data", type=Path)
-    parser.add_argument("--sets", nargs="+", default=list(TIMES))
-    parser.add_argument("--seeds", type=int, default=2)
-    parser.add_argument("--out", type=Path)
-    parser.add_argument("--show", type=Path)
-    options = parser.parse_args()
-    warnings.simplefilter("ignore")
-    if options.show:
-        return show(_results.load(options.show))
-    results = {}
-    for name in options.sets:
-        runs = [run(options.data, name, seed) for seed in range(options.seeds)]
-        results[name] = summary(runs)
-        print(name, flush=True)
-        _results.save(options.out, results)
-    show(results)
-
-
 if __name__ == "__main__":
-    main()
+    _set_by_set.main(__doc__, run, summary, show, lambda folder: list(TIMES), n_seeds=2)
