@@ -630,7 +630,7 @@ def whiten_rows(Z, rows):
     C = np.linalg.cholesky(covariance)
     log_det = 2 * np.log(np.diagonal(C, axis1=-2, axis2=-1)).sum(axis=-1)
     if rows.shape[-1] > WIDE * rows.shape[-2]:
-        return np.linalg.solve(C, np.eye(C.shape[-1])) @ rows, log_det
+        return np.linalg.inv(C) @ rows, log_det
     return np.linalg.solve(C, rows), log_det
 
 
