@@ -375,13 +375,17 @@ class Calibration(NamedTuple):
 def width(levels, worth, coverage, n_rows, freedom, edges=SUPPORT_EDGES):
     """Half the width of an interval, in deviations, for a task with ``n_rows`` rows.
 
-    It lies between what errors on held-out tasks say, and Student's t at ``freedom``
-    degrees of freedom. The next error is larger than the largest of n with probability
+    ``n_rows`` may be an array that broadcasts to ``freedom``. The width lies between
+    what errors on held-out tasks say, and Student's t at ``freedom`` degrees of
+    freedom. The next error is larger than the largest of n with probability
     1 / (n + 1), so that the share of errors is raised by as much.
     """
     size = np.searchsorted(edges[1:-1], n_rows, side="right")
-    n = worth[size]
-    share = min(coverage * (n + 1.0) / max(n, 1.0), 1.0)
-    seen = np.interp(share, np.linspace(0, 1, N_LEVELS), levels[size])
+    share = np.minimum(coverage * (worth + 1.0) / np.maximum(worth, 1.0), 1.0)
+    at = np.linspace(0, 1, N_LEVELS)
+    seen = np.array(
+        [np.interp(s, at, of_size) for s, of_size in zip(share, levels, strict=True)]
+    )
+    n, seen = worth[size], seen[size]
     expected = student.ppf(0.5 + 0.5 * coverage, freedom)
     return (n * seen + PRIOR_ERRORS * expected) / (n + PRIOR_ERRORS)

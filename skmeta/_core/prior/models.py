@@ -284,10 +284,12 @@ class GaussianModel(TaskModel):
             mean, factor = self.posterior(mean, factor, learned.noise, part)
         return Present(mean, factor)
 
-    @staticmethod
-    def _condition_anew(learned, rows, present):
+    def _condition_anew(self, learned, rows, present):
         """The same from what all rows tell, some of which may count less by now."""
-        told = RowTriangle.of(rows, learned.design, present)
+        return self.after(learned, RowTriangle.of(rows, learned.design, present))
+
+    def after(self, learned, told):
+        """What is known about a task of which a `RowTriangle` tells everything."""
         mean, factor = gaussian.condition(
             learned.mean,
             learned.factor,

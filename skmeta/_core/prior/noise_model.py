@@ -139,7 +139,9 @@ class NoiseModel(GaussianModel):
         return NoiseBelief(learned.mean, learned.factor, learned.noise, self.weights)
 
     def condition(self, learned, rows, present):
-        told = RowTriangle.of(rows, learned.design, present)
+        return self.after(learned, RowTriangle.of(rows, learned.design, present))
+
+    def after(self, learned, told):
         found = Posterior.of(self._belief(learned), self.factors, told)
         return Present(found.mean, found.factor, told, found.shares)
 
