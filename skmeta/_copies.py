@@ -1,6 +1,6 @@
 """Fitted state: copies that share arrays, and attributes put back after an error."""
 
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from copy import copy, deepcopy
 
 import numpy as np
@@ -8,6 +8,9 @@ from sklearn.base import clone
 
 # These fitted attributes, which are no parameters, may hold a meta-learner.
 ON_THE_WAY = ("regressor_", "best_estimator_")
+# scikit-learn sets these for the time of a fit, tells callbacks of the end of the fit
+# with them, whether it failed or not, and then removes them itself.
+OF_CALLBACKS = ("_callback_fit_ctx", "_skl_callbacks_to_teardown")
 
 
 def shallow_copy(estimator):
@@ -72,7 +75,25 @@ def restored_on_error(estimator):
         yield
     except BaseException:
         now = vars(estimator)
-        for name in now.keys() - before.keys():
+        for name in now.keys() - before.keys() - {*OF_CALLBACKS}:
             del now[name]
         now.update(before)  # never empty: another thread may be predicting
         raise
+
+
+@contextmanager
+def all_restored_on_error(estimator):
+    """The same for an estimator and those that its parameters hold.
+
+    A Pipeline fits its steps themselves, one after the other.
+    """
+    parameters = getattr(estimator, "get_params", dict)()
+    parts = {
+        id(part): part
+        for part in (estimator, *parameters.values())
+        if hasattr(part, "get_params") and not isinstance(part, type)
+    }
+    with ExitStack() as stack:
+        for part in parts.values():
+            stack.enter_context(restored_on_error(part))
+        yield

@@ -23,7 +23,7 @@ from skmeta._compositions import (
     meta_learner,
     register_composition,
 )
-from skmeta._copies import shallow_copy
+from skmeta._copies import all_restored_on_error, shallow_copy
 
 __all__ = [
     "Composition",
@@ -87,7 +87,11 @@ def meta_fit(estimator, tasks):
         check_target(y, labels)
         assert_all_finite(y, input_name="y")
     weights = {} if sample_weight is None else {"sample_weight": sample_weight}
-    with config_context(enable_metadata_routing=True), tasks_one_by_one():
+    with (
+        all_restored_on_error(estimator),
+        config_context(enable_metadata_routing=True),
+        tasks_one_by_one(),
+    ):
         return estimator.fit(X, y, task=task, **weights)
 
 

@@ -14,7 +14,6 @@ per call than a product of stacks.
 """
 
 import threading
-from collections import OrderedDict
 from functools import partial, wraps
 
 import numpy as np
@@ -56,7 +55,7 @@ class Workspace:
 
     def __init__(self, network, dtype):
         self.network, self.dtype = network, np.dtype(dtype)
-        self._plans, self._used = OrderedDict(), {}
+        self._plans, self._used = {}, {}
         self._allocate(1)
 
     def plan(self, n_tasks, n_rows, input_gradient=False):
@@ -105,12 +104,13 @@ _local = threading.local()
 
 def workspace(network, dtype):
     """The workspace of this thread for a network."""
-    known = _local.__dict__.setdefault("workspaces", OrderedDict())
+    # an OrderedDict would be broken for good by an interrupt as it compares two keys
+    known = _local.__dict__.setdefault("workspaces", {})
     key = (network, np.dtype(dtype))
     found = known.pop(key, None) or Workspace(network, dtype)
     known[key] = found
     if len(known) > MAX_WORKSPACES:
-        known.popitem(last=False)
+        known.pop(next(iter(known)))
     return found
 
 
@@ -137,7 +137,7 @@ def _wipe():
         room.clear()
     total = sum(room.nbytes for room in known.values())
     while total > KEPT_BYTES:
-        total -= known.popitem(last=False)[1].nbytes
+        total -= known.pop(next(iter(known))).nbytes
 
 
 class Plan:
