@@ -271,7 +271,7 @@ class BaseMetaLearner(LearnedRepr, BaseEstimator, metaclass=ABCMeta):
                 _task_input.warn_of_far_values(self, rows, task is not None)
             metadata = {} if task is None else {"metadata": {"task": task}}
             data = {"X": rows.X, "y": rows.y, **metadata}
-            with base_chosen(self, rows, targets, again) as known:
+            with base_chosen(self, rows, targets, again, data) as known:
                 made = self._training_data(rows, targets, again, known)
                 del rows  # the next steps need the memory
                 keep(self, made, again)
@@ -492,7 +492,7 @@ class BaseMetaLearner(LearnedRepr, BaseEstimator, metaclass=ABCMeta):
             The same estimator, adapted to nothing.
         """
         check_is_fitted(self)
-        with lock_of(self):
+        with lock_of(self), restored_on_error(self):
             return self._reset()
 
     def _reset(self):

@@ -18,8 +18,9 @@ from skmeta._base_model import (
     remembering,
     scaled_offset,
 )
+from skmeta._callbacks import preparing
 from skmeta._checks.scorers import scoring_on_purpose
-from skmeta._copies import set_or_remove
+from skmeta._copies import OF_CALLBACKS, set_or_remove
 from skmeta._core.prior.held_out import log_scores
 from skmeta._core.prior.learn import learn_and_measure
 from skmeta._core.tasks import TaskTable
@@ -249,10 +250,11 @@ class Choice(NamedTuple):
 
 
 @contextmanager
-def base_chosen(model, rows, targets, again):
+def base_chosen(model, rows, targets, again, data):
     """Within this block the parameters of a model are those of the base chosen for it.
 
     Yields its `BaseOffsets` for the canonical rows, or None if they are not known.
+    ``data`` is a dict for callbacks, which hear of each candidate.
     """
     asked = how_to_choose(model._parameter("base_estimator"))
     if again or asked is None:
@@ -263,7 +265,17 @@ def base_chosen(model, rows, targets, again):
             )
         yield None
         return
-    found, first = _choose(model, rows, targets, asked), None
+    with preparing(model, **data) as progress:
+        found = _choose(model, rows, targets, asked, progress)
+        with _used(model, rows, targets, found) as known:
+            del rows
+            yield known
+
+
+@contextmanager
+def _used(model, rows, targets, found):
+    """Within this block the parameters of a model are those of a `Choice`."""
+    first = None
     if found.before != found.chosen:
         known = found.offsets.get(found.before.label)
         first = _with(model, found.before.parameters)
@@ -321,7 +333,7 @@ def before_adapting(method):
     return predicting
 
 
-def _choose(model, rows, targets, asked):
+def _choose(model, rows, targets, asked, progress):
     """The `Choice` for a model that is not fitted yet."""
     candidates = candidates_of(model, targets, asked, issparse(rows.X))
     none = candidates[0]
@@ -340,14 +352,16 @@ def _choose(model, rows, targets, asked):
     times, rng = model._times_of(rows.X), np.random.RandomState(seed)
     sample = draw_sample(rows, targets, n_support, rng, times)
     table, offsets, targets_of = {}, {}, {}
-    for candidate in candidates:
-        probe = _with(model, candidate.parameters)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # the fit that follows warns
-            found, trial = _tried(probe, sample, targets, seed, targets_of)
-            table[candidate.label] = probe._held_out_scores(trial)
-        if sample.is_all and found is not None:
-            offsets[candidate.label] = found
+    with progress.part("base models", len(candidates)) as part:
+        for candidate in candidates:
+            probe = _with(model, candidate.parameters)
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # the fit that follows warns
+                found, trial = _tried(probe, sample, targets, seed, targets_of)
+                table[candidate.label] = probe._held_out_scores(trial)
+            if sample.is_all and found is not None:
+                offsets[candidate.label] = found
+            part.step(candidate.label)
     by_label = {candidate.label: candidate for candidate in candidates}
     wanted = [k in n_support for k in sample.given]
     wanted[0] |= not any(wanted)  # no task has as many rows
@@ -370,6 +384,8 @@ def _with(model, parameters):
     probe = object.__new__(type(model))
     vars(probe).update(vars(model))
     vars(probe).update(parameters)
+    for name in ("_skl_callbacks", *OF_CALLBACKS):  # they hear of the model alone
+        vars(probe).pop(name, None)
     return probe
 
 
@@ -477,7 +493,6 @@ def scores_by_refitting(model, trial):
 def _trained(model, trial, kept):
     """A copy of the model, trained on the tasks kept."""
     probe = _with(model, {"n_tasks_": len(kept), "n_adapt_rows_": 0})
-    vars(probe).pop("_skl_callbacks", None)
     if hasattr(probe, "verbose"):
         probe.verbose = 0
     if trial.offset is not None:

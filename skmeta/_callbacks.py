@@ -1,6 +1,9 @@
-"""Who hears of meta-iterations: scikit-learn's callbacks (1.9 and later), and users."""
+"""Who hears how far a fit is: scikit-learn's callbacks (1.9 and later), and users."""
 
 from contextlib import contextmanager
+from functools import partial
+
+from skmeta._core.progress import SILENT, Progress
 
 try:
     from sklearn.callback import CallbackSupportMixin
@@ -39,11 +42,10 @@ def meta_iterations(estimator, n_iterations, **data):
     the attributes of a model that stops there. It returns whether a callback asks to
     stop.
     """
-    if not getattr(estimator, "_skl_callbacks", None):  # also scikit-learn < 1.9
+    if not _is_heard(estimator):
         yield lambda fitted: False
         return
-    context = estimator._init_callback_context(max_subtasks=n_iterations)
-    context.call_on_fit_task_begin(estimator=estimator, **data)
+    context = _begin(estimator, n_iterations, data)
 
     def report(fitted):
         iteration = context.subcontext(task_name="meta-iteration")
@@ -54,3 +56,90 @@ def meta_iterations(estimator, n_iterations, **data):
 
     yield report
     context.call_on_fit_task_end(estimator=estimator, **data)
+
+
+def _is_heard(estimator):
+    """Whether an estimator has callbacks, as none has before scikit-learn 1.9."""
+    return bool(getattr(estimator, "_skl_callbacks", None))
+
+
+def _begin(estimator, n_subtasks, data):
+    """The context of a fit, or of the meta-training if that is not all of the fit."""
+    whole = getattr(estimator, "_callback_fit_ctx", None)
+    if whole is None:
+        context = estimator._init_callback_context(max_subtasks=n_subtasks)
+    else:
+        context = whole.subcontext("meta-training", max_subtasks=n_subtasks)
+    context.call_on_fit_task_begin(estimator=estimator, **data)
+    return context
+
+
+@contextmanager
+def preparing(estimator, **data):
+    """Report what a fit does before the meta-training, which is within the block.
+
+    Yields the `Progress` of the fit, of which the first of two parts is to come.
+    """
+    if not _is_heard(estimator):
+        yield SILENT
+        return
+    context = _begin(estimator, 2, data)
+    yield _Reported(context, estimator, data)
+    context.call_on_fit_task_end(estimator=estimator, **data)
+
+
+@contextmanager
+def parts_of_fit(estimator, n_parts, **data):
+    """Report the parts of a fit to the callbacks of an estimator.
+
+    Yields a `Progress` of so many parts. At the end of the block the estimator is
+    fitted.
+    """
+    if not _is_heard(estimator):
+        yield SILENT
+        return
+    context = _begin(estimator, n_parts, data)
+    yield _Reported(context, estimator, data)
+    context.call_on_fit_task_end(
+        estimator=estimator,
+        reconstruction_attributes=partial(fitted_attributes, estimator),
+        **data,
+    )
+
+
+class _Reported(Progress):
+    """The `Progress` of a task of scikit-learn's callbacks.
+
+    Steps and parts beyond the number that was told in advance are not reported. A
+    callback cannot end such a fit early.
+    """
+
+    def __init__(self, context, estimator, data):
+        self.context, self.estimator, self.data = context, estimator, data
+        self.left = context.max_subtasks
+
+    @contextmanager
+    def part(self, name, n_steps=None):
+        context = self._begin(name, n_steps)
+        if context is None:
+            yield SILENT
+            return
+        yield _Reported(context, self.estimator, self.data)
+        self._end(context)
+
+    def step(self, name):
+        context = self._begin(name, 0)
+        if context is not None:
+            self._end(context)
+
+    def _begin(self, name, n_steps):
+        if self.left == 0:
+            return None
+        if self.left is not None:
+            self.left -= 1
+        context = self.context.subcontext(task_name=name, max_subtasks=n_steps)
+        context.call_on_fit_task_begin(estimator=self.estimator, **self.data)
+        return context
+
+    def _end(self, context):
+        context.call_on_fit_task_end(estimator=self.estimator, **self.data)

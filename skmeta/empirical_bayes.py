@@ -12,6 +12,7 @@ from sklearn.utils import check_random_state, gen_batches
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
+from skmeta import _callbacks
 from skmeta._base import BaseMetaLearner
 from skmeta._base_choice import before_adapting, scores_by_folds
 from skmeta._checks.magnitude import explaining_singular
@@ -24,7 +25,7 @@ from skmeta._coefficients import (
     NoiseOfTasks,
 )
 from skmeta._core.prior.design import Design
-from skmeta._core.prior.learn import Options, learn
+from skmeta._core.prior.learn import Options, learn, n_parts
 from skmeta._core.prior.learned import SeenRows
 from skmeta._core.prior.likelihoods import of_labels
 from skmeta._core.prior.models import GaussianModel, LaplaceModel
@@ -59,7 +60,9 @@ OPTIONAL = (
 )
 
 
-class BaseEmpiricalBayes(RowsInTime, LinearCoefficients, BaseMetaLearner):
+class BaseEmpiricalBayes(
+    _callbacks.CallbackSupportMixin, RowsInTime, LinearCoefficients, BaseMetaLearner
+):
     """Parameters, the learned prior, and adaptation by conditioning on rows.
 
     A subclass says what its likelihood is. ``_learned`` is a `LearnedPrior`, which
@@ -183,18 +186,21 @@ class BaseEmpiricalBayes(RowsInTime, LinearCoefficients, BaseMetaLearner):
             warn_of_few_rows(table, self.fit_intercept, model.rows_per_coefficient)
         options = self._options(table, features)
         shape = table.X.shape[1], table.Y.shape[1], self.fit_intercept
-        design = self._design(table)
-        with explaining_singular(table.weight):
+        design, n = self._design(table), n_parts(table.n_tasks, options)
+        with (
+            _callbacks.parts_of_fit(self, n, **data) as progress,
+            explaining_singular(table.weight),
+        ):
             learned = learn(
                 table,
                 model,
                 design,
-                options,
+                options._replace(progress=progress),
                 rng,
                 before_search=partial(warn_of_long_search, self.prior, shape),
             )
-        warn_of_search(learned, table.n_tasks, self.tol, self.max_iter)
-        self._keep(learned, table)
+            warn_of_search(learned, table.n_tasks, self.tol, self.max_iter)
+            self._keep(learned, table)
 
     def _options(self, table, features):
         """How the prior of the tasks in a table is searched for."""

@@ -1,11 +1,13 @@
 """Classifier by class means in a learned space (Snell, Swersky & Zemel, 2017)."""
 
+from functools import partial
 from numbers import Integral, Real
 
 import numpy as np
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
 
+from skmeta import _callbacks
 from skmeta._base import BaseMetaLearner
 from skmeta._checks.keywords import with_hint_to_task
 from skmeta._checks.parameters import check_hidden_layer_sizes, check_range
@@ -20,7 +22,9 @@ from skmeta._targets import OpenLabels
 from skmeta._threads import on_one_blas_thread
 
 
-class PrototypicalClassifier(MetaClassifierMixin, BaseMetaLearner):
+class PrototypicalClassifier(
+    _callbacks.CallbackSupportMixin, MetaClassifierMixin, BaseMetaLearner
+):
     r"""Classifier that compares rows with class means in a learned space.
 
     Meta-training learns a space in which rows of any class lie close together: a linear
@@ -243,19 +247,53 @@ class PrototypicalClassifier(MetaClassifierMixin, BaseMetaLearner):
             float(self.learning_rate),
             self.max_iter,
         )
-        if hidden:
-            space = self._learn_network(table, classes, hidden, settings, rng)
-        else:
-            space = linear_space(table, codes, classes, settings, rng)
-            vars(self).pop("loss_curve_", None)
-            self.n_iter_ = 1
+        stopped_at = partial(self._stopped_at, table=table, codes=codes)
+        n_iter = settings.max_iter if hidden else 1
+        with _callbacks.meta_iterations(self, n_iter, **data) as report:
+            if hidden:
+                net = self._network(table, classes, hidden)
+                found = network_space(
+                    net,
+                    table,
+                    classes,
+                    settings,
+                    rng,
+                    lambda *so_far: report(partial(stopped_at, *so_far)),
+                )
+            else:
+                found = linear_space(table, codes, classes, settings, rng), None
+                report(partial(stopped_at, lambda: found[0], None))
+        space, losses = found
+        if space is None:
+            raise ValueError(
+                "Meta-training produced weights that are not finite. Set "
+                "standardize=True, or lower learning_rate."
+            )
+        self._keep(space, losses, table, codes)
+
+    def _keep(self, space, losses, table, codes):
+        """Set the fitted attributes to a `LearnedSpace`; a linear one has no losses."""
         if hasattr(self, "classes_"):  # there was a single task
             labels = self.classes_.copy()
             space = space.starting_from(labels, table.X, codes, table.weight)
         self._learned, self._present = space, space.start
         self.temperature_ = space.temperature
+        self.n_iter_ = 1 if losses is None else len(losses)
+        vars(self).pop("loss_curve_", None)
+        if losses is not None:
+            self.loss_curve_ = list(losses)
 
-    def _learn_network(self, table, classes, hidden, settings, rng):
+    def _stopped_at(self, space, losses, table, codes):
+        """Fitted attributes, for callbacks, as if meta-training stopped here.
+
+        ``space`` is a function that makes the `LearnedSpace`.
+        """
+        model = object.__new__(type(self))
+        vars(model).update(vars(self))
+        model._keep(space(), losses, table, codes)
+        return _callbacks.fitted_attributes(model)
+
+    def _network(self, table, classes, hidden):
         if classes is None:
             n_classes = int(table.Y.max()) + 1
             raise ValueError(
@@ -266,15 +304,7 @@ class PrototypicalClassifier(MetaClassifierMixin, BaseMetaLearner):
                 "is the task's id of each row."
             )
         sizes = (table.X.shape[1], *hidden, int(self.n_components))
-        net = Network(ParamLayout(sizes, bool(self.layer_norm)), self.activation)
-        space, losses = network_space(net, table, classes, settings, rng)
-        if space is None:
-            raise ValueError(
-                "Meta-training produced weights that are not finite. Set "
-                "standardize=True, or lower learning_rate."
-            )
-        self.loss_curve_, self.n_iter_ = losses, len(losses)
-        return space
+        return Network(ParamLayout(sizes, bool(self.layer_norm)), self.activation)
 
     # -- adaptation -------------------------------------------------------------------
 

@@ -6,12 +6,24 @@ import numpy as np
 import pytest
 import sklearn
 from numpy.testing import assert_allclose, assert_array_equal
+from sklearn.base import clone
+from sklearn.linear_model import Ridge
 from sklearn.model_selection import GridSearchCV, GroupKFold
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils.fixes import parse_version
 
-from skmeta import ReptileClassifier, ReptileRegressor, meta_fit
+from skmeta import (
+    ChosenBase,
+    EmpiricalBayesClassifier,
+    EmpiricalBayesPoissonRegressor,
+    EmpiricalBayesRegressor,
+    LearnedFeatures,
+    PrototypicalClassifier,
+    ReptileClassifier,
+    ReptileRegressor,
+    meta_fit,
+)
 from skmeta.exceptions import ZeroShotWarning
 from skmeta.model_selection import make_few_shot_scorer
 
@@ -95,6 +107,112 @@ def test_a_fit_that_also_chooses_the_number_of_steps_is_one_fit(linear_tasks):
     assert recorder.calls.count("begin fit") == recorder.calls.count("end fit") == 1
 
 
+FEATURES = LearnedFeatures((4,), n_components=2, max_iter=5)
+RIDGE = ChosenBase(candidates={"none": None, "ridge": Ridge()}, n_support=2)
+PARTS = ["structures", "all tasks", "errors"]
+PRIORS = {
+    "numbers": (EmpiricalBayesRegressor("isotropic"), PARTS),
+    "labels": (EmpiricalBayesClassifier("intercept"), PARTS),
+    "counts": (EmpiricalBayesPoissonRegressor("intercept"), PARTS),
+    "features": (
+        EmpiricalBayesRegressor("intercept", features=FEATURES),
+        ["structures", "all tasks", "features", "errors"],
+    ),
+    "base model": (
+        EmpiricalBayesRegressor("intercept", base_estimator=RIDGE),
+        ["base models", "meta-training"],
+    ),
+}
+
+
+class Parts(Recorder):
+    """Remembers the parts of a fit, and how many steps each has and may have."""
+
+    def setup(self, estimator, context):
+        super().setup(estimator, context)
+        self.fit = context
+
+    @property
+    def names(self):
+        return [part.task_name for part in self.fit._children_map.values()]
+
+    def steps(self, name):
+        steps = self.part(name)._children_map.values()
+        return [step.task_name for step in steps]
+
+    def part(self, name):
+        return self.fit._children_map[self.names.index(name)]
+
+
+@needs_callbacks
+@pytest.mark.parametrize("kind", PRIORS)
+def test_a_callback_hears_of_the_parts_of_learning_a_prior(kind, label_tasks):
+    model, parts = PRIORS[kind]
+    recorder, watched = Parts(), clone(model).set_params(random_state=0)
+    tasks = label_tasks[:6]  # these are enough to hold some out
+    watched.set_callbacks(recorder).meta_fit(tasks)
+    assert recorder.names == parts
+    assert recorder.fit.max_subtasks == len(parts)
+    assert recorder.calls.count("setup") == recorder.calls.count("teardown") == 1
+    assert recorder.calls[-2:] == ["end fit", "teardown"]
+    X, y = label_tasks[0]
+    plain = clone(model).set_params(random_state=0).meta_fit(tasks)
+    expected = plain.adapt(X, y).predict(X)
+    assert_array_equal(watched.adapt(X, y).predict(X), expected)
+    assert_array_equal(recorder.fitted.adapt(X, y).predict(X), expected)
+
+
+@needs_callbacks
+def test_each_fit_of_a_structure_and_each_fold_is_a_step(linear_tasks):
+    recorder = Parts()
+    EmpiricalBayesRegressor("diagonal").set_callbacks(recorder).meta_fit(linear_tasks)
+    assert recorder.steps("structures") == ["diagonal", *["fold"] * 5]
+    assert recorder.part("structures").max_subtasks >= 6
+
+
+@needs_callbacks
+def test_each_meta_iteration_of_learned_features_is_a_step(linear_tasks):
+    recorder = Parts()
+    model = EmpiricalBayesRegressor("intercept", features=FEATURES)
+    model.set_callbacks(recorder).meta_fit(linear_tasks)
+    runs = recorder.part("features")._children_map.values()
+    assert [run.task_name for run in runs][:5] == ["run"] * 5
+    assert all(len(run._children_map) == run.max_subtasks == 5 for run in runs)
+
+
+@needs_callbacks
+def test_each_candidate_for_the_base_model_is_a_step(linear_tasks):
+    recorder = Parts()
+    model = ReptileRegressor(base_estimator=RIDGE, max_iter=6)
+    model.set_callbacks(recorder).meta_fit(linear_tasks)
+    assert recorder.steps("base models") == ["none", "ridge"]
+    assert recorder.steps("meta-training") == ["meta-iteration"] * 6
+    assert recorder.calls.count("setup") == recorder.calls.count("teardown") == 1
+
+
+@needs_callbacks
+def test_a_single_task_is_learned_in_two_parts(linear_tasks):
+    recorder = Parts()
+    EmpiricalBayesRegressor().set_callbacks(recorder).fit(*linear_tasks[0])
+    assert recorder.names == ["prior", "errors"]
+
+
+@needs_callbacks
+@pytest.mark.parametrize("one_task", [True, False])
+@pytest.mark.parametrize("hidden", [(), (4,)])
+def test_prototypes_report_iterations_and_can_be_stopped(hidden, one_task, label_tasks):
+    recorder = Recorder(stop_at=3)
+    model = PrototypicalClassifier(hidden, max_iter=6, random_state=0)
+    model.set_callbacks(recorder)
+    X, y = label_tasks[0]
+    model.fit(X, y) if one_task else model.meta_fit(label_tasks)
+    assert model.n_iter_ == len(recorder.ended) == (3 if hidden else 1)
+    assert recorder.fitted.n_iter_ == model.n_iter_
+    seen = recorder.fitted if one_task else recorder.fitted.adapt(X[:9], y[:9])
+    same = model if one_task else model.adapt(X[:9], y[:9])
+    assert_array_equal(seen.predict(X), same.predict(X))
+
+
 @needs_callbacks
 @pytest.mark.parametrize("kind", ["regressor", "classifier", "own classes"])
 def test_a_callback_sees_a_model_that_can_predict_and_adapt(kind, label_tasks):
@@ -154,12 +272,14 @@ def test_a_progress_bar_runs_alone_and_nested(linear_tasks, capsys, monkeypatch)
         scoring=make_few_shot_scorer(n_repeats=1),
         error_score="raise",
     )
-    for estimator in (reptile(), pipe, search):
+    for estimator in (reptile(), pipe, search, EmpiricalBayesRegressor()):
         meta_fit(
             estimator.set_callbacks(ProgressBar(max_propagation_depth=None)),
             linear_tasks,
         )
-        assert "ReptileRegressor - fit" in capsys.readouterr().out
+        shown = capsys.readouterr().out
+        assert "Regressor - fit" in shown
+        assert ("structures" in shown) == ("EmpiricalBayes" in shown)
 
 
 @needs_callbacks
@@ -183,3 +303,18 @@ def test_a_callback_is_torn_down_when_a_fit_fails(linear_tasks):
         model.meta_fit([(X, y * np.nan) for X, y in linear_tasks])
     model.meta_fit(linear_tasks)
     assert recorder.calls[-1] == "teardown"
+
+
+@needs_callbacks
+@pytest.mark.parametrize("model", [reptile(), EmpiricalBayesRegressor("intercept")])
+def test_a_callback_is_torn_down_when_a_fit_is_interrupted(model, linear_tasks):
+    class Interrupting(Recorder):
+        def on_fit_task_end(self, estimator, context):
+            raise KeyboardInterrupt
+
+    recorder, model = Interrupting(), clone(model)
+    with pytest.raises(KeyboardInterrupt):
+        model.set_callbacks(recorder).meta_fit(linear_tasks)
+    assert recorder.calls.count("setup") == recorder.calls.count("teardown") == 1
+    assert recorder.calls[-1] == "teardown"
+    assert set(vars(model)) == {*model.get_params(deep=False), "_skl_callbacks"}

@@ -5,6 +5,7 @@ from typing import NamedTuple
 import numpy as np
 
 from skmeta._core.prior import episodic
+from skmeta._core.progress import SILENT
 
 # The held-out tasks of a run are scored this many times.
 N_REPORTS = 20
@@ -35,16 +36,25 @@ def surely_better(gain):
     return gain.mean() > MIN_GAIN * gain.std() / np.sqrt(len(gain))
 
 
-def search_features(begin, table, folds, settings, seed):
+def most_steps(n_folds):
+    """The most runs and heads that a `Progress` hears of.
+
+    There are a run for each fold, a longer one, and the head that it leads to. The last
+    run and the last head are those of all tasks.
+    """
+    return 3 * n_folds + 2
+
+
+def search_features(begin, table, folds, settings, seed, progress=SILENT):
     """A `FeatureSearch`, or a longer one if held-out tasks gain from that."""
-    found = FeatureSearch(begin, table, folds, settings, seed)
+    found = FeatureSearch(begin, table, folds, settings, seed, progress)
     more = settings.more if len(folds) == 1 else min(settings.more, MOST_IN_FOLDS)
     if more == 1 or len(found.due) <= N_REPORTS or not found.may_pay_more:
         return found
     settings = settings._replace(
         max_iter=more * settings.max_iter, learning_rate=settings.rate_of_more
     )
-    longer = FeatureSearch(begin, table, folds, settings, seed)
+    longer = FeatureSearch(begin, table, folds, settings, seed, progress)
     if not longer.pays_more_than(found):
         return found
     before, now = (one.error[one.best].mean() for one in (found, longer))
@@ -67,6 +77,8 @@ class FeatureSearch:
     settings : episodic.FeatureOptions
     seed : int
         Each run draws the same initial network.
+    progress : Progress
+        Hears of the meta-iterations of each run.
 
     Attributes
     ----------
@@ -74,9 +86,9 @@ class FeatureSearch:
         Whether a search that is longer still would probably find better features.
     """
 
-    def __init__(self, begin, table, folds, settings, seed):
+    def __init__(self, begin, table, folds, settings, seed, progress=SILENT):
         self.begin, self.table, self.folds = begin, table, folds
-        self.settings, self.seed = settings, seed
+        self.settings, self.seed, self.progress = settings, seed, progress
         n = min(N_REPORTS, settings.max_iter)
         self.due = np.round(np.linspace(0, settings.max_iter, n + 1)).astype(int)
         self.runs = [self._run(table.subset(fold.kept), fold.head) for fold in folds]
@@ -132,9 +144,11 @@ class FeatureSearch:
         learner, state = self.begin(prior=head, rng=rng)
         states = [learner.without_features(state)]
         path = episodic.learn_features(learner, state, table, self.settings, rng)
-        for i, (state, _) in zip(range(1, due[-1] + 1), path, strict=False):
-            if i == due[len(states)]:
-                states.append(state)
+        with self.progress.part("run", int(due[-1])) as part:
+            for i, (state, _) in zip(range(1, due[-1] + 1), path, strict=False):
+                if i == due[len(states)]:
+                    states.append(state)
+                part.step("meta-iteration")
         return learner, states
 
     def _scores(self):

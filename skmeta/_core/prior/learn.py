@@ -8,12 +8,13 @@ import numpy as np
 
 from skmeta._core.prior import episodic
 from skmeta._core.prior.calibration import FoldRows
-from skmeta._core.prior.features import FeatureFold, search_features
+from skmeta._core.prior.features import FeatureFold, most_steps, search_features
 from skmeta._core.prior.fit import first_fit
 from skmeta._core.prior.learned import LearnedPrior
 from skmeta._core.prior.models import ToMeasure
 from skmeta._core.prior.search import MAX_TASKS, StructureSearch, start_of, zero_shot
 from skmeta._core.prior.structures import NONE, Diagonal, groups, place
+from skmeta._core.progress import SILENT, Progress
 
 # A single task needs a search for one number, and an exact answer costs nothing.
 ONE_TASK_TOL = 1e-12
@@ -38,6 +39,8 @@ class Options(NamedTuple):
         ones. None if they are the same.
     features : FeatureOptions or None
         How features are learned. None for a linear model.
+    progress : Progress
+        Hears of `n_parts` parts of the work.
     """
 
     structure: str = "auto"
@@ -45,6 +48,14 @@ class Options(NamedTuple):
     max_iter: int = 1000
     units: np.ndarray | None = None
     features: episodic.FeatureOptions | None = None
+    progress: Progress = SILENT
+
+
+def n_parts(n_tasks, options):
+    """Number of parts of the work that `learn` tells ``options.progress`` of."""
+    if n_tasks == 1:
+        return 2
+    return 3 if options.features is None else 4
 
 
 def learn(table, model, design, options, rng, before_search=None):
@@ -79,9 +90,13 @@ def learn_and_measure(table, model, design, options, rng, before_search=None):
         learned, measured = _learn_from_one(*given)
     else:
         learned, measured = _learn_from_many(*given, rng)
-    learned = _with_start(learned, measured)
-    learned, measured = learned.model.learn_half_life(learned, measured)
-    found = learned.model.calibrate(learned, measured, rng)
+    with options.progress.part("errors", 3) as part:
+        learned = _with_start(learned, measured)
+        part.step("start")
+        learned, measured = learned.model.learn_half_life(learned, measured)
+        part.step("half-life")
+        found = learned.model.calibrate(learned, measured, rng)
+        part.step("calibration")
     return replace(learned, calibration=found), measured
 
 
@@ -116,8 +131,10 @@ def _learn_from_many(table, model, design, options, before_search, rng):
         tol=options.tol,
         max_iter=options.max_iter,
     )
-    chosen = search.run(options.structure)
-    model, chosen = model.choose_noise(search, chosen, options)
+    n_steps = search.n_steps(options.structure)
+    with options.progress.part("structures", n_steps) as search.progress:
+        chosen = search.run(options.structure)
+        model, chosen = model.choose_noise(search, chosen, options)
     folds = [
         FoldRows.of(few.take(fold.kept), few.take(fold.held_out), fold.prior)
         for fold in chosen.folds
@@ -126,10 +143,13 @@ def _learn_from_many(table, model, design, options, before_search, rng):
         chosen = replace(chosen, folds=[])
     # ... and fitted to all of them
     everything = tasks
-    if len(some) < len(parts):
-        everything = model.gather(parts, design)
-        chosen = replace(chosen, prior=search.on_all(everything, chosen))
-    model, chosen = model.learn_noise(everything, chosen, options)
+    with options.progress.part("all tasks", 2) as part:
+        if len(some) < len(parts):
+            everything = model.gather(parts, design)
+            chosen = replace(chosen, prior=search.on_all(everything, chosen))
+        part.step("prior")
+        model, chosen = model.learn_noise(everything, chosen, options)
+        part.step("noise")
     learned = LearnedPrior.of_search(
         chosen.prior,
         model,
@@ -141,9 +161,12 @@ def _learn_from_many(table, model, design, options, before_search, rng):
     # features take the place of the linear model if they pay
     measured = None
     if options.features is not None:
-        learned, measured = _learn_features(
-            table, some, learned, chosen, options, rng, search.seed
-        )
+        n_steps = most_steps(len(chosen.folds))
+        with options.progress.part("features", n_steps) as part:
+            within = options._replace(progress=part)
+            learned, measured = _learn_features(
+                table, some, learned, chosen, within, rng, search.seed
+            )
     if measured is None:
         measured = ToMeasure(tasks, folds, chosen.scores)
         measured = model.to_measure(measured, everything, parts, chosen, options, rng)
@@ -193,12 +216,13 @@ def _learn_from_one(table, model, design, options, before_search):
         before_search(tasks, 1)
     of_slopes = groups("isotropic", *_shape(table, design))
     structure = Diagonal(np.where(of_slopes == 0, 0, NONE))
-    prior = first_fit(
-        tasks,
-        place(structure, tasks, options.units),
-        tol=min(options.tol, ONE_TASK_TOL),
-        max_iter=options.max_iter,
-    )
+    with options.progress.part("prior"):
+        prior = first_fit(
+            tasks,
+            place(structure, tasks, options.units),
+            tol=min(options.tol, ONE_TASK_TOL),
+            max_iter=options.max_iter,
+        )
     learned = LearnedPrior.of_search(prior, model, design, "isotropic")
     mean, factor = model.posterior(learned.mean, learned.factor, learned.noise, part)
     learned = replace(learned, mean=mean, factor=factor, spread=factor)
@@ -256,4 +280,5 @@ def _search_features(target, some, learned, chosen, options, rng):
         how.layer_norm,
         fit_intercept=design.fit_intercept,
     )
-    return search_features(begin, target, folds, how, rng.randint(2**31))
+    seed = rng.randint(2**31)
+    return search_features(begin, target, folds, how, seed, options.progress)

@@ -713,6 +713,7 @@ class LaplaceModel(TaskModel):
             kept = parts.take(np.sort(rng.permutation(fold.kept)[:MAX_TASKS]))
             prior = self._beside(linear, kept, design, options, FEATURE_ITER)
             folds.append(FoldRows.of(kept, held_out, prior))
+            options.progress.step("head")
             score = self.gather(held_out, design).held_out_score(prior, seed)
             scores = np.hstack([scores, score])
             option = int(scores.sum(axis=1).argmax())
@@ -724,6 +725,7 @@ class LaplaceModel(TaskModel):
         design = self._with_unit_scales(learned.design, *found.of_all(head()))
         parts = design.parts(table)
         prior = self._beside(linear, parts, design, options)
+        options.progress.step("head")
         tasks = self.gather(parts, design)
         return learned.after(prior, design), ToMeasure(tasks, folds, scores)
 

@@ -26,6 +26,7 @@ from skmeta._core.prior.structures import (
     groups,
     place,
 )
+from skmeta._core.progress import SILENT
 
 # Structures are compared by fits whose tolerance is this multiple of the one asked for.
 COMPARED = 10.0
@@ -43,6 +44,8 @@ MAX_SCALED = 100
 # With more tasks than this the last fit is as rough as those that are compared.
 TASKS_FOR_ROUGH_FIT = 2000
 N_STRUCTURE_FOLDS = 5
+# At most about so many structures are tried.
+N_STRUCTURES = 5
 # The spreads of classes are drawn together as if by this many tasks for each class.
 CLASS_SHRINKAGE = 1.0
 # With fewer tasks than this none is held out.
@@ -94,8 +97,10 @@ class StructureSearch:
 
     ``shape`` is (n_features, n_outputs, fit_intercept) of the coefficients that vary,
     and ``units`` (P, P) turns those that the structures refer to into those of the
-    tasks.
+    tasks. ``progress`` hears of each fit, and of each fit without a fold.
     """
+
+    progress = SILENT
 
     def __init__(self, tasks, shape, rng, units=None, **options):
         self.tasks, self.shape, self.options = tasks, shape, options
@@ -113,6 +118,11 @@ class StructureSearch:
         self.tried = []
         # all structures are scored with the same draws of rows
         self.seed = rng.randint(2**31)
+
+    def n_steps(self, name):
+        """About how many fits it takes to choose a structure."""
+        n_structures = N_STRUCTURES if name == "auto" else 1
+        return n_structures * (1 + len(self.held_out)) + 1
 
     def run(self, name):
         """The `Candidate` of the structure asked for, or of the best one."""
@@ -305,6 +315,7 @@ class StructureSearch:
         return at_least(prior, nested, tasks, structure, **options)
 
     def _validated(self, name, structure, prior):
+        self.progress.step(name)
         scores, folds = [], []
         options = self.rough | {"max_iter": self.fold_iter}
         only_mean = too_many_classes(self.tasks, self.shape)
@@ -318,6 +329,7 @@ class StructureSearch:
                 fold = fit_prior(*given, **options)
             held = self.tasks.subset(held_out)
             scores.append(held.held_out_score(fold, self.seed))
+            self.progress.step("fold")
             # D is not needed any more, and it is a matrix of all coefficients
             folds.append(StructureFold(held_out, kept, replace(fold, D=None)))
         if not folds:

@@ -1,5 +1,7 @@
 """Learn a space from the rows of all tasks: by episodes, or in closed form."""
 
+from functools import partial
+
 import numpy as np
 
 from skmeta._core.prototypes.discriminant import class_statistics, discriminant
@@ -14,7 +16,7 @@ from skmeta._core.prototypes.training import (
 TEMPERATURE = 0.5
 
 
-def network_space(net, table, classes, settings, rng):
+def network_space(net, table, classes, settings, rng, after_each=None):
     """The space of a network, learned by episodes, and their losses.
 
     Parameters
@@ -24,6 +26,9 @@ def network_space(net, table, classes, settings, rng):
     classes : ClassTable
     settings : EpisodeSettings
     rng : Generator
+    after_each : callable or None
+        Called after each meta-iteration with a function that makes the space of a run
+        that ends there, and with the losses so far. It says whether to end the run.
 
     Returns
     -------
@@ -34,11 +39,18 @@ def network_space(net, table, classes, settings, rng):
     start, losses = first_parameters(net, rng), []
     rows = rows_of(table.X, start.dtype)
     steps = episodic_steps(net, start, rows, classes, settings, rng)
-    for theta, loss in steps:  # noqa: B007 the last theta is the result
+    for theta, loss in steps:
         losses.append(loss)
+        space = partial(_space_of, net, theta)
+        if after_each is not None and after_each(space, losses):
+            break
     if not np.isfinite(theta).all():
         return None, losses
-    return LearnedSpace.of(net, theta[:-1], np.exp(theta[-1])), losses
+    return space(), losses
+
+
+def _space_of(net, theta):
+    return LearnedSpace.of(net, theta[:-1], np.exp(theta[-1]))
 
 
 def linear_space(table, codes, classes, settings, rng):
