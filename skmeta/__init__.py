@@ -6,7 +6,13 @@ new one should start, so that a handful of rows is enough.
 """
 
 from skmeta._version import __version__ as __version__
-from skmeta.adaptation import adapt, adapt_predict, meta_fit, partial_adapt
+from skmeta.adaptation import (
+    adapt,
+    adapt_predict,
+    meta_fit,
+    partial_adapt,
+    to_sklearn,
+)
 from skmeta.chosen_base import ChosenBase
 from skmeta.counts import EmpiricalBayesPoissonRegressor
 from skmeta.empirical_bayes import EmpiricalBayesClassifier, EmpiricalBayesRegressor
@@ -30,4 +36,5 @@ __all__ = [
     "adapt_predict",
     "meta_fit",
     "partial_adapt",
+    "to_sklearn",
 ]

@@ -9,10 +9,12 @@ from copy import copy
 from functools import cache
 
 import numpy as np
+from sklearn.base import clone
 from sklearn.utils.validation import check_is_fitted
 
 from skmeta._base import BaseMetaLearner
 from skmeta._checks.values import check_target, plain_table
+from skmeta._copies import shallow_copy
 
 
 class Composition(ABC):
@@ -456,6 +458,17 @@ def with_parameters(estimator, params, verb):
     composition = checked_composition(estimator, verb)
     inner = with_parameters(composition.inside(estimator), params, verb)
     return composition.rebuild(estimator, inner)
+
+
+def around_plain_model(composition, estimator, plain):
+    """A composition rebuilt around a plain model, with no meta-learner left in it."""
+    rebuilt = composition.rebuild(shallow_copy(estimator), plain)
+    if rebuilt is plain:
+        return plain
+    for name, value in rebuilt.get_params(deep=False).items():
+        if isinstance(_unwrapped(value)[1], BaseMetaLearner):
+            setattr(rebuilt, name, clone(plain))  # what its own `fit` would fit
+    return rebuilt
 
 
 def part_that_adapts(estimator, verb):

@@ -19,11 +19,13 @@ from skmeta._checks.task_lists import read_tasks
 from skmeta._checks.values import check_target
 from skmeta._compositions import (
     Composition,
+    around_plain_model,
     checked_composition,
     meta_learner,
     register_composition,
 )
 from skmeta._copies import all_restored_on_error, shallow_copy
+from skmeta._export import PlainModel
 
 __all__ = [
     "Composition",
@@ -32,6 +34,7 @@ __all__ = [
     "meta_fit",
     "partial_adapt",
     "register_composition",
+    "to_sklearn",
 ]
 
 
@@ -281,3 +284,56 @@ def partial_adapt(estimator, X, y, sample_weight=None):
     X, y = outer.transform_rows(estimator, X), outer.transform_targets(estimator, y)
     partial_adapt(outer.inside(estimator), X, y, sample_weight)
     return estimator
+
+
+# -- to_sklearn -----------------------------------------------------------------------
+
+
+@singledispatch
+def to_sklearn(estimator):
+    """Hand out what a model knows of its task as plain estimators of scikit-learn.
+
+    The meta-learner inside is replaced by a linear model of scikit-learn that predicts
+    the same. What comes out needs no skmeta, and can be exported, to ONNX or SQL for
+    example, by any tool that knows scikit-learn.
+
+    Parameters
+    ----------
+    estimator : estimator
+        Meta-trained, and usually adapted: a meta-learner of skmeta, or a Pipeline, a
+        search, a FrozenEstimator, a TransformedTargetRegressor or a few-shot estimator
+        with one inside.
+
+    Returns
+    -------
+    plain : estimator
+        A fitted linear model, or the same composition around it; of a search, its best
+        estimator.
+
+    See Also
+    --------
+    EmpiricalBayesRegressor.to_sklearn : Which model it is, and what it cannot do.
+
+    Examples
+    --------
+    >>> from sklearn.pipeline import make_pipeline
+    >>> from sklearn.preprocessing import StandardScaler
+    >>> from skmeta import EmpiricalBayesRegressor, adapt, meta_fit, to_sklearn
+    >>> from skmeta.datasets import make_linear_tasks
+    >>> *tasks, (X, y) = make_linear_tasks(30, random_state=0)
+    >>> pipe = make_pipeline(StandardScaler(), EmpiricalBayesRegressor(random_state=0))
+    >>> plain = to_sklearn(adapt(meta_fit(pipe, tasks), X[:5], y[:5]))
+    >>> plain[-1]
+    LinearRegression()
+    >>> plain.predict(X[5:]).shape
+    (15,)
+    """
+    if isinstance(estimator, PlainModel):
+        return estimator.to_sklearn()
+    if isinstance(estimator, BaseMetaLearner):
+        raise TypeError(
+            f"{type(estimator).__name__} has no to_sklearn: no model of scikit-learn "
+            "is known to predict the same. Save it with joblib."
+        )
+    outer = checked_composition(estimator, "to_sklearn")
+    return around_plain_model(outer, estimator, to_sklearn(outer.inside(estimator)))

@@ -13,6 +13,7 @@ from skmeta._coefficients import CoefficientsOfOneOutput
 from skmeta._core.prior.count_model import CountModel
 from skmeta._core.prior.likelihoods import Poisson
 from skmeta._core.scaling import fit_scaling
+from skmeta._export import averaged_poisson_regression, poisson_regression
 from skmeta._mixins import MetaRegressorMixin
 from skmeta._targets import Numbers
 from skmeta._warn import warn
@@ -356,6 +357,24 @@ class EmpiricalBayesPoissonRegressor(
         mean = np.full(len(rate), np.average(y, weights=sample_weight) + TINY)
         own, null = (deviance(y, r, sample_weight=sample_weight) for r in (rate, mean))
         return float(1.0 - own / null if null > 3 * TINY else own < TINY)
+
+    # -- a plain model ----------------------------------------------------------------
+
+    _adds_to_base = False  # it multiplies its rates
+
+    def _plain_estimator(self):
+        learned, present = self._learned, self._present
+        known, one = learned.predicting(present), learned.design.fit_intercept
+        share = 1.0 if present is None else self.moderation_
+        if present is None and learned.zero_shot != "prior":
+            share = 0.0  # such a start is a mean over all tasks already
+        covariance = share * known.factor @ known.factor.T
+        if covariance[: self.n_features_in_].any():
+            mean = known.mean
+            return averaged_poisson_regression(mean, covariance, self._scaling, one)
+        # all rates are averaged alike, if at all
+        level = self.intercept_ + (0.5 * covariance[-1, -1] if one else 0.0)
+        return poisson_regression(self.coef_, level, one)
 
     # -- hooks ------------------------------------------------------------------------
 

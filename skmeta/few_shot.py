@@ -20,7 +20,7 @@ from skmeta._checks.keywords import with_hint_to_task
 from skmeta._checks.scorers import fitting_another_model
 from skmeta._compositions import with_parameters
 from skmeta._copies import restored_on_error
-from skmeta.adaptation import adapt
+from skmeta.adaptation import adapt, to_sklearn
 from skmeta.reptile import ReptileClassifier, ReptileRegressor
 
 __all__ = ["FewShotClassifier", "FewShotRegressor"]
@@ -117,6 +117,12 @@ class BaseFewShot(MetaEstimatorMixin, BaseEstimator):
         inner = self.meta_estimator
         tags.input_tags.sparse = inner is None or get_tags(inner).input_tags.sparse
         return tags
+
+
+@to_sklearn.register(BaseFewShot)
+def _plain_model_of(estimator):
+    check_is_fitted(estimator)
+    return to_sklearn(estimator.estimator_)
 
 
 _NOT_FROZEN = (

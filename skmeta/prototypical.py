@@ -17,13 +17,14 @@ from skmeta._core.prototypes.episodes import EpisodeSettings, class_table
 from skmeta._core.prototypes.learn import linear_space, network_space
 from skmeta._core.prototypes.space import ClassSums
 from skmeta._core.tasks import slices
+from skmeta._export import PlainModel, linear_model_of
 from skmeta._mixins import MetaClassifierMixin
 from skmeta._targets import OpenLabels
 from skmeta._threads import on_one_blas_thread
 
 
 class PrototypicalClassifier(
-    _callbacks.CallbackSupportMixin, MetaClassifierMixin, BaseMetaLearner
+    _callbacks.CallbackSupportMixin, MetaClassifierMixin, PlainModel, BaseMetaLearner
 ):
     r"""Classifier that compares rows with class means in a learned space.
 
@@ -336,6 +337,21 @@ class PrototypicalClassifier(
                 for rows in slices(X.shape[0], space.block)
             ]
         )
+
+    # -- a plain model ----------------------------------------------------------------
+
+    def _why_not_plain(self):
+        if len(self._layers()) == 1:
+            return None
+        return "no network of scikit-learn compares rows with class means"
+
+    def _plain_estimator(self):
+        # The square of a row's own length is the same for all classes.
+        (layer,) = self._layers()
+        means, twice = self.prototypes_, 2 * self._learned.temperature
+        weight = twice * np.asarray(layer.weight, dtype=np.float64) @ means.T
+        bias = twice * (means @ layer.bias - 0.5 * (means**2).sum(axis=1))
+        return linear_model_of(self, *self._scaling.linear_in_user_units(weight, bias))
 
     # -- fitted attributes ------------------------------------------------------------
 
