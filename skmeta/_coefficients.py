@@ -4,9 +4,10 @@ import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
 from skmeta._core.prior.design import from_users_units, to_users_units
+from skmeta._export import PlainModel
 
 
-class LinearCoefficients:
+class LinearCoefficients(PlainModel):
     """Present and prior coefficients of a model that keeps a `LearnedPrior`."""
 
     @property

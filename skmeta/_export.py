@@ -77,6 +77,32 @@ class PlainModel:
         return linear_model_of(self, coef, intercept)
 
 
+class PlainNetwork(PlainModel):
+    """The same of a Reptile model, whose network may have hidden layers."""
+
+    def _why_not_plain(self):
+        layout = self._learned.network.layout
+        if layout.layer_norm and len(layout.sizes) > 2:
+            return "no network of scikit-learn has a layer_norm"
+        if len(layout.sizes) > 2 and hasattr(self, "base_estimator_"):
+            return "no model of scikit-learn adds a network to another model"
+        return None
+
+    def _plain_layers(self):
+        """Weights and biases of each layer, without outputs that belong to no class."""
+        *hidden, last = ((W, b) for W, b, *_ in self._layers("_present.theta"))
+        n = len(self.classes_) if self._targets.own_classes else None
+        return [*hidden, (last[0][:, :n], last[1][:n])]
+
+    def _plain_estimator(self):
+        layers, scaling = self._plain_layers(), self._scaling
+        if len(layers) == 1:
+            return linear_model_of(self, *scaling.linear_in_user_units(*layers[0]))
+        classes = self.classes_.copy() if self._targets.are_labels else None
+        activation = self._learned.network.activation
+        return perceptron(layers, activation, scaling, classes)
+
+
 def plain_model_of(model):
     """What `PlainModel.to_sklearn` returns."""
     check_is_fitted(model)

@@ -31,7 +31,6 @@ from skmeta._core.prior.likelihoods import of_labels
 from skmeta._core.prior.models import GaussianModel, LaplaceModel
 from skmeta._core.prior.noise_model import NoiseModel
 from skmeta._core.prior.varying import columns_that_vary
-from skmeta._export import PlainModel
 from skmeta._mixins import MetaClassifierMixin, MetaRegressorMixin
 from skmeta._ordered_rows import RowsInTime
 from skmeta._prior_warnings import (
@@ -62,11 +61,7 @@ OPTIONAL = (
 
 
 class BaseEmpiricalBayes(
-    _callbacks.CallbackSupportMixin,
-    PlainModel,
-    RowsInTime,
-    LinearCoefficients,
-    BaseMetaLearner,
+    _callbacks.CallbackSupportMixin, RowsInTime, LinearCoefficients, BaseMetaLearner
 ):
     """Parameters, the learned prior, and adaptation by conditioning on rows.
 

@@ -37,7 +37,7 @@ from skmeta._core.descent.state import (
 from skmeta._core.descent.validation import steps_for
 from skmeta._core.layout import ParamLayout
 from skmeta._core.scaling import identity_scaling
-from skmeta._export import PlainModel, linear_model_of, perceptron
+from skmeta._export import PlainNetwork
 from skmeta._mixins import MetaClassifierMixin, MetaRegressorMixin
 from skmeta._reptile_side_by_side import SideBySideMixin
 from skmeta._targets import Numbers, OwnLabels, SharedLabels
@@ -68,7 +68,7 @@ POSITIVE = Interval(Real, 0, None, closed="neither")
 
 
 class BaseReptile(
-    _callbacks.CallbackSupportMixin, PlainModel, SideBySideMixin, BaseMetaLearner
+    _callbacks.CallbackSupportMixin, PlainNetwork, SideBySideMixin, BaseMetaLearner
 ):
     """Parameters, meta-training and adaptation of both Reptile estimators."""
 
@@ -174,30 +174,6 @@ class BaseReptile(
     @property
     def _dtype(self):
         return self._learned.start.dtype
-
-    # -- a plain model ----------------------------------------------------------------
-
-    def _why_not_plain(self):
-        layout = self._learned.network.layout
-        if layout.layer_norm and len(layout.sizes) > 2:
-            return "no network of scikit-learn has a layer_norm"
-        if len(layout.sizes) > 2 and hasattr(self, "base_estimator_"):
-            return "no model of scikit-learn adds a network to another model"
-        return None
-
-    def _plain_layers(self):
-        """Weights and biases of each layer, without outputs that belong to no class."""
-        *hidden, last = ((W, b) for W, b, *_ in self._layers("_present.theta"))
-        n = len(self.classes_) if self._targets.own_classes else None
-        return [*hidden, (last[0][:, :n], last[1][:n])]
-
-    def _plain_estimator(self):
-        layers, scaling = self._plain_layers(), self._scaling
-        if len(layers) == 1:
-            return linear_model_of(self, *scaling.linear_in_user_units(*layers[0]))
-        classes = self.classes_.copy() if self._targets.are_labels else None
-        activation = self._learned.network.activation
-        return perceptron(layers, activation, scaling, classes)
 
     # -- meta-training ----------------------------------------------------------------
 

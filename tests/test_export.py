@@ -15,7 +15,12 @@ from sklearn.base import clone
 from sklearn.compose import TransformedTargetRegressor
 from sklearn.exceptions import NotFittedError
 from sklearn.frozen import FrozenEstimator
-from sklearn.linear_model import LinearRegression, LogisticRegression, Ridge
+from sklearn.linear_model import (
+    LinearRegression,
+    LogisticRegression,
+    PoissonRegressor,
+    Ridge,
+)
 from sklearn.model_selection import GridSearchCV
 from sklearn.neural_network import MLPClassifier, MLPRegressor
 from sklearn.pipeline import make_pipeline
@@ -388,20 +393,19 @@ class Constant(MetaRegressorMixin, BaseMetaLearner):
 
 def test_what_has_no_plain_equal_is_refused(linear_tasks, own_class_tasks):
     yes_no = labels(linear_tasks, 2)
-    tree = DecisionTreeRegressor(random_state=0)
     bent = exact(features=LearnedFeatures(4, max_iter=10)).meta_fit(linear_tasks)
     if bent.n_feature_iter_ == 0:  # they do not pay, so put them in use all the same
         bent._learned = with_features(bent)
     prototypes = PrototypicalClassifier(4, max_iter=5)
     base = EmpiricalBayesClassifier(base_estimator=LogisticRegression())
-    rates = EmpiricalBayesPoissonRegressor(base_estimator=tree)
+    rates = EmpiricalBayesPoissonRegressor(base_estimator=PoissonRegressor())
     for model, why in (
         (bent, "learned features"),
         (descent(4, layer_norm=True).meta_fit(linear_tasks), "layer_norm"),
         (descent(4, base_estimator=Ridge()).meta_fit(linear_tasks), "adds a network"),
         (prototypes.meta_fit(own_class_tasks), "class"),
         (base.meta_fit(yes_no), "its LogisticRegression"),
-        (rates.meta_fit(counts(linear_tasks)), "its DecisionTreeRegressor"),
+        (rates.meta_fit(counts(linear_tasks)), "its PoissonRegressor"),
     ):
         if isinstance(model, PrototypicalClassifier):
             with pytest.raises(NotFittedError, match="no classes until it is adapted"):
