@@ -17,7 +17,6 @@ from skmeta._base_model import (
     estimator_or_none,
     fit_base_of,
     given_base,
-    remembering,
     told_by_base,
 )
 from skmeta._checks.aligned import check_aligned
@@ -28,6 +27,7 @@ from skmeta._checks.task_lists import read_tasks
 from skmeta._copies import own_what_can_change, restored_on_error
 from skmeta._core.scaling import identity_scaling
 from skmeta._frame import Frame, TrainingData
+from skmeta._many_tasks import ManyTasks
 from skmeta._mixins import ZERO_SHOT, check_place_of_mixins
 from skmeta._repr import LearnedRepr
 from skmeta._routing import asking_for_single_ids
@@ -46,7 +46,7 @@ PARAMETERS = {
 }
 
 
-class BaseMetaLearner(LearnedRepr, BaseEstimator, metaclass=ABCMeta):
+class BaseMetaLearner(ManyTasks, LearnedRepr, BaseEstimator, metaclass=ABCMeta):
     """Base of the meta-learners: how tasks come in and adapted models go out.
 
     A subclass inherits :class:`MetaRegressorMixin` or :class:`MetaClassifierMixin` to
@@ -113,7 +113,7 @@ class BaseMetaLearner(LearnedRepr, BaseEstimator, metaclass=ABCMeta):
         third of the tasks, three times. The model holds the candidate's ``_frame``.
     ``_before_adapting()``
         Called on each copy after ``_forget``, before it adapts; by default nothing.
-    ``_adapt_each(parts)``, ``_predict_each(known, new, method)``
+    ``_adapt_each(parts)``, ``_predict_each(known, new, method, options)``
         Many tasks at once; by default one after the other.
     ``_learned_html()``
         What a notebook shows of a fitted model.
@@ -366,89 +366,6 @@ class BaseMetaLearner(LearnedRepr, BaseEstimator, metaclass=ABCMeta):
             vars(fresh).pop(history, None)
         fresh._reset()._before_adapting()
         return fresh
-
-    @with_hint_to_task
-    def adapt_predict(
-        self, X, y, X_new, sample_weight=None, *, task, task_new, method="predict"
-    ):
-        """Adapt to many tasks at once, and predict other rows of theirs.
-
-        The same as :meth:`adapt` on the rows of each task and ``method`` on its new
-        rows, one task after the other, and for Reptile much faster. The meta-learner
-        itself is not touched.
-
-        Parameters
-        ----------
-        X : {array-like, sparse matrix} of shape (n_samples, n_features)
-            Rows to adapt to, of all tasks, in any order.
-        y : array-like of shape (n_samples,)
-            Their targets.
-        X_new : {array-like, sparse matrix} of shape (n_new, n_features)
-            Rows to predict, of the same tasks. For a task without a row in X the
-            learned prior predicts.
-        sample_weight : array-like of shape (n_samples,), default=None
-            Weight of each row of X.
-        task : array-like of shape (n_samples,)
-            Task of each row of X.
-        task_new : array-like of shape (n_new,)
-            Task of each row of X_new.
-        method : {"predict", "predict_proba", "decision_function"}, default="predict"
-            What to call on an adapted model.
-
-        Returns
-        -------
-        y_new : ndarray of shape (n_new,) or (n_new, n_classes)
-            Predictions, in the order of X_new.
-        """
-        check_is_fitted(self)
-        self._check_method(method)
-        known, new = _task_input.read_known_and_new(
-            self, X, y, X_new, sample_weight, task, task_new
-        )
-        return self._predict_each(known, new, method)
-
-    def _check_method(self, method):
-        methods = [
-            name
-            for name in ("predict", "predict_proba", "decision_function")
-            if hasattr(self, name)
-        ]
-        if self._targets.own_classes:  # the columns are other classes in each task
-            methods = ["predict"]
-        if method not in methods:
-            raise ValueError(
-                f"method={method!r} cannot be called for many tasks at once with "
-                f"{self!r}. Take one of {methods}, or adapt to one task at a time."
-            )
-
-    def _predict_each(self, known, new, method):
-        """`adapt_predict` on `SortedRows` and `NewRows`, one task at a time."""
-        X_new, order, starts = new
-        parts = []
-        with remembering(told_by_base(self, [known.X, X_new])):
-            for t in np.flatnonzero(np.diff(starts)):
-                model = self._unadapted_copy()
-                vars(model).pop("feature_names_in_", None)  # they have been checked
-                rows = slice(known.starts[t], known.starts[t + 1])
-                if rows.stop > rows.start:
-                    model._adapt_in_place(
-                        known.X[rows], known.y[rows], known.weight[rows]
-                    )
-                rows = order[starts[t] : starts[t + 1]]
-                parts.append(getattr(model, method)(X_new[rows]))
-        result = np.concatenate(parts)
-        unsorted = np.empty_like(result)
-        unsorted[order] = result
-        return unsorted
-
-    def _adapt_each(self, parts):
-        """Copies adapted to each of a list of (X, y) or (X, y, sample_weight)."""
-        told = None
-        if hasattr(self, "base_estimator_"):
-            tables = [_task_input.validate_task(self, *part)[0] for part in parts]
-            told = told_by_base(self, tables)
-        with remembering(told):
-            return [self.adapt(*part) for part in parts]
 
     @with_hint_to_task
     def partial_adapt(self, X, y, sample_weight=None):

@@ -44,11 +44,11 @@ class SideBySideMixin:
 
     @wiping
     @on_one_blas_thread
-    def _predict_each(self, known, new, method):
+    def _predict_each(self, known, new, method, options):
         if not self._side_by_side:
-            return super()._predict_each(known, new, method)
+            return super()._predict_each(known, new, method, options)
         X_new, order, starts_new = new
-        table, learned = self._new_table(known), self._learned
+        table, learned = self._new_table(known.sorted()), self._learned
         net, averages = learned.network, learned.inner_loop.curved
         averages = averages and self._targets.are_labels
         # before a task has given a row, the whole prior is averaged over

@@ -57,6 +57,25 @@ class SortedRows(NamedTuple):
     starts: np.ndarray
 
 
+class KnownRows(NamedTuple):
+    """Rows to adapt to, in the user's order.
+
+    Those of task t that have a positive weight have the numbers
+    ``order[starts[t]:starts[t + 1]]``.
+    """
+
+    X: object
+    y: np.ndarray
+    weight: np.ndarray
+    order: np.ndarray
+    starts: np.ndarray
+
+    def sorted(self):
+        """Copies of the rows, as `SortedRows`."""
+        X, y, weight, order, starts = self
+        return SortedRows(X[order], y[order], weight[order], starts)
+
+
 class NewRows(NamedTuple):
     """Rows to predict, in the user's order.
 
@@ -231,7 +250,7 @@ def warn_of_far_values(model, rows, named):
 
 
 def read_known_and_new(model, X, y, X_new, sample_weight, task, task_new):
-    """The `SortedRows` to adapt to and the `NewRows` to predict, of the same tasks.
+    """The `KnownRows` to adapt to and the `NewRows` to predict, of the same tasks.
 
     Tasks without a new row are left out.
     """
@@ -248,21 +267,38 @@ def read_known_and_new(model, X, y, X_new, sample_weight, task, task_new):
         X_new = model._validate_new(X_new)
     weight = validate_weight(model, sample_weight, X)
     codes, codes_new, ids = encode_new_tasks(task, X.shape[0], task_new, X_new.shape[0])
-    model._targets.check(y, ids[codes])
-    wanted = np.zeros(len(ids), dtype=bool)
+    try:
+        model._targets.check(y)
+    except ValueError:
+        model._targets.check(y, ids[codes])  # this names the task
+        raise
+    return arranged(X, y, weight, codes, X_new, codes_new, len(ids))
+
+
+def arranged(X, y, weight, codes, X_new, codes_new, n_tasks):
+    """`KnownRows` and `NewRows` of validated rows, by the numbers of their tasks."""
+    wanted = np.zeros(n_tasks, dtype=bool)
     wanted[codes_new] = True
-    kept = np.flatnonzero((weight > 0) & wanted[codes])
-    if len(kept) == 0:  # nothing is known of these tasks, but the core needs some row
-        kept = np.flatnonzero(weight > 0)[:1]
     # tasks without a new row come last, and are not adapted to
-    number = np.where(wanted, np.cumsum(wanted) - 1, wanted.sum())
-    codes, codes_new = number[codes], number[codes_new]
-    rows = kept[np.argsort(codes[kept], kind="stable")]
+    n_wanted = int(wanted.sum())
+    if n_wanted < n_tasks:
+        number = np.where(wanted, np.cumsum(wanted) - 1, n_wanted)
+        codes, codes_new = number[codes], number[codes_new]
+    kept = (weight > 0) & (codes < n_wanted)
+    rows = np.argsort(codes, kind="stable")
+    if not kept.all():
+        rows = rows[kept[rows]]
+    starts = _starts(codes[rows], n_wanted)
+    if len(rows) == 0:  # nothing is known of these tasks, but the core needs some row
+        rows = np.flatnonzero(weight > 0)[:1]
     order = np.argsort(codes_new, kind="stable")
-    numbers = np.arange(wanted.sum() + 1)
     return (
-        SortedRows(
-            X[rows], y[rows], weight[rows], np.searchsorted(codes[rows], numbers)
-        ),
-        NewRows(X_new, order, np.searchsorted(codes_new[order], numbers)),
+        KnownRows(X, y, weight, rows, starts),
+        NewRows(X_new, order, _starts(codes_new, n_wanted)),
     )
+
+
+def _starts(codes, n_tasks):
+    """Where the rows of each task start, (n_tasks + 1,), once they are sorted."""
+    sizes = np.bincount(codes, minlength=n_tasks)
+    return np.concatenate([[0], np.cumsum(sizes)])

@@ -309,9 +309,8 @@ class EmpiricalBayesPoissonRegressor(
         y : ndarray of shape (n_samples,)
             Expected rates, averaged over the uncertainty of the task's coefficients.
         """
-        log_rate, deviation = self._predictive(self._validate_new(X)).T
-        log_mean = (log_rate + 0.5 * deviation**2)[:, None]
-        return self._targets.decode(log_mean, None, self._scaling)
+        X = self._validate_new(X)
+        return self._answer_from(self._predictive(X), X, "predict")
 
     @before_adapting
     def predict_interval(self, X, coverage=0.9, exposure=1.0):
@@ -338,8 +337,20 @@ class EmpiricalBayesPoissonRegressor(
         """
         X = self._validate_new(X)
         check_coverage(coverage)
+        of_rows = {"coverage": coverage, "exposure": exposure}
+        return self._answer_from(self._predictive(X), X, "predict_interval", **of_rows)
+
+    def _numbers_for(self, method, coverage=0.9, exposure=1.0):
+        check_coverage(coverage)
+        return "predictive", {}
+
+    def _answer_from(self, numbers, X, method, coverage=0.9, exposure=1.0):
+        """What ``method`` returns, from the centre and deviation of each log rate."""
+        log_rate, deviation = numbers.T
+        if method == "predict":
+            log_mean = (log_rate + 0.5 * deviation**2)[:, None]
+            return self._targets.decode(log_mean, None, self._scaling)
         exposure = _check_sample_weight(exposure, X, ensure_non_negative=True)
-        log_rate, deviation = self._predictive(X).T
         excess = self.overdispersion_
         deviation = np.sqrt(deviation**2 + excess)
         rows = np.column_stack([log_rate - 0.5 * excess, deviation, exposure])

@@ -6,7 +6,6 @@ from functools import partial
 from numbers import Integral, Real
 
 import numpy as np
-from scipy.special import expit
 from sklearn.base import clone
 from sklearn.utils import check_random_state, gen_batches
 from sklearn.utils._param_validation import Interval, StrOptions
@@ -33,6 +32,11 @@ from skmeta._core.prior.noise_model import NoiseModel
 from skmeta._core.prior.varying import columns_that_vary
 from skmeta._mixins import MetaClassifierMixin, MetaRegressorMixin
 from skmeta._ordered_rows import RowsInTime
+from skmeta._prior_side_by_side import (
+    LabelsSideBySide,
+    NumbersSideBySide,
+    PriorSideBySideMixin,
+)
 from skmeta._prior_warnings import (
     features_to_learn,
     warn_of_few_rows,
@@ -61,7 +65,11 @@ OPTIONAL = (
 
 
 class BaseEmpiricalBayes(
-    _callbacks.CallbackSupportMixin, RowsInTime, LinearCoefficients, BaseMetaLearner
+    _callbacks.CallbackSupportMixin,
+    PriorSideBySideMixin,
+    RowsInTime,
+    LinearCoefficients,
+    BaseMetaLearner,
 ):
     """Parameters, the learned prior, and adaptation by conditioning on rows.
 
@@ -331,7 +339,11 @@ class BaseEmpiricalBayes(
 
 
 class EmpiricalBayesRegressor(
-    MetaRegressorMixin, CoefficientsOfOneOutput, NoiseOfTasks, BaseEmpiricalBayes
+    MetaRegressorMixin,
+    NumbersSideBySide,
+    CoefficientsOfOneOutput,
+    NoiseOfTasks,
+    BaseEmpiricalBayes,
 ):
     r"""Regressor that learns from many tasks how much tasks differ.
 
@@ -661,8 +673,7 @@ class EmpiricalBayesRegressor(
         if not return_std:
             return self._decode(self._raw_outputs(X), X)
         self._warn_of_little()
-        mean, deviation, _ = self._predictive(X).T
-        return self._decode(mean[:, None], X), deviation * self._scaling.y_scale
+        return self._answer_from(self._predictive(X), X, "predict", return_std=True)
 
     @before_adapting
     def predict_interval(self, X, coverage=0.9):
@@ -698,10 +709,8 @@ class EmpiricalBayesRegressor(
             coverage=coverage,
             n_rows=self.n_adapt_rows_,
         )
-        mean, half = self._in_blocks(interval, X, self._predictive_width).T
-        half = half * self._scaling.y_scale
-        middle = self._decode(mean[:, None], X)
-        return np.column_stack([middle - half, middle + half])
+        numbers = self._in_blocks(interval, X, self._predictive_width)
+        return self._answer_from(numbers, X, "predict_interval")
 
     def _warn_of_little(self):
         """Warn where neither deviations nor intervals can be trusted."""
@@ -733,7 +742,9 @@ class EmpiricalBayesRegressor(
         return left
 
 
-class EmpiricalBayesClassifier(MetaClassifierMixin, BaseEmpiricalBayes):
+class EmpiricalBayesClassifier(
+    MetaClassifierMixin, LabelsSideBySide, BaseEmpiricalBayes
+):
     r"""Logistic classifier that learns from many tasks how much tasks differ.
 
     The coefficients of a task come from a normal distribution that is learned from all
@@ -990,10 +1001,8 @@ class EmpiricalBayesClassifier(MetaClassifierMixin, BaseEmpiricalBayes):
             Probabilities in the order of ``classes_``, averaged over what is not known
             of the task's coefficients.
         """
-        scores = self._scores(self._validate_new(X))
-        if len(self.classes_) == 2:
-            return expit(np.hstack([-scores, scores]))
-        return np.exp(scores)
+        X = self._validate_new(X)
+        return self._answer_from(self._scores(X), X, "predict_proba")
 
     @before_adapting
     def decision_function(self, X):
@@ -1010,8 +1019,8 @@ class EmpiricalBayesClassifier(MetaClassifierMixin, BaseEmpiricalBayes):
             Log-odds or log-probabilities of the averaged probabilities; with two
             classes the log-odds of ``classes_[1]``.
         """
-        scores = self._scores(self._validate_new(X))
-        return scores[:, 0] if len(self.classes_) == 2 else scores
+        X = self._validate_new(X)
+        return self._answer_from(self._scores(X), X, "decision_function")
 
     def predict(self, X):
         """Predict the most probable class.

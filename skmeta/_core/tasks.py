@@ -329,11 +329,11 @@ def even_parts(tasks, sizes):
     return [rest, *reversed(parts)]
 
 
-def padded_blocks(sizes, width):
+def padded_blocks(sizes, width, most_cells=BLOCK_CELLS):
     """Index arrays of tasks to pad to a common number of rows, of ``width`` columns.
 
     The longest task of a block has at most a quarter more rows than its shortest,
-    unless all tasks together are small. A block has at most `BLOCK_CELLS` numbers,
+    unless all tasks together are small. A block has at most ``most_cells`` numbers,
     unless it is a single task.
     """
     sizes = np.asarray(sizes)
@@ -344,7 +344,7 @@ def padded_blocks(sizes, width):
     while first < len(order):
         longest = sizes[order[first]] * 5 // 4
         last = np.searchsorted(sizes, longest, side="right", sorter=order)
-        most = max(1, BLOCK_CELLS // max(1, int(longest) * width))
+        most = max(1, most_cells // max(1, int(longest) * width))
         alike = order[first:last]
         blocks += [np.sort(alike[i : i + most]) for i in range(0, len(alike), most)]
         first = last

@@ -39,13 +39,13 @@ class Recency:
         return replace(self, column=self.column + n_before)
 
     def times(self, X, first=0.0):
-        """Times (n,) of rows of a task; if rows are counted, these begin at ``first``.
+        """Times (..., n) of rows of tasks; if rows are counted, from ``first`` on.
 
-        X (n, d) is standardised.
+        X (..., n, d) is standardised. Times that are counted have no leading axes.
         """
         if self.column is None:
-            return first + np.arange(len(X))
-        return X[:, self.column]
+            return first + np.arange(X.shape[-2])
+        return X[..., self.column]
 
     def share(self, age):
         """The share of its weight that a row of some age keeps."""
