@@ -4,6 +4,7 @@ import warnings
 from concurrent.futures import ThreadPoolExecutor
 from decimal import Decimal
 from functools import partial
+from inspect import signature
 
 import numpy as np
 import pandas as pd
@@ -13,6 +14,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 from scipy import sparse
 from sklearn.base import clone, is_regressor
 from sklearn.compose import TransformedTargetRegressor
+from sklearn.dummy import DummyRegressor
 from sklearn.frozen import FrozenEstimator
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.pipeline import make_pipeline
@@ -21,6 +23,7 @@ from sklearn.preprocessing import FunctionTransformer, MinMaxScaler, StandardSca
 import skmeta
 from skmeta import (
     EmpiricalBayesClassifier,
+    EmpiricalBayesPoissonRegressor,
     EmpiricalBayesRegressor,
     PrototypicalClassifier,
     ReptileClassifier,
@@ -357,3 +360,141 @@ def test_named_columns_give_no_warning(model):
         )
     alone = model.adapt(X[known][:6], y[known][:6]).predict(X[~known][:6])
     np.testing.assert_allclose(y_new[:6], alone)
+
+
+# -- stacks of tasks beside the loop --------------------------------------------------
+
+
+LEARNED = {
+    "numbers": EmpiricalBayesRegressor("diagonal", noise="shared"),
+    "noise per task": EmpiricalBayesRegressor("isotropic", noise="task"),
+    "shared columns": EmpiricalBayesRegressor(
+        "isotropic", varying=[0, 2], noise="task", fit_intercept=False
+    ),
+    "old rows fade": EmpiricalBayesRegressor("intercept", half_life=2.0),
+    "old rows fade, noise": EmpiricalBayesRegressor(
+        "isotropic", half_life=0.7, time_column=1, noise="task"
+    ),
+    "base model": EmpiricalBayesRegressor("intercept", base_estimator=Ridge()),
+    "labels": EmpiricalBayesClassifier("isotropic"),
+    "three labels": EmpiricalBayesClassifier("isotropic"),
+    "labels fade": EmpiricalBayesClassifier("intercept", half_life=1.5),
+    "base of labels": EmpiricalBayesClassifier(
+        "intercept", base_estimator=LogisticRegression()
+    ),
+    "one label": EmpiricalBayesClassifier("isotropic"),
+    "counts": EmpiricalBayesPoissonRegressor("isotropic"),
+    "base of counts": EmpiricalBayesPoissonRegressor(
+        "intercept", base_estimator=DummyRegressor()
+    ),
+    "own classes": ReptileClassifier(task_classes="own", max_iter=5, random_state=0),
+    "minibatches": ReptileRegressor(batch_size=2, max_iter=5, random_state=0),
+    "reptile": ReptileClassifier((4,), max_iter=5, random_state=0),
+    "prototypes": PrototypicalClassifier(random_state=0),
+}
+WAYS = [
+    ("predict", {}),
+    ("predict", {"return_std": True}),
+    ("predict_interval", {}),
+    ("predict_interval", {"coverage": 0.5}),
+    ("predict_interval", {"exposure": 3.0}),
+    ("predict_proba", {}),
+    ("decision_function", {}),
+]
+
+
+def targets_of(kind, X, codes):
+    rng = np.random.default_rng(codes.sum())
+    eta = X[:, 0] + rng.normal(size=codes.max() + 1)[codes] + rng.normal(size=len(X))
+    if "counts" in kind:
+        return rng.poisson(np.exp(0.5 * eta)).astype(float)
+    if kind == "one label":
+        return np.full(len(X), "only")
+    if kind == "three labels":
+        return np.digitize(eta, [-0.5, 0.5])
+    if is_regressor(LEARNED[kind]):
+        return 1e6 + 1e3 * eta
+    return np.where(eta > 0, "yes", "no")
+
+
+def ways_of(model):
+    for method, options in WAYS:
+        if hasattr(model, method) and (
+            method == "predict" or not has_own_classes(model)
+        ):
+            if set(options) <= set(signature(getattr(model, method)).parameters):
+                yield method, options
+
+
+CENTRE, SIZE = np.array([1e6, 0, 5]), np.array([1e3, 1, 0.1])
+
+
+@pytest.fixture(scope="module")
+def new_tasks():
+    """Ragged tasks in any order, two without new rows, and one without known ones."""
+    rng = np.random.default_rng(3)
+    codes = rng.permutation(np.repeat(np.arange(9), [1, 2, 3, 4, 8, 8, 30, 250, 0]))
+    codes_new = rng.permutation(np.repeat(np.arange(9), [3, 1, 0, 5, 2, 40, 1, 2, 4]))
+    X, X_new = (rng.normal(CENTRE, SIZE, (len(c), 3)) for c in (codes, codes_new))
+    return X, codes, X_new, codes_new
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("kind", LEARNED)
+def test_stacks_give_what_the_loop_gives(kind, new_tasks):
+    X, codes, X_new, codes_new = new_tasks
+    rng = np.random.default_rng(0)
+    ids, X_old = np.repeat(np.arange(8), 9), rng.normal(CENTRE, SIZE, (72, 3))
+    y_old = targets_of(kind, (X_old - CENTRE) / SIZE, ids)
+    model = clone(LEARNED[kind]).fit(X_old, y_old, task=ids)
+    y = targets_of(kind, (X - CENTRE) / SIZE, codes)
+    weight = rng.choice([0.0, 0.5, 1.0, 3.0], size=len(y))
+    weight[codes == 0] = 1.0
+    if has_own_classes(model):  # nothing can be predicted without a known row
+        some = np.isin(codes_new, codes[weight > 0])
+        X_new, codes_new = X_new[some], codes_new[some]
+    given = {"task": codes, "task_new": codes_new}
+    for method, options in ways_of(model):
+        how = {**given, "method": method, **options}
+        found = model.adapt_predict(X, y, X_new, weight, **how)
+        expected = one_after_the_other(model, X, y, X_new, weight, **how)
+        for one, other in zip(parts_of(found), parts_of(expected), strict=True):
+            assert one.shape == other.shape
+            if one.dtype.kind != "f":
+                assert_array_equal(one, other)
+                continue
+            close = 1e-5 if "reptile" in kind else 1e-10
+            off = np.abs(one - other).max()
+            assert off <= close * max(1.0, np.abs(other).max()), (method, options)
+    wide = sparse.csr_array(X), sparse.csr_array(X_new)
+    found = model.adapt_predict(wide[0], y, wide[1], weight, **given)
+    expected = model.adapt_predict(X, y, X_new, weight, **given)
+    if found.dtype.kind == "f":
+        assert_allclose(found, expected, rtol=1e-7)
+
+
+def has_own_classes(model):
+    own = getattr(model, "task_classes", "shared") == "own"
+    return own or isinstance(model, PrototypicalClassifier)
+
+
+def parts_of(found):
+    return found if isinstance(found, tuple) else (found,)
+
+
+def one_after_the_other(
+    model, X, y, X_new, weight, *, task, task_new, method, **options
+):
+    """By hand, so that no code for many tasks at once is used."""
+    whole = None
+    for t in np.unique(task_new):
+        here, new = (task == t) & (weight > 0), task_new == t
+        adapted = model.adapt(X[here], y[here], weight[here]) if here.any() else model
+        found = parts_of(getattr(adapted, method)(X_new[new], **options))
+        if whole is None:
+            whole = [
+                np.zeros((len(X_new), *part.shape[1:]), part.dtype) for part in found
+            ]
+        for into, part in zip(whole, found, strict=True):
+            into[new] = part
+    return tuple(whole) if len(whole) > 1 else whole[0]
