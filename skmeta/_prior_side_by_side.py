@@ -110,6 +110,7 @@ class NumbersSideBySide(PriorSideBySideMixin):
     def _numbers_for(self, method, coverage=0.9, return_std=False):
         if method == "predict" and not return_std:
             return "outputs", {}
+        # neither deviations nor intervals can be trusted if there is little data
         warn_of_little(self.n_tasks_, self._learned.calibration.freedom_of_noise)
         if method == "predict":
             return "predictive", {}
@@ -132,6 +133,12 @@ class LabelsSideBySide(PriorSideBySideMixin):
             X = new.X
             return self._answer_from(np.zeros((X.shape[0], 1)), X, method)
         return super()._predict_each(known, new, method, options)
+
+    def _scores(self, X):
+        """Log-odds (n, 1) or log-probabilities (n, classes) for validated X."""
+        if len(self.classes_) == 1:
+            return np.zeros((X.shape[0], 1))
+        return self._predictive(X)
 
     def _answer_from(self, numbers, X, method):
         two = len(self.classes_) == 2

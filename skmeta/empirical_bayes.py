@@ -15,7 +15,7 @@ from skmeta import _callbacks
 from skmeta._base import BaseMetaLearner
 from skmeta._base_choice import before_adapting, scores_by_folds
 from skmeta._checks.magnitude import explaining_singular
-from skmeta._checks.parameters import check_coverage, check_structure
+from skmeta._checks.parameters import check_structure
 from skmeta._checks.pool import check_pool
 from skmeta._checks.varying import varying_columns
 from skmeta._coefficients import (
@@ -40,7 +40,6 @@ from skmeta._prior_side_by_side import (
 from skmeta._prior_warnings import (
     features_to_learn,
     warn_of_few_rows,
-    warn_of_little,
     warn_of_long_search,
     warn_of_one_task,
     warn_of_search,
@@ -672,7 +671,7 @@ class EmpiricalBayesRegressor(
         X = self._validate_new(X)
         if not return_std:
             return self._decode(self._raw_outputs(X), X)
-        self._warn_of_little()
+        self._numbers_for("predict", return_std=True)  # it warns of too little
         return self._answer_from(self._predictive(X), X, "predict", return_std=True)
 
     @before_adapting
@@ -701,20 +700,11 @@ class EmpiricalBayesRegressor(
             Lower and upper ends.
         """
         X = self._validate_new(X)
-        check_coverage(coverage)
-        self._warn_of_little()
-        interval = partial(
-            self._learned.interval,
-            present=self._present,
-            coverage=coverage,
-            n_rows=self.n_adapt_rows_,
-        )
+        _, how = self._numbers_for("predict_interval", coverage=coverage)
+        how |= {"present": self._present, "n_rows": self.n_adapt_rows_}
+        interval = partial(self._learned.interval, **how)
         numbers = self._in_blocks(interval, X, self._predictive_width)
         return self._answer_from(numbers, X, "predict_interval")
-
-    def _warn_of_little(self):
-        """Warn where neither deviations nor intervals can be trusted."""
-        warn_of_little(self.n_tasks_, self._learned.calibration.freedom_of_noise)
 
     def _task_model(self, table):
         if self.noise == "shared" or table.n_tasks == 1:
@@ -1040,12 +1030,6 @@ class EmpiricalBayesClassifier(
             Predicted labels.
         """
         return most_probable(self.decision_function(X), self.classes_)
-
-    def _scores(self, X):
-        """Log-odds (n, 1) or log-probabilities (n, classes) for validated X."""
-        if len(self.classes_) == 1:
-            return np.zeros((X.shape[0], 1))
-        return self._predictive(X)
 
     def _task_model(self, table):
         return LaplaceModel(of_labels(table.Y.shape[1]))
