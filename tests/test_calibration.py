@@ -263,15 +263,15 @@ def held(model, world, rng, n_support, n_tasks=300):
 
 
 @pytest.mark.parametrize("world", WORLDS)
-@pytest.mark.parametrize("n_support", [0, 3])
-def test_nine_of_ten_new_targets_are_held_before_and_after_adapting(world, n_support):
+def test_nine_of_ten_new_targets_are_held_before_and_after_adapting(world):
     rng = np.random.default_rng(1)
     tasks = [world(rng, 10) for _ in range(150)]
     model = EmpiricalBayesRegressor(random_state=0).meta_fit(tasks)
-    share, error = held(model, world, rng, n_support)
+    share, error = held(model, world, rng, 0)
     assert 0.85 <= share <= 0.95
-    if n_support == 0:
-        assert 0.85 <= error <= 1.15
+    assert 0.85 <= error <= 1.15
+    share, _ = held(model, world, rng, 3)
+    assert 0.85 <= share <= 0.95
 
 
 @pytest.mark.parametrize("zero_shot", ["prior", "pooled", "constant"])
@@ -288,7 +288,7 @@ def test_before_adapting_errors_are_as_large_as_stated(zero_shot, monkeypatch):
 
 def test_many_groups_of_one_row_do_not_hide_what_larger_groups_show():
     shares = []
-    for seed in range(3):
+    for seed in range(2):
         rng = np.random.default_rng(seed)
         n_rows = [1] * 5000 + [12] * 150
         tasks = [heavy(rng, n) for n in n_rows]
@@ -302,7 +302,7 @@ def test_many_groups_of_one_row_do_not_hide_what_larger_groups_show():
 @pytest.mark.parametrize(("n_tasks", "least"), [(2, 0.78), (5, 0.84)])
 def test_few_tasks_widen_intervals(n_tasks, least):
     shares = []
-    for seed in range(25):
+    for seed in range(15):
         rng = np.random.default_rng(seed)
         tasks = [ordinary(rng, 5) for _ in range(n_tasks)]
         with warnings.catch_warnings():

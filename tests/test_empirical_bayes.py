@@ -3,6 +3,7 @@
 import copy
 import warnings
 from io import BytesIO
+from types import SimpleNamespace
 
 import joblib
 import numpy as np
@@ -27,6 +28,7 @@ from sklearn.metrics import log_loss
 from sklearn.model_selection import GridSearchCV, GroupKFold
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
+from sklearn.tree import DecisionTreeRegressor
 
 from skmeta import (
     EmpiricalBayesClassifier,
@@ -50,6 +52,15 @@ EACH_PRIOR = pytest.mark.parametrize("prior", PRIORS)
 # Likelihoods of one output, and of one output per class.
 KINDS = {"numbers": (Regressor, 0), "two": (Classifier, 2), "three": (Classifier, 3)}
 EACH_KIND = pytest.mark.parametrize(("cls", "n_classes"), KINDS.values(), ids=KINDS)
+# Each structure for numbers and for labels, of two and of three classes in turn.
+EACH_PRIOR_AND_KIND = pytest.mark.parametrize(
+    ("prior", "cls", "n_classes"),
+    [
+        pytest.param(prior, *KINDS[kind], id=f"{prior}-{kind}")
+        for number, prior in enumerate(PRIORS)
+        for kind in ("numbers", ("two", "three")[number % 2])
+    ],
+)
 
 
 def target(y, n_classes):
@@ -66,8 +77,17 @@ def outputs(model, X):
 
 
 def fitted(cls, n_classes, table, prior="diagonal", **params):
-    model = cls(prior, **{"random_state": 0} | params)
-    return model.fit(table.X, target(table.y, n_classes), task=table.ids)
+    """A model of its own for each test; of equal ones only the first is fitted."""
+    key = cls, n_classes, id(table), prior, repr(params)
+    if key not in FITTED:
+        model = cls(prior, **{"random_state": 0} | params)
+        # The table is kept, so that no other one gets its identity.
+        y = target(table.y, n_classes)
+        FITTED[key] = table, model.fit(table.X, y, task=table.ids)
+    return copy.deepcopy(FITTED[key][1])
+
+
+FITTED = {}
 
 
 def stacked(tasks):
@@ -79,6 +99,12 @@ def noisy_tasks(n_tasks=60, n=12, seed=0, **params):
     return make_linear_tasks(
         n_tasks, n, 2, noise=0.5, spread=(1.0, 0.3), random_state=seed, **params
     )
+
+
+@pytest.fixture(scope="module")
+def small_table(linear_table):
+    """The first 12 of these tasks."""
+    return SimpleNamespace(**{k: v[:144] for k, v in vars(linear_table).items()})
 
 
 @pytest.fixture(scope="module")
@@ -241,15 +267,14 @@ def test_the_more_rows_the_better_and_the_more_certain():
 
 
 @EACH_KIND
-@pytest.mark.parametrize("prior", ["isotropic", "full"])
-@pytest.mark.parametrize("size", [1e-6, 1e6])
-def test_units_and_origins_do_not_matter(size, prior, cls, n_classes, linear_table):
-    t, y = linear_table, target(linear_table.y, n_classes)
+@pytest.mark.parametrize(("prior", "size"), [("isotropic", 1e-6), ("full", 1e6)])
+def test_units_and_origins_do_not_matter(size, prior, cls, n_classes, small_table):
+    t, y = small_table, target(small_table.y, n_classes)
     scale, shift = np.array([size, 1.0, 1 / size]), np.array([10 * size, -3.0, 0.0])
     y_scale, y_shift = (1000 * size, 7.0 * size) if n_classes == 0 else (1, 0)
     other_y = y_scale * y + y_shift if n_classes == 0 else y
     other_X = t.X * scale + shift
-    one = cls(prior, random_state=0).fit(t.X, y, task=t.ids)
+    one = fitted(cls, n_classes, t, prior)
     other = cls(prior, random_state=0).fit(other_X, other_y, task=t.ids)
     for rows in (0, 5):
         if rows:
@@ -516,9 +541,9 @@ def test_a_single_class_in_all_tasks_is_predicted_with_certainty(linear_table):
 def test_labels_are_learned_better_with_rows_of_the_task():
     train, test = split_tasks(
         make_linear_tasks(
-            160, 40, 2, kind="classification", spread=3.0, random_state=0
+            100, 40, 2, kind="classification", spread=3.0, random_state=0
         ),
-        100,
+        60,
         random_state=0,
     )
     model = Classifier(random_state=0).meta_fit(train)
@@ -537,9 +562,9 @@ def test_labels_are_learned_better_with_rows_of_the_task():
 
 @EACH_PRIOR
 @EACH_KIND
-def test_every_structure_fits_adapts_and_predicts(cls, n_classes, prior, linear_table):
-    model = fitted(cls, n_classes, linear_table, prior)
-    y = target(linear_table.y, n_classes)
+def test_every_structure_fits_adapts_and_predicts(cls, n_classes, prior, small_table):
+    model = fitted(cls, n_classes, small_table, prior)
+    y = target(small_table.y, n_classes)
     chosen_from = [prior] if prior != "auto" else [*PRIORS[1:], "kronecker"]
     assert model.prior_structure_ in chosen_from
     assert hasattr(model, "prior_rank_") == (model.prior_structure_ == "low_rank")
@@ -547,8 +572,8 @@ def test_every_structure_fits_adapts_and_predicts(cls, n_classes, prior, linear_
     covariance = model.prior_covariance_
     assert_allclose(covariance, covariance.T, atol=1e-9)
     assert np.linalg.eigvalsh(covariance).min() > -1e-9
-    adapted = model.adapt(linear_table.X[:5], y[:5])
-    assert np.isfinite(outputs(adapted, linear_table.X)).all()
+    adapted = model.adapt(small_table.X[:5], y[:5])
+    assert np.isfinite(outputs(adapted, small_table.X)).all()
 
 
 def test_the_structure_asked_for_is_that_of_the_covariance():
@@ -575,11 +600,11 @@ def test_the_structure_asked_for_is_that_of_the_covariance():
 
 
 @EACH_KIND
-def test_a_refit_forgets_the_structure_found_before(cls, n_classes, linear_table):
-    model = fitted(cls, n_classes, linear_table, "low_rank")
-    X, y = linear_table.X, target(linear_table.y, n_classes)
-    model.set_params(prior="isotropic").fit(X, y, task=linear_table.ids)
-    again = fitted(cls, n_classes, linear_table, "isotropic")
+def test_a_refit_forgets_the_structure_found_before(cls, n_classes, small_table):
+    model = fitted(cls, n_classes, small_table, "low_rank")
+    X, y = small_table.X, target(small_table.y, n_classes)
+    model.set_params(prior="isotropic").fit(X, y, task=small_table.ids)
+    again = fitted(cls, n_classes, small_table, "isotropic")
     assert not hasattr(model, "prior_rank_")
     assert vars(model).keys() == vars(again).keys()
     assert_array_equal(outputs(model, X), outputs(again, X))
@@ -812,11 +837,11 @@ def test_the_base_model_is_fitted_to_targets_or_to_residuals_of_a_prior(
     [LogisticRegression(), HistGradientBoostingClassifier(max_iter=5, random_state=0)],
     ids=["linear", "boosting"],
 )
-def test_a_base_classifier_is_corrected_per_task(base, n_classes, linear_table):
-    model = fitted(Classifier, n_classes, linear_table, base_estimator=base)
-    X, y = linear_table.X, target(linear_table.y, n_classes)
+def test_a_base_classifier_is_corrected_per_task(base, n_classes, small_table):
+    model = fitted(Classifier, n_classes, small_table, base_estimator=base)
+    X, y = small_table.X, target(small_table.y, n_classes)
     adapted = model.adapt(X[:12], y[:12])
-    assert_allclose(adapted.predict_proba(X).sum(axis=1), np.ones(240))
+    assert_allclose(adapted.predict_proba(X).sum(axis=1), np.ones(144))
     # rows of one class only: the correction moves towards it, from what the base says
     last = model.adapt(X[:6], np.full(6, model.classes_[-1]))
     before = model.predict_proba(X[:6])[:, -1]
@@ -832,11 +857,11 @@ def test_raw_outputs_of_labels_leave_the_base_model_out(linear_table):
 
 
 @EACH_KIND
-def test_a_base_model_that_knows_nothing_changes_little(cls, n_classes, linear_table):
+def test_a_base_model_that_knows_nothing_changes_little(cls, n_classes, small_table):
     base = DummyClassifier() if n_classes else DummyRegressor()
-    X, y = linear_table.X, target(linear_table.y, n_classes)
+    X, y = small_table.X, target(small_table.y, n_classes)
     one, other = (
-        fitted(cls, n_classes, linear_table, base_estimator=b).adapt(X[:8], y[:8])
+        fitted(cls, n_classes, small_table, base_estimator=b).adapt(X[:8], y[:8])
         for b in (None, base)
     )
     assert_allclose(outputs(one, X), outputs(other, X), atol=0.1)
@@ -857,13 +882,13 @@ def test_a_base_model_of_the_wrong_kind_is_refused(cls, shared, unchanged):
 @EACH_KIND
 @pytest.mark.parametrize("prior", ["isotropic", "full"])
 def test_a_sparse_table_is_the_dense_one_where_its_columns_are_centred(
-    prior, cls, n_classes, linear_table
+    prior, cls, n_classes, small_table
 ):
-    X = linear_table.X[:120] * (np.abs(linear_table.X[:120]) > 0.5)
+    X = small_table.X[:72] * (np.abs(small_table.X[:72]) > 0.5)
     X = np.concatenate([X, -X])
-    y = target(linear_table.y, n_classes)
+    y = target(small_table.y, n_classes)
     dense, thin = (
-        cls(prior, random_state=0).fit(table, y, task=linear_table.ids)
+        cls(prior, random_state=0).fit(table, y, task=small_table.ids)
         for table in (X, sparse.csr_array(X))
     )
     assert_allclose(
@@ -874,42 +899,40 @@ def test_a_sparse_table_is_the_dense_one_where_its_columns_are_centred(
 
 
 @EACH_KIND
-def test_a_table_with_names_is_the_array_with_names(cls, n_classes, linear_table):
-    X = pd.DataFrame(linear_table.X, columns=["a", "b", "c"])
-    y = pd.Series(target(linear_table.y, n_classes))
-    model = cls("isotropic", random_state=0).fit(X, y, task=pd.Series(linear_table.ids))
-    plain = fitted(cls, n_classes, linear_table, "isotropic")
+def test_a_table_with_names_is_the_array_with_names(cls, n_classes, small_table):
+    X = pd.DataFrame(small_table.X, columns=["a", "b", "c"])
+    y = pd.Series(target(small_table.y, n_classes))
+    model = cls("isotropic", random_state=0).fit(X, y, task=pd.Series(small_table.ids))
+    plain = fitted(cls, n_classes, small_table, "isotropic")
     assert_array_equal(model.feature_names_in_, ["a", "b", "c"])
-    one, other = model.adapt(X[:5], y[:5]), plain.adapt(linear_table.X[:5], y[:5])
-    assert_allclose(outputs(one, X), outputs(other, linear_table.X))
+    one, other = model.adapt(X[:5], y[:5]), plain.adapt(small_table.X[:5], y[:5])
+    assert_allclose(outputs(one, X), outputs(other, small_table.X))
     with pytest.raises(ValueError, match="feature names"):
         model.adapt(X.rename(columns={"a": "z"})[:5], y[:5])
 
 
 @EACH_KIND
-def test_single_precision_is_welcome(cls, n_classes, linear_table):
-    X, y = linear_table.X.astype(np.float32), target(linear_table.y, n_classes)
-    model = fitted(cls, n_classes, linear_table)
-    single = cls("diagonal", random_state=0).fit(X, y, task=linear_table.ids)
+def test_single_precision_is_welcome(cls, n_classes, small_table):
+    X, y = small_table.X.astype(np.float32), target(small_table.y, n_classes)
+    model = fitted(cls, n_classes, small_table)
+    single = cls("diagonal", random_state=0).fit(X, y, task=small_table.ids)
     assert_allclose(
         outputs(single.adapt(X[:5], y[:5]), X),
-        outputs(model.adapt(linear_table.X[:5], y[:5]), linear_table.X),
+        outputs(model.adapt(small_table.X[:5], y[:5]), small_table.X),
         atol=1e-3,
     )
 
 
 @EACH_KIND
-def test_rows_of_zero_weight_are_as_if_they_were_not_there(
-    cls, n_classes, linear_table
-):
-    X, y, ids = linear_table.X, target(linear_table.y, n_classes), linear_table.ids
-    weight = (np.arange(240) % 4 > 0).astype(float)
+def test_rows_of_zero_weight_are_as_if_they_were_not_there(cls, n_classes, small_table):
+    X, y, ids = small_table.X, target(small_table.y, n_classes), small_table.ids
+    weight = (np.arange(144) % 4 > 0).astype(float)
     weight[ids == "S03"] = 0.0  # no row of this task is left
     rows = weight > 0
     wild = np.where(rows[:, None], X, 1e6)
     model = cls("diagonal", random_state=0).fit(wild, y, weight, task=ids)
     other = cls("diagonal", random_state=0).fit(X[rows], y[rows], task=ids[rows])
-    assert model.n_tasks_ == 19
+    assert model.n_tasks_ == 11
     adapted = model.adapt(wild[:8], y[:8], weight[:8])
     assert adapted.n_adapt_rows_ == weight[:8].sum()
     expected = other.adapt(X[:8][rows[:8]], y[:8][rows[:8]])
@@ -917,10 +940,10 @@ def test_rows_of_zero_weight_are_as_if_they_were_not_there(
 
 
 @EACH_KIND
-def test_a_weight_of_two_in_meta_training_is_a_row_twice(cls, n_classes, linear_table):
-    X, y, ids = linear_table.X, target(linear_table.y, n_classes), linear_table.ids
-    times = 1 + np.arange(240) % 2
-    rows = np.repeat(np.arange(240), times)
+def test_a_weight_of_two_in_meta_training_is_a_row_twice(cls, n_classes, small_table):
+    X, y, ids = small_table.X, target(small_table.y, n_classes), small_table.ids
+    times = 1 + np.arange(144) % 2
+    rows = np.repeat(np.arange(144), times)
     one = cls("diagonal", random_state=0, tol=1e-8).fit(X, y, times, task=ids)
     other = cls("diagonal", random_state=0, tol=1e-8)
     other.fit(X[rows], y[rows], task=ids[rows])
@@ -931,13 +954,12 @@ def test_a_weight_of_two_in_meta_training_is_a_row_twice(cls, n_classes, linear_
     assert_allclose(one.prior_covariance_, other.prior_covariance_, atol=1e-3)
 
 
-@EACH_PRIOR
-@EACH_KIND
+@EACH_PRIOR_AND_KIND
 def test_more_columns_than_rows_are_welcome(cls, n_classes, prior):
-    X, y, ids = stacked(make_linear_tasks(12, 4, 8, random_state=0))
+    X, y, ids = stacked(make_linear_tasks(8, 4, 6, random_state=0))
     y = target(y, n_classes)
     with warnings.catch_warnings():
-        # with 48 rows the evidence of many loadings is flat, and the search may not end
+        # with 32 rows the evidence of many loadings is flat, and the search may not end
         warnings.simplefilter("ignore", ConvergenceWarning)
         warnings.filterwarnings("ignore", "A spread between tasks ended")
         model = cls(prior, random_state=0).fit(X, y, task=ids)
@@ -946,38 +968,36 @@ def test_more_columns_than_rows_are_welcome(cls, n_classes, prior):
     assert np.isfinite(model.log_marginal_likelihood_)
 
 
-@EACH_PRIOR
-@EACH_KIND
-def test_a_constant_column_changes_nothing(cls, n_classes, prior, linear_table):
-    X = np.column_stack([linear_table.X, np.full(240, 7.0)])
-    y = target(linear_table.y, n_classes)
-    model = cls(prior, random_state=0).fit(X, y, task=linear_table.ids)
+@EACH_PRIOR_AND_KIND
+def test_a_constant_column_changes_nothing(cls, n_classes, prior, small_table):
+    X = np.column_stack([small_table.X, np.full(144, 7.0)])
+    y = target(small_table.y, n_classes)
+    model = cls(prior, random_state=0).fit(X, y, task=small_table.ids)
     adapted = model.adapt(X[:5], y[:5])
     assert np.isfinite(outputs(adapted, X)).all()
     if prior in ("intercept", "isotropic", "diagonal"):
-        plain = fitted(cls, n_classes, linear_table, prior)
-        expected = plain.adapt(linear_table.X[:5], y[:5])
+        plain = fitted(cls, n_classes, small_table, prior)
+        expected = plain.adapt(small_table.X[:5], y[:5])
         assert_allclose(
-            outputs(adapted, X), outputs(expected, linear_table.X), atol=5e-3
+            outputs(adapted, X), outputs(expected, small_table.X), atol=5e-3
         )
 
 
-@EACH_PRIOR
-@EACH_KIND
+@EACH_PRIOR_AND_KIND
 def test_a_column_twice_is_a_column_of_half_the_variance(
-    cls, n_classes, prior, linear_table
+    cls, n_classes, prior, small_table
 ):
-    one, y = linear_table.X[:, :1], target(linear_table.y, n_classes)
-    twice = np.hstack([one, one])
-    models = [
-        cls(prior, random_state=0).fit(X, y, task=linear_table.ids).adapt(X[:5], y[:5])
-        for X in (one, twice)
-    ]
-    found = outputs(models[1], twice)
+    one, y = small_table.X[:, :1], target(small_table.y, n_classes)
+
+    def adapted_outputs(X):
+        model = cls(prior, random_state=0).fit(X, y, task=small_table.ids)
+        return outputs(model.adapt(X[:5], y[:5]), X)
+
+    found = adapted_outputs(np.hstack([one, one]))
     assert np.isfinite(found).all()
     if prior in ("intercept", "isotropic"):
         # equal except for the weak prior on the mean of logistic coefficients
-        assert_allclose(found, outputs(models[0], one), atol=0.02)
+        assert_allclose(found, adapted_outputs(one), atol=0.02)
 
 
 def test_tasks_without_noise_are_learned_from_as_many_rows_as_coefficients():
@@ -994,16 +1014,16 @@ def test_tasks_without_noise_are_learned_from_as_many_rows_as_coefficients():
 
 @pytest.mark.parametrize("value", [0.0, 7.0, 1e9])
 @EACH_PRIOR
-def test_equal_targets_are_predicted(prior, value, linear_table):
-    t = linear_table
-    model = Regressor(prior, random_state=0).fit(t.X, np.full(240, value), task=t.ids)
+def test_equal_targets_are_predicted(prior, value, small_table):
+    t = small_table
+    model = Regressor(prior, random_state=0).fit(t.X, np.full(144, value), task=t.ids)
     adapted = model.adapt(t.X[:3], np.full(3, value))
     for each in (model, adapted):
-        assert_allclose(each.predict(t.X), np.full(240, value), atol=1e-4)
+        assert_allclose(each.predict(t.X), np.full(144, value), atol=1e-4)
         assert np.isfinite(each.predict_interval(t.X)).all()
 
 
-@pytest.mark.parametrize("n_tasks", [2, 3, 5])
+@pytest.mark.parametrize("n_tasks", [2, 5])
 @EACH_PRIOR
 @EACH_KIND
 def test_two_tasks_are_enough(cls, n_classes, prior, n_tasks):
@@ -1163,7 +1183,7 @@ def test_a_search_chooses_prior_and_base_model(routing):
             "prior": ["intercept", "isotropic"],
             "base_estimator": [
                 None,
-                HistGradientBoostingRegressor(max_iter=20, random_state=0),
+                DecisionTreeRegressor(min_samples_leaf=10, random_state=0),
             ],
         },
         cv=GroupKFold(2).set_split_request(groups="task"),
@@ -1284,25 +1304,27 @@ def test_if_most_tasks_have_one_row_the_base_model_is_fitted_to_y():
     assert_allclose(*fits)
 
 
-@pytest.mark.parametrize("unit", [1e-3, 1e3, 0.1])
 @pytest.mark.parametrize("fit_intercept", [True, False])
-def test_the_unit_of_a_constant_column_does_not_matter(fit_intercept, unit):
+def test_the_unit_of_a_constant_column_does_not_matter(fit_intercept):
     rng = np.random.default_rng(2)
-    task = np.repeat(np.arange(25), 8)
-    X = np.column_stack([rng.normal(size=200), rng.random(200) < 0.3, np.ones(200)])
-    y = X @ [1, 1, 2] + rng.normal(size=25)[task] * (1 + X[:, 0])
-    y += 0.5 * rng.normal(size=200)
+    task = np.repeat(np.arange(15), 8)
+    X = np.column_stack([rng.normal(size=120), rng.random(120) < 0.3, np.ones(120)])
+    y = X @ [1, 1, 2] + rng.normal(size=15)[task] * (1 + X[:, 0])
+    y += 0.5 * rng.normal(size=120)
     rows = X[:5] + [0, 0, 1]  # this number differs from the one in training
-    found = []
-    for scale in (1.0, unit):
-        scale = np.array([1.0, 1.0, scale])
+
+    def predictions(unit):
+        scale = np.array([1.0, 1.0, unit])
         model = EmpiricalBayesRegressor(fit_intercept=fit_intercept, random_state=0)
         model.fit(X * scale, y, task=task)
         adapted = model.adapt(X[:4] * scale, y[:4])
         deviations = model.predict(rows * scale, return_std=True)[1]
         after = adapted.predict(X * scale)
-        found.append([*model.predict(X * scale), *deviations, *after])
-    assert_allclose(found[1], found[0], rtol=1e-6, atol=1e-6)
+        return [*model.predict(X * scale), *deviations, *after]
+
+    expected = predictions(1.0)
+    for unit in (1e-3, 1e3, 0.1):
+        assert_allclose(predictions(unit), expected, rtol=1e-6, atol=1e-6)
 
 
 def test_no_prior_variance_is_below_zero():
