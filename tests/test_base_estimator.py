@@ -3,6 +3,7 @@
 import copy
 import warnings
 from dataclasses import replace
+from functools import partial
 
 import joblib
 import numpy as np
@@ -637,7 +638,10 @@ def test_folds_inside_a_base_model_keep_tasks_together(
     assert set(Groups.seen) == {16, 20}
 
 
-@pytest.mark.parametrize("cls", [ReptileRegressor, EmpiricalBayesRegressor])
+@pytest.mark.parametrize(
+    "cls",
+    [ReptileRegressor, partial(EmpiricalBayesRegressor, "intercept", noise="shared")],
+)
 def test_a_seed_makes_a_base_model_repeatable(cls, linear_table):
     X, y, ids = linear_table.X, linear_table.y, linear_table.ids
     base = make_pipeline(StandardScaler(), ExtraTreesRegressor(3))
@@ -731,7 +735,9 @@ def counted(cls, table, layout=np.asarray):
     regressor = cls in (ReptileRegressor, EmpiricalBayesRegressor)
     base = CountingRidge() if regressor else CountingLogistic()
     y = target(ReptileRegressor if regressor else cls, table.y, 2)
-    params = {"max_iter": 10} if cls in BASES else {}
+    params = {"max_iter": 10} if cls in BASES else {"prior": "intercept"}
+    if cls is EmpiricalBayesRegressor:
+        params["noise"] = "shared"
     model = cls(base_estimator=base, random_state=0, **params)
     X = layout(table.X)
     model.fit(X, y, task=table.ids)
@@ -783,7 +789,9 @@ def test_few_shot_scores_call_the_base_model_once(cls, inside, linear_table):
 
 def test_comparing_calls_the_base_model_once_in_a_fold(linear_table):
     base, n_rows = CountingRidge(), len(linear_table.y)
-    model = EmpiricalBayesRegressor(base_estimator=base, random_state=0)
+    model = EmpiricalBayesRegressor(
+        "intercept", noise="shared", base_estimator=base, random_state=0
+    )
     CountingRidge.calls = CountingRidge.rows = 0
     compare_baselines(
         model, *(linear_table.X, linear_table.y), task=linear_table.ids, cv=2,
