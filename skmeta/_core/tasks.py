@@ -105,6 +105,28 @@ class Parts:
         """Numbers of rows, (T,)."""
         return self._table.sizes[self._tasks]
 
+    @property
+    def n_columns(self):
+        """Number of columns of the design."""
+        return self.design(self._table.X[:1]).shape[1]
+
+    @property
+    def lengths(self):
+        """How many rows `stacked` needs for each task, (T,)."""
+        return self.sizes
+
+    def stacked(self, numbers):
+        """Rows of some tasks: X (T, n, P), first targets (T, n), roots of weights.
+
+        The roots (T, n) are 0 where a task has fewer rows. Also returns the sums (T,)
+        of the weights.
+        """
+        table, tasks = self._table, self._tasks[numbers]
+        rows = Rows.between(table.starts, tasks)
+        weight = np.where(rows.present, table.weight[rows.index], 0.0)
+        X = self.design(table.X[rows.index.ravel()]).reshape(*weight.shape, -1)
+        return X, table.Y[rows.index, 0], np.sqrt(weight), weight.sum(axis=1)
+
     def take(self, numbers):
         """The `Parts` of some of the tasks."""
         return Parts(self._table, self.design, self._tasks[numbers])

@@ -43,6 +43,18 @@ NONE_LEFT = 1e-3
 WANTED = 0.1
 # The Hessian is formed by finite differences of this step.
 HESSIAN_STEP = 1e-5
+# The Hessian of a sample is formed for at most this many numbers.
+MOST_CURVED = 100
+# The fit to all tasks takes at most so many steps by that Hessian.
+MAX_CORRECTED = 15
+# A step that leads down is cut at most so many times.
+MAX_CUTS = 3
+# A direction counts as curved by at least this share of the largest curvature.
+LEVEL = 1e-4
+# The tolerance of a search, unless it is given.
+TOL = 1e-5
+# The largest number of iterations of a search, unless it is given.
+MAX_ITER = 200
 
 
 @dataclass(frozen=True)
@@ -139,32 +151,56 @@ class Hill:
     rounding.
     """
 
-    def __init__(self, tasks, structure, mean, numbers=None):
+    def __init__(self, tasks, structure, mean, numbers=None, coordinates=None):
         self.tasks, self.structure = tasks, structure
-        L = None if numbers is None else structure.factor(numbers)
-        self.start, self.directions = tasks.mean_coordinates(mean, L)
+        if coordinates is None:
+            L = None if numbers is None else structure.factor(numbers)
+            coordinates = tasks.mean_coordinates(mean, L)
+        self.start, self.directions = coordinates
         self.n = structure.n_numbers
         self.deviations = np.array([b == BOUNDS for b in structure.bounds], dtype=bool)
         free = [(-np.inf, np.inf)] * self.directions.shape[1]
         self.bounds = structure.bounds + free
         self.state = None
+        # The modes of few tasks are refined wherever a search comes by again.
+        self.remembers = tasks.evidence_is_small or tasks.n_tasks > MANY_TASKS
+        self.last = self.seen = None
 
     def point(self, numbers):
         return np.concatenate([numbers, np.zeros(self.directions.shape[1])])
 
     def evidence(self, x):
+        if self.seen is not None and np.array_equal(self.seen[0], x):
+            return self.seen[1]
         numbers, mean = x[: self.n], self.start + self.directions @ x[self.n :]
         found = self.tasks.evidence(self.structure.factor(numbers), mean, self.state)
         self.state = found.state
+        if self.tasks.evidence_is_small:
+            self.seen = x.copy(), found
         return found
 
     def climb(self, x):
         """Value and slope."""
+        known = self.remembers and self.last is not None
+        if not (known and np.array_equal(self.last[0], x)):
+            self.last = x.copy(), *self._climb(x)
+        return self.last[1:3]
+
+    def _climb(self, x):
+        """Value, slope, and the D of the evidence."""
         found, numbers = self.evidence(x), x[: self.n]
         penalty, slope = self.structure.penalty(numbers)
         value = found.value + penalty - 0.5 * SMALL * numbers @ numbers
         slope = slope + self.structure.gradient(numbers, found.D) - SMALL * numbers
-        return value, np.concatenate([slope, self.directions.T @ found.mean_slope])
+        slope = np.concatenate([slope, self.directions.T @ found.mean_slope])
+        return value, slope, found.D
+
+    def slope_from_zero(self, x, deviation):
+        """The slope in the numbers, if the smallest of them had some deviation."""
+        self.climb(x)
+        numbers = x[: self.n]
+        felt = np.where(np.abs(numbers) < deviation, deviation, numbers)
+        return self.structure.gradient(felt, self.last[3])
 
     def value(self, x):
         return self.climb(x)[0]
@@ -179,8 +215,9 @@ class Hill:
         none = (np.abs(numbers) < NONE_LEFT) & self.deviations
         if not none.any():
             return x
+        self.climb(x)
         felt = np.where(none, SMALLEST, numbers)
-        slope = self.structure.gradient(felt, self.evidence(x).D)
+        slope = self.structure.gradient(felt, self.last[3])
         wanted = none & (slope > WANTED * SMALLEST * np.sqrt(self.tasks.n_tasks))
         return np.concatenate([np.where(wanted, felt, numbers), x[self.n :]])
 
@@ -205,8 +242,8 @@ def fit_prior(
     numbers,
     mean=None,
     *,
-    tol=1e-5,
-    max_iter=200,
+    tol=TOL,
+    max_iter=MAX_ITER,
     polish=True,
     scale=1.0,
 ):
@@ -218,7 +255,11 @@ def fit_prior(
     tasks leave a slope of the order of that root.
     """
     hill = Hill(tasks, structure, mean, numbers)
-    x, n_iter, converged = _ascend(hill, hill.point(numbers), tol, max_iter, scale)
+    return _fit_from(hill, hill.point(numbers), tol, max_iter, polish, scale)
+
+
+def _fit_from(hill, x, tol=TOL, max_iter=MAX_ITER, polish=True, scale=1.0):
+    x, n_iter, converged = _ascend(hill, x, tol, max_iter, scale)
     raised = hill.raised(x)
     if n_iter < max_iter and not np.array_equal(raised, x):
         left = max_iter - n_iter
@@ -228,7 +269,11 @@ def fit_prior(
             x, converged = again, done
     if polish and converged and len(x) <= POLISHED:
         x = _polish(hill, x)
-    found = hill.evidence(x)
+    return _prior_at(hill, x, n_iter, converged)
+
+
+def _prior_at(hill, x, n_iter, converged=True):
+    found, tasks, structure = hill.evidence(x), hill.tasks, hill.structure
     numbers = x[: hill.n]
     return Prior(
         mean=found.mean,
@@ -244,6 +289,136 @@ def fit_prior(
         converged=converged,
         on_bound=bool((np.abs(numbers[hill.deviations]) > 0.99 * BOUNDS[1]).any()),
     )
+
+
+def fit_all(tasks, structure, numbers, mean=None, *, few=None, alike=None, **options):
+    """The same for any number of tasks.
+
+    Of very many a sample is fitted first: that is ``few``, if it is known. The optimum
+    of all tasks is near, and there the evidence is curved as in the sample. So a few
+    steps of Newton's method with the sample's Hessian lead to it.
+
+    ``alike`` are the same tasks as they counted before, when ``numbers`` and ``mean``
+    were their optimum. How the slope of the sample has changed since is nearly how that
+    of all tasks has changed.
+    """
+    sample = tasks.sample()
+    if sample is None:
+        return fit_prior(tasks, structure, numbers, mean, **options)
+    if alike is None and few is None:
+        few = fit_prior(sample, structure, numbers, mean, **options)
+    n_iter = 0
+    if few is not None:
+        numbers, mean, n_iter = few.numbers, few.mean, few.n_iter
+    hill = Hill(sample, structure, mean, numbers)
+    x, coordinates, H = hill.point(numbers), (hill.start, hill.directions), None
+    if len(x) <= MOST_CURVED:
+        bent = Variances(hill)
+        H = bent.hessian(x) * (tasks.n_tasks / sample.n_tasks)
+        if alike is not None:
+            before = Variances(Hill(alike.sample(), structure, mean, numbers))
+            change = (bent.slope(x) - before.slope(x)) * tasks.n_tasks / sample.n_tasks
+            x = bent.back(bent.stepped(bent.of(x), change, H), x)
+    hill = Hill(tasks, structure, mean, numbers, coordinates)
+    if H is not None:
+        x, more, converged = _climb_by(hill, x, H, options.get("tol", TOL))
+        n_iter += more
+        if converged:
+            return _prior_at(hill, x, n_iter)
+    found = _fit_from(hill, x, **options)
+    return replace(found, n_iter=found.n_iter + n_iter)
+
+
+class Variances:
+    """A `Hill` in coordinates in which it is more nearly a parabola.
+
+    A number s whose sign does not matter is replaced by z = 2 log cosh s. This is the
+    logarithm of one plus a variance, since a deviation is sinh s. Near zero, where the
+    hill is a parabola in s only by its symmetry, it has a slope in z.
+    """
+
+    def __init__(self, hill):
+        self.hill = hill
+        self.some = np.flatnonzero(hill.structure.signless)
+
+    def of(self, x):
+        """The coordinates of x."""
+        z, s = x.copy(), np.abs(x[self.some])
+        z[self.some] = 2 * (s + np.log1p(np.exp(-2 * s)) - np.log(2))
+        return z
+
+    def back(self, z, x):
+        """The point with coordinates z; signs are those of x."""
+        x, at_x = z.copy(), x[self.some]
+        s = np.arcsinh(np.sqrt(np.expm1(np.maximum(z[self.some], 0.0))))
+        x[self.some] = np.copysign(np.minimum(s, BOUNDS[1]), at_x)
+        return x
+
+    def slope(self, x):
+        """The slope in the coordinates z."""
+        slope = self.hill.climb(x)[1].copy()
+        s = np.abs(x[self.some])
+        near = s < NONE_LEFT
+        steep = 2 * np.tanh(np.where(near, NONE_LEFT, s))
+        of_some = np.copysign(1.0, x[self.some]) * slope[self.some]
+        if near.any():
+            from_zero = self.hill.slope_from_zero(x, NONE_LEFT)[self.some]
+            of_some = np.where(near, from_zero, of_some)
+        slope[self.some] = of_some / steep
+        return slope
+
+    def stepped(self, z, slope, H):
+        """z after a step of Newton's method, which leads uphill whatever H is."""
+        free = np.ones(len(z), dtype=bool)
+        free[self.some] = (z[self.some] > 0.0) | (slope[self.some] > 0.0)
+        free = np.flatnonzero(free)
+        values, vectors = np.linalg.eigh(H[np.ix_(free, free)])
+        values = np.maximum(np.abs(values), LEVEL * np.abs(values).max(initial=0.0))
+        z = z.copy()
+        z[free] += vectors @ ((vectors.T @ slope[free]) / values)
+        z[self.some] = np.maximum(z[self.some], 0.0)
+        return z
+
+    def hessian(self, x):
+        """By finite differences."""
+        z, slope = self.of(x), self.slope(x)
+        steps = HESSIAN_STEP * np.eye(len(x))
+        H = [(self.slope(self.back(z + h, x)) - slope) / HESSIAN_STEP for h in steps]
+        return 0.5 * (np.array(H) + np.transpose(H))
+
+
+def _climb_by(hill, x, H, tol):
+    """Where Newton's method ends, its number of steps, and whether that is a maximum.
+
+    H is a Hessian in the coordinates of `Variances` that is nearly that of the hill. It
+    is corrected by each step (Broyden, Fletcher, Goldfarb and Shanno).
+    """
+    root, bent = np.sqrt(hill.tasks.n_tasks), Variances(hill)
+    z, (value, slope) = bent.of(x), hill.climb(x)
+    of_z, left = bent.slope(x), hill.steepness(x, slope)
+    for n_iter in range(MAX_CORRECTED):
+        tried = bent.stepped(z, of_z, H)
+        gain = 0.5 * (tried - z) @ of_z
+        at_zero = z[bent.some] <= 0.0
+        wanted = (at_zero & (of_z[bent.some] > WANTED * root)).any()
+        if left <= (10 if gain < LITTLE else 1) * tol * root and not wanted:
+            return x, n_iter, True
+        for _ in range(MAX_CUTS):
+            reached = bent.back(tried, x)
+            new_value, slope = hill.climb(reached)
+            new_left = hill.steepness(reached, slope)
+            if new_value > value or new_left < 0.5 * left:
+                break
+            tried = z + 0.3 * (tried - z)
+        else:
+            break
+        new_slope, step = bent.slope(reached), tried - z
+        bend, felt = new_slope - of_z, H @ step
+        if step @ bend < 0:
+            H = H + np.outer(bend, bend) / (bend @ step)
+            H = H - np.outer(felt, felt) / (felt @ step)
+        x, z, value, of_z, left = reached, tried, new_value, new_slope, new_left
+    return x, n_iter, False
 
 
 def fit_mean(tasks, structure, prior, n_steps=3):

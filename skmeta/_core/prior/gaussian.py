@@ -86,7 +86,11 @@ class Block(NamedTuple):
 
     def white(self):
         """Rows of unit covariance, made again where they are not kept."""
-        return self.rows if self.spread is None else _white(self.rows, self.spread)[0]
+        return (
+            self.rows
+            if self.spread is None
+            else whiten_leading(self.rows, self.spread)[0]
+        )
 
 
 class LeadingRows(NamedTuple):
@@ -123,6 +127,9 @@ class GaussianTasks:
     fit_intercept: bool = True  # whether the last coefficient is the intercept
     pin_slopes: bool = False  # whether the slopes of the mean are held at zero
 
+    # An evidence holds no more than a few matrices.
+    evidence_is_small = True
+
     @classmethod
     def gather(
         cls,
@@ -147,7 +154,7 @@ class GaussianTasks:
         first = next(parts)
         P = design(first[0][:1]).shape[1]
         varying = np.ones(P, dtype=bool) if varying is None else varying
-        order = _intercept_first(varying, fit_intercept)
+        order = intercept_first(varying, fit_intercept)
         blocks, place = _empty_blocks(np.minimum(sizes, len(order)), len(order) + 1)
         weights, residual = np.empty((2, len(sizes)))
         waiting, start = [], 0
@@ -161,12 +168,12 @@ class GaussianTasks:
                 for t, table in zip(some, rows, strict=True):
                     blocks[place[0, t]].rows[place[1, t], : len(table)] = table
                 waiting, start = [], task + 1
-        basis, n_varying = _identity(order), int(varying.sum())
+        basis, n_varying = basis_of_columns(order), int(varying.sum())
         tasks = cls(
             blocks, weights, sizes, residual, basis, varying, n_varying, fit_intercept
         )
         rounding = np.zeros(len(order)) if rounding is None else rounding[order]
-        return _in_own_basis(tasks, rounding)
+        return in_own_basis(tasks, rounding)
 
     @property
     def n_tasks(self):
@@ -202,7 +209,15 @@ class GaussianTasks:
             counts=self.counts[tasks],
             residual=self.residual[tasks],
         )
-        return _in_own_basis(part)
+        return in_own_basis(part)
+
+    def sample(self):
+        """Some of very many tasks, to begin a search with; here None."""
+        return None
+
+    def to_count(self):
+        """The tasks that say how many numbers a spread can fit."""
+        return self
 
     def information(self, A):
         """A task's information (n,) about each column of A: the mean sum of squares.
@@ -251,7 +266,9 @@ class GaussianTasks:
             return LeadingRows(self.blocks, np.zeros((0, v + 1)))
         return LeadingRows(
             _repacked(self.blocks, v),
-            joint_triangle([block.rows[:, v:] for block in self.blocks]),
+            joint_triangle(
+                (block.rows[:, v:] for block in self.blocks), self.basis.n_seen + 1
+            ),
         )
 
     # -- the mean ---------------------------------------------------------------------
@@ -452,14 +469,14 @@ def errors(rows, theta):
     return rows[..., -1] - rows[..., :-1] @ theta
 
 
-def _intercept_first(varying, fit_intercept):
+def intercept_first(varying, fit_intercept):
     """The order of columns: the intercept, others that vary, and those that do not."""
     order = np.arange(len(varying))
     order = np.roll(order, 1) if fit_intercept else order
     return order[np.argsort(~varying[order], kind="stable")]
 
 
-def _identity(order):
+def basis_of_columns(order):
     to = np.eye(len(order))[order]
     return Basis(to, to.T, np.zeros((len(order), 0)))
 
@@ -481,12 +498,13 @@ def _compress(tables):
     return rows, residual
 
 
-def _in_own_basis(tasks, rounding=0.0):
+def in_own_basis(tasks, rounding=0.0):
     """The same tasks in a basis in which all their rows together are orthonormal."""
-    U = joint_triangle([block.X for block in tasks.blocks]) / np.sqrt(
+    P = len(tasks.basis.to)
+    U = joint_triangle((block.X for block in tasks.blocks), P) / np.sqrt(
         tasks.weight.sum()
     )
-    kept = _independent(U, rounding, tasks.n_leading)
+    kept = independent_columns(U, rounding, tasks.n_leading)
     Q, triangle = np.linalg.qr(U[:, kept])
     inverse = linalg.solve_triangular(triangle, np.eye(len(kept)))
     residual = tasks.residual.copy()
@@ -502,14 +520,14 @@ def _in_own_basis(tasks, rounding=0.0):
         blocks[number] = block._replace(rows=rows)
     seen = np.zeros((U.shape[1], len(kept)))
     seen[kept] = inverse
-    basis = _compose(tasks.basis, Q.T @ U, seen)
+    basis = compose(tasks.basis, Q.T @ U, seen)
     n_leading = int((kept < tasks.n_leading).sum())
     return replace(
         tasks, blocks=blocks, residual=residual, basis=basis, n_leading=n_leading
     )
 
 
-def _compose(basis, to, seen):
+def compose(basis, to, seen):
     """The basis after a change of coordinates."""
     to, seen = to @ basis.to, basis.back @ seen
     unseen = np.zeros((to.shape[1], 0))
@@ -518,12 +536,11 @@ def _compose(basis, to, seen):
     return Basis(to, seen - unseen @ (unseen.T @ seen), unseen)
 
 
-def joint_triangle(blocks):
+def joint_triangle(blocks, P):
     """The triangle (P, P) of all rows (T, K, P) together, in portions."""
-    P = blocks[0].shape[-1]
     n = max(P, QR_CELLS // max(P, 1))  # fewer rows than columns would cost the same
     triangle, waiting, total = np.zeros((P, P)), [], 0
-    for number, block in enumerate(blocks, start=1):
+    for block in blocks:
         rows = block.reshape(-1, P)
         for some in slices(len(rows), n):
             waiting.append(rows[some])
@@ -531,12 +548,12 @@ def joint_triangle(blocks):
             if total >= n:
                 triangle = np.linalg.qr(np.vstack([triangle, *waiting]), mode="r")
                 waiting, total = [], 0
-        if waiting and number == len(blocks):
-            triangle = np.linalg.qr(np.vstack([triangle, *waiting]), mode="r")
+    if waiting:
+        triangle = np.linalg.qr(np.vstack([triangle, *waiting]), mode="r")
     return triangle
 
 
-def _independent(U, rounding, n_leading):
+def independent_columns(U, rounding, n_leading):
     """The columns of a triangle that are no combination of others, up to rounding.
 
     The first ``n_leading`` are kept before the others.
@@ -599,7 +616,7 @@ def whiten(blocks, L, n_tasks):
     """
     whitened, log_det = [], np.zeros(n_tasks)
     for block in blocks:
-        white, log_det[block.tasks] = _white(block.rows, L)
+        white, log_det[block.tasks] = whiten_leading(block.rows, L)
         if SHORT_TASK * block.rows.shape[1] > len(L):
             whitened.append(block._replace(rows=white))
         else:  # it is quicker to make the rows again than to keep them
@@ -607,7 +624,7 @@ def whiten(blocks, L, n_tasks):
     return whitened, log_det
 
 
-def _white(rows, L):
+def whiten_leading(rows, L):
     """Rows of unit covariance (T, K, k + 1), and log det(I + Z Z') (T,).
 
     Rows of a triangle below the last coordinate that varies are white already.

@@ -61,6 +61,8 @@ NEWTON_STEPS = 4
 # of tasks, of at most this many rows.
 MANY_CLASSES = 60
 ROWS_OF_PIECE = 16
+# So many tasks say where a search among very many begins.
+SAMPLE = 2000
 # A search takes so many pieces in all, or one of each task.
 MAX_PIECES = 200
 ALL_PIECES = 2**62
@@ -81,6 +83,9 @@ class LaplaceTasks:
     like_richer: bool = False  # see `like_richer_ones`
     recency: Recency | None = None  # if the rows of a task are in order of time
     max_pieces: int = MAX_PIECES  # see `_pieces`
+
+    # An evidence may hold arrays of all tasks, by which it computes its precision.
+    evidence_is_small = False
 
     @classmethod
     def gather(cls, parts, likelihood, fit_intercept, varying=None, recency=None):
@@ -155,6 +160,12 @@ class LaplaceTasks:
             self.recency,
         )
         return self._like(subset)
+
+    def sample(self):
+        """Some of very many tasks; None if it would be half of them or more."""
+        if self.n_tasks < 2 * SAMPLE:
+            return None
+        return self.subset(np.arange(SAMPLE))  # their order says nothing of them
 
     def _like(self, others):
         """Other tasks with the settings of these."""

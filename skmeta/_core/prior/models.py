@@ -15,7 +15,8 @@ from scipy.stats import norm
 
 from skmeta._core.prior import calibration, episodic, features, gaussian, laplace
 from skmeta._core.prior.calibration import Calibration, FoldRows, KnownVariances
-from skmeta._core.prior.fit import fit_prior
+from skmeta._core.prior.episodic import Belief
+from skmeta._core.prior.fit import MANY_TASKS, fit_prior
 from skmeta._core.prior.gaussian import ROWS_PER_COEFFICIENT, GaussianTasks
 from skmeta._core.prior.half_life import N_NEXT, choose_half_life
 from skmeta._core.prior.laplace import LaplaceTasks
@@ -24,6 +25,7 @@ from skmeta._core.prior.likelihoods import Likelihood
 from skmeta._core.prior.mean_slopes import with_slopes_deviation
 from skmeta._core.prior.moderation import moderation
 from skmeta._core.prior.noise import RowTriangle
+from skmeta._core.prior.packed import PackedTasks
 from skmeta._core.prior.recency import Recency
 from skmeta._core.prior.search import MAX_FOLD_ITER, MAX_TASKS, start_of
 from skmeta._core.prior.stacks import Stack
@@ -256,6 +258,10 @@ class GaussianModel(TaskModel):
     rows_per_coefficient = ROWS_PER_COEFFICIENT
 
     def gather(self, parts, design):
+        if isinstance(parts, Parts) and len(parts) > MANY_TASKS:
+            return PackedTasks.gather(
+                parts, design.fit_intercept, design.rounding, design.varying
+            )
         columns, sizes = np.asarray, sizes_of(parts)
         if isinstance(parts, Parts):  # a long task is taken a block of rows at a time
             columns, parts = parts.design, parts.undesigned()
@@ -392,14 +398,21 @@ class GaussianModel(TaskModel):
         )
 
     def in_brief(self, tasks, learned):
-        known = calibration.known_variances(
-            tasks,
+        some = tasks.to_count()
+        scales, freedom = calibration.known_variances(
+            self._counted(some, self._belief(learned)),
             learned.design.without_shared(learned.first_factor),
             learned.noise,
         )
-        return Brief(
-            tasks.n_tasks, tasks.pooled(), tasks.constant(), KnownVariances(*known)
-        )
+        if some is not tasks:  # of more tasks more is known
+            share = some.n_tasks / tasks.n_tasks
+            scales, freedom = 1.0 + share * (scales - 1.0), freedom / share
+        known = KnownVariances(scales, freedom)
+        return Brief(tasks.n_tasks, tasks.pooled(), tasks.constant(), known)
+
+    def _belief(self, learned):
+        """What is believed of a new task before any row."""
+        return Belief(learned.mean, learned.factor, learned.noise)
 
     def calibrate(self, learned, measured, rng):
         after, variance = measured.tasks.variances, None

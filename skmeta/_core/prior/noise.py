@@ -35,7 +35,7 @@ from scipy.special import log_ndtr, logsumexp, ndtri_exp, softmax
 
 from skmeta._core.prior.calibration import HeldOut, predictive_variances
 from skmeta._core.prior.episodic import Belief
-from skmeta._core.prior.fit import Prior, fit_prior
+from skmeta._core.prior.fit import Prior, fit_all
 from skmeta._core.prior.gaussian import (
     NOISE_FLOOR,
     GaussianEvidence,
@@ -50,6 +50,8 @@ from skmeta._core.prior.gaussian import (
     whiten,
     whiten_rows,
 )
+from skmeta._core.prior.packed import PackedTasks
+from skmeta._core.tasks import slices
 
 # The deviation of a task's noise is from about a sixth of a common one to six times as
 # large. A finer grid or a wider one predicted real tasks no better.
@@ -61,6 +63,8 @@ WEIGHT_STEPS = 100
 # learned anew. On real tasks more rounds raised the evidence of the training tasks a
 # little, and did not raise that of others.
 N_ROUNDS = 1
+# Probabilities of so many tasks are computed together.
+TASKS_AT_A_TIME = 2**15
 # A factor is left out of a sum over factors if its probability is below this.
 NEGLIGIBLE = 1e-8
 # Errors of held-out tasks are measured without factors that are rarer than this.
@@ -107,12 +111,17 @@ def logarithms(probabilities):
 
 def evidences(tasks, belief, factors):
     """Log evidence e_tj (T, J) of each task, given each factor."""
+    if isinstance(tasks, PackedTasks):
+        return tasks.log_evidences(belief, factors)
     return np.column_stack([tasks.log_evidence(belief.given(f)) for f in factors])
 
 
 def log_evidence(e, weights):
     """Log evidence (T,) of tasks, of e_tj and the weights of the factors."""
-    return logsumexp(e + logarithms(weights), axis=1)
+    out = np.empty(len(e))
+    for some in slices(len(e), TASKS_AT_A_TIME):
+        out[some] = logsumexp(e[some] + logarithms(weights), axis=1)
+    return out
 
 
 def probabilities(e, weights):
@@ -120,11 +129,25 @@ def probabilities(e, weights):
     return softmax(e + logarithms(weights), axis=-1)
 
 
+def shares_of(e, weights):
+    """The same for many tasks (T, J), without those that are negligible."""
+    shares = np.empty_like(e)
+    for some in slices(len(e), TASKS_AT_A_TIME):
+        of_some = probabilities(e[some], weights)
+        of_some = np.where(of_some > NEGLIGIBLE, of_some, 0.0)
+        shares[some] = of_some / of_some.sum(axis=1, keepdims=True)
+    return shares
+
+
 def best_weights(e):
     """The weights (J,) of the largest evidence of tasks with evidences e_tj."""
-    likelihood = np.exp(e - e.max(axis=1, keepdims=True))
+    likelihood = e - e.max(axis=1, keepdims=True)
+    np.exp(likelihood, out=likelihood)
     weights = np.full(e.shape[1], 1.0 / e.shape[1])
     for _ in range(WEIGHT_STEPS):
+        if len(e) > TASKS_AT_A_TIME:  # the same without another array of this size
+            weights = weights * ((1.0 / (likelihood @ weights)) @ likelihood) / len(e)
+            continue
         shares = likelihood * weights
         weights = (shares / shares.sum(axis=1, keepdims=True)).mean(axis=0)
     return weights
@@ -143,16 +166,16 @@ class NoiseTasks(GaussianTasks):
 
     @classmethod
     def of(cls, tasks, factors, shares):
-        """From `GaussianTasks`. Negligible shares are left out."""
-        shares = np.where(shares > NEGLIGIBLE, shares, 0.0)
-        shares = shares / shares.sum(axis=1, keepdims=True)
+        """From `GaussianTasks`, or of many tasks the same as `PackedTasks`."""
+        if isinstance(tasks, PackedTasks):
+            return tasks.counted(factors, shares)
         return cls(**_fields(tasks), factors=tuple(factors), shares=shares)
 
     @classmethod
     def believed(cls, tasks, factors, belief):
         """From `GaussianTasks`, whose factors are as probable as their rows say."""
         e = evidences(tasks, belief, factors)
-        return cls.of(tasks, factors, probabilities(e, belief.weights))
+        return cls.of(tasks, factors, shares_of(e, belief.weights))
 
     def _levels(self, blocks):
         """Each factor, its probabilities (T,), and the rows of tasks that may have it.
@@ -181,7 +204,8 @@ class NoiseTasks(GaussianTasks):
             return np.zeros((0, v + 1))
         root = np.sqrt(counted)
         return joint_triangle(
-            [b.rows[:, v:] * root[b.tasks, None, None] for b in self.blocks]
+            (b.rows[:, v:] * root[b.tasks, None, None] for b in self.blocks),
+            self.basis.n_seen + 1,
         )
 
     def evidence(self, L, mean=None, state=None):
@@ -242,8 +266,15 @@ class NoiseTasks(GaussianTasks):
 
 def with_weights(tasks, prior, factors):
     """The `NoisePrior` of a `Prior` whose mean, spread and s2 stay as they are."""
+    return _of_evidences(_evidences_of(tasks, prior, factors), prior)
+
+
+def _evidences_of(tasks, prior, factors):
     of_one_noise = NoiseBelief(prior.mean, prior.spread, prior.noise, None)
-    e = evidences(tasks, of_one_noise, factors)
+    return evidences(tasks, of_one_noise, factors)
+
+
+def _of_evidences(e, prior):
     weights = best_weights(e)
     value = log_evidence(e, weights).sum()
     penalty = prior.objective - prior.log_evidence  # that of the structure
@@ -258,13 +289,16 @@ def with_weights(tasks, prior, factors):
 def fit_noise(tasks, structure, prior, factors, n_rounds=N_ROUNDS, **options):
     """The `NoisePrior` of a structure, from the `Prior` of one noise for all tasks."""
     n_iter, converged = prior.n_iter, prior.converged
-    found = with_weights(tasks, prior, factors)
+    e = _evidences_of(tasks, prior, factors)
+    found = _of_evidences(e, prior)
     for _ in range(n_rounds):
-        of_spread = NoiseBelief(found.mean, found.spread, found.noise, found.weights)
-        counted = NoiseTasks.believed(tasks, factors, of_spread)
-        prior = fit_prior(counted, structure, found.numbers, found.mean, **options)
+        counted = NoiseTasks.of(tasks, factors, shares_of(e, found.weights))
+        del e  # of many tasks it is large
+        given = counted, structure, found.numbers, found.mean
+        prior = fit_all(*given, alike=tasks, **options)
         n_iter, converged = n_iter + prior.n_iter, converged and prior.converged
-        found = with_weights(tasks, prior, factors)
+        e = _evidences_of(tasks, prior, factors)
+        found = _of_evidences(e, prior)
     return replace(found, n_iter=n_iter, converged=converged)
 
 

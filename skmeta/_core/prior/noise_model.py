@@ -119,10 +119,6 @@ class NoiseModel(GaussianModel):
 
     # -- how large errors are ---------------------------------------------------------
 
-    def in_brief(self, tasks, learned):
-        counted = NoiseTasks.believed(tasks, self.factors, self._belief(learned))
-        return super().in_brief(counted, learned)
-
     def _held_out(self, learned, fold, rng):
         of_one_noise = super()._held_out(learned, fold, rng)
         return NoiseHeldOut(**vars(of_one_noise), factors=self.factors)

@@ -14,6 +14,7 @@ from skmeta._core.prior.fit import (
     Prior,
     at_least,
     first_fit,
+    fit_all,
     fit_mean,
     fit_prior,
     next_fit,
@@ -300,10 +301,19 @@ class StructureSearch:
 
         It begins where the few ended, and does not end below the simplest structure.
         """
-        structure, few = chosen.structure, chosen.prior
         options = self.options
         if tasks.n_tasks > TASKS_FOR_ROUGH_FIT:
             options = self.rough
+        sample = tasks.sample()
+        if sample is None:
+            return self._on_more(tasks, chosen, options)
+        few = self._on_more(sample, chosen, options)
+        return fit_all(
+            tasks, chosen.structure, few.numbers, few.mean, few=few, **options
+        )
+
+    def _on_more(self, tasks, chosen, options):
+        structure, few = chosen.structure, chosen.prior
         prior = next_fit(
             tasks, structure, few, **options, scale=self._scale(structure, few)
         )

@@ -58,6 +58,11 @@ class Structure(ABC):
     def bounds(self):
         return [BOUNDS] * self.n_numbers
 
+    @property
+    def signless(self):
+        """Which numbers are deviations whose sign does not matter, (n_numbers,)."""
+        return np.array([bound == BOUNDS for bound in self.bounds], dtype=bool)
+
     @abstractmethod
     def factor(self, numbers):
         """The factor L (P, r) of the spread."""
@@ -139,6 +144,10 @@ class LowRank(Structure):
     @property
     def n_numbers(self):
         return self.n_coefficients * (self.rank + 1)
+
+    @property
+    def signless(self):
+        return np.arange(self.n_numbers) >= self.n_coefficients * self.rank
 
     def _split(self, numbers):
         loadings, own = np.split(numbers, [self.n_coefficients * self.rank])
@@ -387,6 +396,10 @@ class Placed(Structure):
     @property
     def bounds(self):
         return self.inner.bounds
+
+    @property
+    def signless(self):
+        return self.inner.signless
 
     @property
     def rank(self):
