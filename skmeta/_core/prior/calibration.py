@@ -349,6 +349,21 @@ class KnownVariances(NamedTuple):
     freedom: np.ndarray  # (2,) degrees of freedom
 
 
+class Brief(NamedTuple):
+    """What is computed from all tasks in the end, without their rows."""
+
+    n_tasks: int
+    of_pooled: np.ndarray
+    of_constant: np.ndarray
+    variances: KnownVariances
+
+    def pooled(self):
+        return self.of_pooled
+
+    def constant(self):
+        return self.of_constant
+
+
 class Calibration(NamedTuple):
     """How large errors are: before a row is given, after it, and their quantiles."""
 

@@ -24,6 +24,7 @@ from skmeta._core.prior import contrasts, lines, quadrature
 from skmeta._core.prior import rows as row_space
 from skmeta._core.prior.likelihoods import Likelihood
 from skmeta._core.prior.recency import Recency
+from skmeta._core.prior.splits import cut_in_time, random_split
 from skmeta._core.prior.stacks import Stack, in_pieces, in_stacks, one_task, row_blocks
 from skmeta._core.prior.structures import ROUNDING
 from skmeta._core.tasks import Parts, sizes_of, take_parts
@@ -33,10 +34,6 @@ from skmeta._core.tasks import Parts, sizes_of, take_parts
 UNSEEN = 1e-6
 # A coefficient of the mean is held at its centre by a weak prior of this deviation.
 PINNED = 1e-5
-# A held-out task is predicted from one of these numbers of its rows, drawn at random.
-GIVEN_SIZES = (1, 2, 4, 8, 16)
-# The prediction is scored on at most this many of the other rows.
-MAX_SCORED_ROWS = 50
 # The rows of a held-out task are drawn at least and at most this many times. Within
 # these limits all tasks together are drawn from about SPLITS_IN_ALL times.
 MIN_SPLITS, MAX_SPLITS = 2, 10
@@ -389,7 +386,7 @@ class LaplaceTasks:
         """
         likelihood, rng = self.likelihood, np.random.RandomState(seed)
         task = np.tile(np.arange(self.n_tasks), self._n_splits())
-        splits = [_split(self.parts[t], rng, self.recency) for t in task]
+        splits = [random_split(self.parts[t], rng, self.recency) for t in task]
         score = np.zeros((len(likelihood.moderations), self.n_tasks))
         for order, means in self._scores(prior, splits):
             np.add.at(score.T, task[order], np.transpose(means) / self._n_splits())
@@ -402,7 +399,7 @@ class LaplaceTasks:
         count them. With the whole variance of the posterior.
         """
         splits = [
-            _cut(rows, cut, cut + n_next, recency)
+            cut_in_time(rows, cut, cut + n_next, recency)
             for recency in recencies
             for cut in cuts
         ]
@@ -463,28 +460,6 @@ class LaplaceTasks:
         for stack, order in zip(self.stacks, self.order, strict=True):
             out[order] = function(stack)
         return out
-
-
-def _split(part, rng, recency=None):
-    """A few rows of a task at random, none if it has a single row; and the others.
-
-    If rows are in order of time, the first ones are given and the next ones asked for.
-    """
-    n = len(part[0])
-    n_support = min(rng.choice(GIVEN_SIZES), n - 1)
-    if recency is not None:
-        return _cut(part, n_support, n_support + MAX_SCORED_ROWS, recency)
-    order = rng.permutation(n)
-    support, query = order[:n_support], order[n_support:][:MAX_SCORED_ROWS]
-    return [field[support] for field in part], [field[query] for field in part]
-
-
-def _cut(part, n_given, end, recency):
-    """The first rows of a task, as they count by then, and the next rows."""
-    X, Y, weight, offset = (field[:n_given] for field in part)
-    if n_given:
-        weight = recency.given(X, weight, np.array([n_given]))
-    return [X, Y, weight, offset], [field[n_given:end] for field in part]
 
 
 # -- mode -----------------------------------------------------------------------------

@@ -14,7 +14,7 @@ from scipy.special import gammaln
 from scipy.stats import norm
 
 from skmeta._core.prior import calibration, episodic, features, gaussian, laplace
-from skmeta._core.prior.calibration import Calibration, FoldRows, KnownVariances
+from skmeta._core.prior.calibration import Brief, Calibration, FoldRows, KnownVariances
 from skmeta._core.prior.episodic import Belief
 from skmeta._core.prior.fit import MANY_TASKS, fit_prior
 from skmeta._core.prior.gaussian import ROWS_PER_COEFFICIENT, GaussianTasks
@@ -232,21 +232,6 @@ class TaskModel(ABC):
 
 
 # -- numbers --------------------------------------------------------------------------
-
-
-class Brief(NamedTuple):
-    """What is computed from all tasks in the end, without their rows."""
-
-    n_tasks: int
-    of_pooled: np.ndarray
-    of_constant: np.ndarray
-    variances: KnownVariances
-
-    def pooled(self):
-        return self.of_pooled
-
-    def constant(self):
-        return self.of_constant
 
 
 @dataclass(frozen=True)
