@@ -13,6 +13,7 @@ from skmeta.adaptation import (
     partial_adapt,
     to_sklearn,
 )
+from skmeta.bank import TaskBank
 from skmeta.chosen_base import ChosenBase
 from skmeta.counts import EmpiricalBayesPoissonRegressor
 from skmeta.empirical_bayes import EmpiricalBayesClassifier, EmpiricalBayesRegressor
@@ -32,6 +33,7 @@ __all__ = [
     "PrototypicalClassifier",
     "ReptileClassifier",
     "ReptileRegressor",
+    "TaskBank",
     "adapt",
     "adapt_predict",
     "meta_fit",

@@ -491,6 +491,20 @@ def rows_in_time(estimator):
     return getattr(_unwrapped(estimator)[1], "_rows_in_time", False)
 
 
+def steps_in_front(estimator):
+    """The fitted steps of Pipelines that rows pass on their way to the meta-learner.
+
+    None if they also pass another composition that changes rows.
+    """
+    steps, (outer, _) = [], _unwrapped(estimator)
+    for composition, part in outer:
+        if isinstance(composition, InsidePipeline):
+            steps += [step for _, step in part.steps[:-1]]
+        elif _implements(composition, "transform_rows"):
+            return None
+    return steps
+
+
 def times_given(estimator, X):
     """Times (n,) of rows, if a column of the fitted meta-learner inside holds them."""
     if not rows_in_time(estimator):

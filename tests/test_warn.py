@@ -38,6 +38,7 @@ from skmeta import (
     EmpiricalBayesRegressor,
     LearnedFeatures,
     ReptileRegressor,
+    TaskBank,
     _warn,
 )
 from skmeta._core.prior.features import FeatureSearch
@@ -364,6 +365,12 @@ def adapting_that_diverges(patch):
     model = plain(learning_rate=0.01).meta_fit(tasks)
     model.set_params(learning_rate=30.0)
     model.adapt(X[:3], y[:3])  # warns
+
+
+@case
+def ids_of_another_type_than_those_of_a_bank(patch):
+    bank = TaskBank(prior().meta_fit(tasks)).update(X, y, task=ids)
+    bank.predict(X, task="1")  # warns
 
 
 # -- other ways than the ordinary verb ------------------------------------------------

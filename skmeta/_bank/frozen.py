@@ -1,0 +1,144 @@
+"""The model of a bank, which does not change, and how the user's rows reach it."""
+
+import numpy as np
+from sklearn.utils.validation import _num_samples, check_is_fitted
+
+from skmeta._bank.keys import is_single, keys_of, keys_of_ids
+from skmeta._base import BaseMetaLearner
+from skmeta._checks.aligned import check_aligned
+from skmeta._checks.bad_rows import naming_the_task
+from skmeta._checks.ids import check_task_ids, encode_tasks
+from skmeta._checks.scorers import scoring_on_purpose
+from skmeta._checks.values import check_target
+from skmeta._compositions import (
+    checked_composition,
+    meta_learner,
+    original_targets,
+    part_that_adapts,
+    transformed_rows,
+    transformed_targets,
+    transforms_targets,
+)
+from skmeta._copies import own_what_can_change, shallow_copy
+from skmeta._task_input import (
+    SortedRows,
+    validate_new_rows,
+    validate_rows,
+    validate_weight,
+)
+
+
+class FrozenModel:
+    """A copy of a meta-trained model or composition.
+
+    Attributes
+    ----------
+    outer : estimator
+        The composition, which no later fit of the user's own object changes.
+    learner : estimator
+        The meta-learner inside, adapted to no task.
+    """
+
+    def __init__(self, model):
+        learner = meta_learner(model, "TaskBank")
+        check_is_fitted(learner)
+        self.learner = learner._unadapted_copy()
+        own_what_can_change(self.learner)
+        self.outer = around(part_that_adapts(model, "adapt"), self.learner)
+        # rows that have been validated have no names of columns
+        self._nameless = self.learner._unadapted_copy()
+        vars(self._nameless).pop("feature_names_in_", None)
+
+    @property
+    def transforms_targets(self):
+        return transforms_targets(self.outer)
+
+    def fresh(self):
+        """A copy of the meta-learner, for the user to keep."""
+        fresh = self.learner._unadapted_copy()
+        own_what_can_change(fresh)
+        return fresh
+
+    def by_prior(self, method, X, options):
+        """What ``method`` returns for validated rows of tasks without known rows."""
+        with scoring_on_purpose():
+            return getattr(self._nameless, method)(X, **options)
+
+    def restored(self, y):
+        """Predictions in the user's units."""
+        return original_targets(self.outer, y)
+
+    # -- the user's rows --------------------------------------------------------------
+
+    def known_rows(self, X, y, sample_weight, task):
+        """The `SortedRows` of tasks, and a list of the tasks' keys."""
+        check_not_a_column(X, task)
+        check_aligned(X=X, y=y, sample_weight=sample_weight, task=_column(task))
+        learner = self.learner
+        codes, ids, keys = _encoded(task, _num_samples(X))
+        labels = learner._targets.are_labels
+        with naming_the_task(_column(task), X, **{"labels" if labels else "y": y}):
+            if self.transforms_targets:
+                check_target(y, labels)
+            X = transformed_rows(self.outer, X)
+            y = transformed_targets(self.outer, y)
+            X, y = validate_rows(learner, X, y, reset=False, dtype=learner._dtype)
+        weight = validate_weight(learner, sample_weight, X)
+        learner._targets.check(y, None if ids is None else ids[codes])
+        kept = np.flatnonzero(weight > 0)
+        order = kept[np.argsort(codes[kept], kind="stable")]
+        sizes = np.bincount(codes[kept], minlength=len(keys))
+        starts = np.concatenate([[0], np.cumsum(sizes[sizes > 0])])
+        keys = [keys[i] for i in np.flatnonzero(sizes)]
+        return SortedRows(X[order], y[order], weight[order], starts), keys
+
+    def new_rows(self, X, task):
+        """Validated rows to predict, and a list of the keys of their tasks."""
+        check_not_a_column(X, task)
+        check_aligned(X=X, task=_column(task))
+        keys = keys_of(task, _num_samples(X))
+        with naming_the_task(_column(task), X=X):
+            X = validate_new_rows(self.learner, transformed_rows(self.outer, X))
+        return X, keys
+
+
+def around(estimator, learner):
+    """A copy of a composition with another meta-learner inside."""
+    if isinstance(estimator, BaseMetaLearner):
+        return learner
+    composition = checked_composition(estimator, "adapt")
+    inside = around(composition.inside(estimator), learner)
+    return composition.rebuild(shallow_copy(estimator), inside)
+
+
+def check_not_a_column(X, task):
+    """Refuse the name of a column of X, which would be the id of one task."""
+    if isinstance(task, str) and task in getattr(X, "columns", ()):
+        raise ValueError(
+            f"task={task!r} is the name of a column of X; pass the column itself, one "
+            f"id per row: task=df[{task!r}]."
+        )
+
+
+def _column(task):
+    """Ids that are one per row; None if a single one holds for all rows."""
+    return None if is_single(task) else task
+
+
+def _encoded(task, n_rows):
+    """The number of each row's task, the ids of these, and their keys."""
+    if is_single(task):
+        return np.zeros(n_rows, dtype=np.intp), None, keys_of(task, 1)
+    if task is None:
+        check_task_ids(task, n_rows)
+    codes, ids = encode_tasks(task, n_rows)
+    keys = keys_of_ids(ids)
+    unique = dict.fromkeys(keys)
+    if len(unique) < len(keys):  # ids that differ, and are the same in a store
+        number = {key: i for i, key in enumerate(unique)}
+        first = {}
+        for i, key in enumerate(keys):
+            first.setdefault(key, i)
+        codes = np.array([number[key] for key in keys], dtype=np.intp)[codes]
+        ids, keys = ids[list(first.values())], list(unique)
+    return codes, ids, keys
