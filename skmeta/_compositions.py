@@ -16,6 +16,9 @@ from skmeta._base import BaseMetaLearner
 from skmeta._checks.values import check_target, plain_table
 from skmeta._copies import shallow_copy
 
+# A transformation of targets is tried at so many numbers.
+N_BETWEEN = 200
+
 
 class Composition(ABC):
     """How a meta-learner is reached inside an estimator of another kind.
@@ -341,6 +344,9 @@ class InsideTransformedTarget(_FittedFirst):
 
 _TABLE = {}
 
+# A transformation of targets is tried at so many numbers.
+N_BETWEEN = 200
+
 
 def register_composition(kind, composition):
     """Let every verb work on estimators of a kind that skmeta does not know.
@@ -420,6 +426,46 @@ def checked_composition(estimator, verb):
     return composition
 
 
+# -- predictions in the user's units ---------------------------------------------------
+
+
+def check_restorable(composition, estimator, options):
+    """Refuse deviations where the meta-learner inside learns other targets."""
+    if options.get("return_std") and _implements(composition, "restore_targets"):
+        raise ValueError(
+            "return_std=True gives deviations of the targets that the meta-learner in "
+            f"{type(estimator).__name__} learns, and those of y do not follow from "
+            "them. Ask for intervals, method='predict_interval', which can be "
+            "transformed back."
+        )
+
+
+def restored(composition, estimator, y, method):
+    """What ``method`` has returned inside a composition, in the user's units."""
+    if not _implements(composition, "restore_targets"):
+        return y
+    if method == "predict_interval":
+        return _restored_ends(composition, estimator, y)
+    return composition.restore_targets(estimator, y)
+
+
+def _restored_ends(composition, estimator, ends):
+    """Lower and upper ends (n, 2) of intervals, transformed back."""
+    between = np.linspace(ends.min(), ends.max(), N_BETWEEN)
+    values = np.unique(np.concatenate([ends.ravel(), between]))
+    steps = np.diff(composition.restore_targets(estimator, values))
+    rounding = 1e-12 * np.abs(steps).sum()
+    if not ((steps >= -rounding).all() or (steps <= rounding).all()):
+        raise ValueError(
+            f"The transformation of targets in {type(estimator).__name__} does not "
+            "rise or fall everywhere between the ends of the intervals, so that "
+            "transformed back they would not hold the share asked for. Take a "
+            "transformation that does."
+        )
+    ends = composition.restore_targets(estimator, ends.ravel()).reshape(ends.shape)
+    return np.sort(ends, axis=1)
+
+
 # -- from the outside to the meta-learner ---------------------------------------------
 
 
@@ -484,6 +530,13 @@ def targets_of(estimator):
     """The `Targets` of the meta-learner inside, or None if no meta-learner is found."""
     _, inner = _unwrapped(estimator)
     return inner._targets if isinstance(inner, BaseMetaLearner) else None
+
+
+def own_metric(estimator):
+    """The metric of scikit-learn that an estimator's own score is; None if unknown."""
+    outer, inner = _unwrapped(estimator)
+    plain = all(type(part).__module__.startswith("sklearn.") for _, part in outer)
+    return inner._own_metric() if plain else None
 
 
 def rows_in_time(estimator):

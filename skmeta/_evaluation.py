@@ -19,8 +19,10 @@ from skmeta._checks.ids import encode_tasks
 from skmeta._checks.values import check_alike, is_missing, plain_weight, show
 from skmeta._warn import warn_once_per_search
 
-# This many tasks are adapted to at once.
+# This many tasks are adapted to at once, ...
 BLOCK = 64
+# ... and this many if no copies are made.
+BLOCK_TOGETHER = 1024
 # A message names at most this many tasks.
 SHOWN = 5
 
@@ -51,6 +53,7 @@ def scores_of_tasks(
     small_tasks="skip",
     random_state=0,
     n_jobs=None,
+    together=None,
 ):
     """Score a copy adapted to support rows of each task on the task's other rows.
 
@@ -60,7 +63,8 @@ def scores_of_tasks(
     the most classes that a task may have if each task has its own, and otherwise None.
     ``in_time`` says that the rows of a task are in order of time, and that earlier ones
     are given; with ``in_order`` rows drawn at random are given in their order. If there
-    are ``times`` (n_rows,), rows are sorted by them. Returns
+    are ``times`` (n_rows,), rows are sorted by them. ``together`` adapts to many tasks
+    and scores them without copies; it is None if that is impossible. Returns
     (n_tasks, n_repeats), with NaN for a task that cannot be scored.
     """
     if task is None:
@@ -80,16 +84,18 @@ def scores_of_tasks(
     )
     _tell(ids, np.diff(starts), obstacles, draw, small_tasks)
     kept = np.flatnonzero(obstacles == "")
+    size = BLOCK if together is None else BLOCK_TOGETHER
     blocks = (  # the rows of a block are drawn when it is scored
         [
             draw(order[starts[t] : starts[t + 1]], y, seeds[t])
-            for t in kept[i : i + BLOCK]
+            for t in kept[i : i + size]
         ]
-        for i in range(0, len(kept), BLOCK)
+        for i in range(0, len(kept), size)
     )
+    how = adapt_each, score, together
     told = ask_base_once(estimator, _safe_indexing(X, np.sort(order)))
     values = Parallel(n_jobs=n_jobs)(
-        delayed(_score_block)(estimator, adapt_each, score, X, y, weight, block, told)
+        delayed(score_block)(estimator, how, X, y, weight, block, told)
         for block in blocks
     )
     scores = np.full((len(ids), n_repeats), np.nan)
@@ -139,11 +145,18 @@ def _checked_weight(sample_weight, y):
     )
 
 
-def _score_block(estimator, adapt_each, score, X, y, weight, block, told):
-    """Scores of the tasks of a block, one draw after the other."""
+def score_block(estimator, how, X, y, weight, block, told):
+    """Scores of the tasks of a block, one draw after the other.
+
+    ``block`` holds the draws of each task, pairs of row numbers, and ``how`` are the
+    functions adapt_each, score and together of `scores_of_tasks`.
+    """
+    adapt_each, score, together = how
     splits = [split for task_splits in block for split in task_splits]
     models = [estimator] * len(splits)
     with remembering(told):
+        if together is not None:
+            return list(map(_one_number, together(estimator, X, y, weight, splits)))
         if len(splits[0][0]):  # either all tasks give rows, or none does
             parts = [_take(support, X, y, weight) for support, _ in splits]
             models = adapt_each(estimator, parts)
@@ -212,16 +225,26 @@ class Draw:
         if self.per_class:
             rng = np.random.RandomState(seed)
             return [self._of_each_class(rows, y, rng) for _ in range(self.n_repeats)]
-        # This is imported here, since it takes longer to import than skmeta itself.
-        from sklearn.model_selection import ShuffleSplit, StratifiedShuffleSplit
-
-        splitter = StratifiedShuffleSplit if self.stratify else ShuffleSplit
-        split = splitter(
-            n_splits=self.n_repeats, train_size=self.n_support, random_state=seed
-        ).split
-        labels = y[rows] if self.stratify else None
-        parts = split(rows, labels)
+        parts = (self._in_proportion if self.stratify else self._at_random)(
+            y[rows], seed
+        )
         return [(rows[np.sort(a) if self.in_order else a], rows[b]) for a, b in parts]
+
+    def _in_proportion(self, labels, seed):
+        # This is imported here, since it takes longer to import than skmeta itself.
+        from sklearn.model_selection import StratifiedShuffleSplit
+
+        splitter = StratifiedShuffleSplit(
+            n_splits=self.n_repeats, train_size=self.n_support, random_state=seed
+        )
+        return splitter.split(labels, labels)
+
+    def _at_random(self, labels, seed):
+        """The draws of scikit-learn's ``ShuffleSplit``, which takes much longer."""
+        rng, n_asked = np.random.RandomState(seed), len(labels) - self.n_support
+        for _ in range(self.n_repeats):
+            order = rng.permutation(len(labels))
+            yield order[n_asked:], order[:n_asked]
 
     def _of_each_class(self, rows, y, rng=None):
         """``n_support`` rows of each class; a class keeps one row for the query.

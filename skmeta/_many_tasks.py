@@ -73,6 +73,25 @@ class ManyTasks:
         )
         return self._predict_each(known, new, method, options)
 
+    def _predict_numbered(self, known, new, n_tasks, method):
+        """`adapt_predict` of tasks that have numbers, (X, y, weight, codes) and so on.
+
+        Values that cannot be used are reported without the tasks' ids.
+        """
+        X, y, weight, codes = known
+        X, y = _task_input.validate_rows(self, X, y, reset=False, dtype=self._dtype)
+        self._targets.check(y)
+        weight = _task_input.validate_weight(self, weight, X)
+        X_new = self._validate_new(new[0])
+        rows = _task_input.arranged(X, y, weight, codes, X_new, new[1], n_tasks)
+        return self._predict_each(*rows, method, {})
+
+    @property
+    def _predicts_numbered(self):
+        """Whether this gives what adapted copies would."""
+        verbs = "adapt", "adapt_predict", "_adapt_each", "_adapt_in_place"
+        return is_ours(self, *verbs) and not self._targets.own_classes
+
     def _check_method(self, method, options):
         methods = [name for name in METHODS if hasattr(self, name)]
         if self._targets.own_classes:  # the columns are other classes in each task

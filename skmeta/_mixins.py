@@ -7,6 +7,7 @@ from sklearn.utils.validation import check_is_fitted
 from skmeta._checks.keywords import with_hint_to_task
 from skmeta._checks.scorers import scored_on_purpose, scoring_on_purpose
 from skmeta._evaluation import mean_score, scores_of_tasks
+from skmeta._many_tasks import is_ours
 from skmeta._targets import Numbers, SharedLabels
 from skmeta._warn import warn
 from skmeta.exceptions import ZeroShotWarning
@@ -75,8 +76,33 @@ class _ScoresTasks:
             in_time=self._rows_in_time,
             times=self._times_given(X) if self._rows_in_time else None,
             n_way=targets.n_way,
+            together=self._scored_together(),
         )
         return mean_score(scores)
+
+    def _scored_together(self):
+        """How `scores_of_tasks` scores many tasks at once; None if it cannot."""
+        # Imported here because it takes longer to import than skmeta itself.
+        from skmeta._together import Together, metric_of, own_score
+
+        metric = self._own_metric()
+        if metric is None or not self._predicts_numbered:
+            return None
+        return Together(
+            type(self)._predict_numbered,
+            own_score,
+            metric_of(metric),
+            self._targets.are_labels,
+        )
+
+    def _own_metric(self):
+        """The metric of scikit-learn that the model's own score is, or None."""
+        ours = is_ours(self, "score", "_score_as_it_is")
+        if not ours or type(self)._ordinary_score is not _ScoresTasks._ordinary_score:
+            return None
+        from sklearn.metrics import accuracy_score, r2_score
+
+        return accuracy_score if self._targets.are_labels else r2_score
 
     def _score_as_it_is(self, X, y, sample_weight=None):
         """The ordinary score; that of the learned start is no mistake here."""

@@ -20,9 +20,12 @@ from skmeta._checks.values import check_target
 from skmeta._compositions import (
     Composition,
     around_plain_model,
+    check_restorable,
     checked_composition,
+    composition_of,
     meta_learner,
     register_composition,
+    restored,
 )
 from skmeta._copies import all_restored_on_error, shallow_copy
 from skmeta._export import PlainModel
@@ -174,12 +177,22 @@ def adapt_each(estimator, parts):
 
 @singledispatch
 def adapt_predict(
-    estimator, X, y, X_new, sample_weight=None, *, task, task_new, method="predict"
+    estimator,
+    X,
+    y,
+    X_new,
+    sample_weight=None,
+    *,
+    task,
+    task_new,
+    method="predict",
+    **options,
 ):
     """Adapt to many tasks at once, and predict other rows of theirs.
 
     It gives the same as :func:`adapt` on the rows of each task and ``method`` on its
-    new rows, one task after the other. With a Reptile model inside it is much faster.
+    new rows, one task after the other, and is many times faster unless each task has
+    its own classes.
 
     Parameters
     ----------
@@ -199,13 +212,27 @@ def adapt_predict(
         Task of each row of X.
     task_new : array-like of shape (n_new,)
         Task of each row of X_new.
-    method : {"predict", "predict_proba", "decision_function"}, default="predict"
-        What to call on an adapted model.
+    method : {"predict", "predict_proba", "decision_function", \
+            "predict_interval"}, default="predict"
+        What to call on an adapted model; the meta-learner must have this method.
+    **options : dict
+        Arguments of this method: ``return_std=True`` for "predict" and ``coverage=0.9``
+        for "predict_interval", where the meta-learner has them. ``exposure``, of models
+        of counts, is one number or one for each new row.
 
     Returns
     -------
-    y_new : ndarray of shape (n_new,) or (n_new, n_classes)
-        Predictions, in the order of X_new.
+    y_new : ndarray of shape (n_new,), (n_new, n_classes) or (n_new, 2)
+        What the method returns, in the order of X_new: predictions, probabilities or
+        scores of the classes, or the lower and upper ends of intervals. With
+        ``return_std`` it is a tuple of predictions and deviations.
+
+    Notes
+    -----
+    Inside a TransformedTargetRegressor the ends of intervals are transformed back like
+    predictions. They hold the same share of new targets if the transformation rises or
+    falls everywhere, which is checked. A deviation cannot be transformed back, so that
+    ``return_std`` is refused there.
 
     Examples
     --------
@@ -228,17 +255,45 @@ def adapt_predict(
     >>> y_new.shape
     (150,)
     """
-    options = {"task": task, "task_new": task_new, "method": method}
+    options |= {"task": task, "task_new": task_new, "method": method}
     if isinstance(estimator, BaseMetaLearner):
         return estimator.adapt_predict(X, y, X_new, sample_weight, **options)
     outer = checked_composition(estimator, "adapt_predict")
+    check_restorable(outer, estimator, options)
     check_aligned(X=X, y=y, sample_weight=sample_weight, task=task)
     check_aligned(X_new=X_new, task_new=task_new)
     X, y = outer.transform_rows(estimator, X), outer.transform_targets(estimator, y)
     X_new = outer.transform_rows(estimator, X_new)
     inside = outer.inside(estimator)
     y_new = adapt_predict(inside, X, y, X_new, sample_weight, **options)
-    return outer.restore_targets(estimator, y_new)
+    return restored(outer, estimator, y_new, method)
+
+
+def predicts_each(estimator):
+    """Whether `predict_each` gives what adapted copies of an estimator predict."""
+    if isinstance(estimator, BaseMetaLearner):
+        return estimator._predicts_numbered
+    for verb in (adapt, adapt_each, adapt_predict):
+        if verb.dispatch(type(estimator)) is not verb.dispatch(object):
+            return False  # somebody's own verb
+    outer = composition_of(estimator)
+    return outer is not None and predicts_each(outer.inside(estimator))
+
+
+def predict_each(estimator, known, new, n_tasks, method):
+    """`adapt_predict` of tasks that have numbers.
+
+    ``known`` are (X, y, weight or None, codes), and ``new`` are (X, codes).
+    """
+    if isinstance(estimator, BaseMetaLearner):
+        return estimator._predict_numbered(known, new, n_tasks, method)
+    outer = checked_composition(estimator, "adapt_predict")
+    X, y, *others = known
+    X, y = outer.transform_rows(estimator, X), outer.transform_targets(estimator, y)
+    X_new = outer.transform_rows(estimator, new[0])
+    inside = outer.inside(estimator)
+    y_new = predict_each(inside, (X, y, *others), (X_new, new[1]), n_tasks, method)
+    return restored(outer, estimator, y_new, method)
 
 
 # -- partial_adapt --------------------------------------------------------------------

@@ -1,12 +1,12 @@
 """Scoring, tuning and comparing by how well models adapt."""
 
-from functools import partial
 from numbers import Integral
 
 import numpy as np
 from sklearn import get_config
 from sklearn.base import BaseEstimator
-from sklearn.metrics import get_scorer_names
+from sklearn.metrics import check_scoring, get_scorer_names, log_loss
+from sklearn.metrics._scorer import _BaseScorer
 from sklearn.utils._param_validation import (
     HasMethods,
     Interval,
@@ -20,6 +20,7 @@ from skmeta._checks.scorers import scoring_on_purpose
 from skmeta._comparing.result import BaselineComparison
 from skmeta._compositions import (
     ask_base_once,
+    own_metric,
     part_that_adapts,
     rows_in_time,
     targets_of,
@@ -27,7 +28,8 @@ from skmeta._compositions import (
 )
 from skmeta._metrics import scorer_for
 from skmeta._routing import asking_for_single_ids
-from skmeta.adaptation import adapt_each
+from skmeta._together import Together, all_left, metric_of
+from skmeta.adaptation import adapt_each, predict_each, predicts_each
 
 __all__ = [
     "BaselineComparison",
@@ -173,12 +175,12 @@ def few_shot_scores(
             "row_order='time' gives the first rows, whatever their classes. Set one of "
             "them to None."
         )
-    scorer = scorer_for(estimator, scoring, weighted=sample_weight is not None)
+    score = FewRowsScore(estimator, scoring, weighted=sample_weight is not None)
     return _evaluation.scores_of_tasks(
         estimator,
         adapt_each,
         ask_base_once,
-        partial(_score, scorer),
+        score,
         X,
         y,
         task,
@@ -193,6 +195,7 @@ def few_shot_scores(
         small_tasks=small_tasks,
         random_state=random_state,
         n_jobs=n_jobs,
+        together=score.together(estimator),
     )
 
 
@@ -212,16 +215,67 @@ def _check_one_metric(scoring):
         )
 
 
-def _score(scorer, model, X, y, sample_weight=None):
-    """Score a model, which may be adapted to no task on purpose."""
-    weights = {} if sample_weight is None else {"sample_weight": sample_weight}
-    with scoring_on_purpose():
-        try:
-            return scorer(model, X, y, **weights)
-        except ValueError as error:
-            if "NaN" in str(error) or "infinity" in str(error):
-                _check_predictions(model, X, error)
-            raise
+class FewRowsScore:
+    """Scores a model on a few rows. It may be adapted to no task on purpose.
+
+    Parameters
+    ----------
+    estimator : estimator
+        Whose copies are to be scored.
+    scoring : str, callable or None
+    weighted : bool
+        Whether rows have weights.
+    """
+
+    def __init__(self, estimator, scoring, weighted=False):
+        self._scoring, self._weighted = scoring, weighted
+        self._scorer = scorer_for(estimator, scoring, weighted=weighted)
+
+    def __call__(self, model, X, y, sample_weight=None):
+        weights = {} if sample_weight is None else {"sample_weight": sample_weight}
+        with scoring_on_purpose():
+            try:
+                return self._scorer(model, X, y, **weights)
+            except ValueError as error:
+                if "NaN" in str(error) or "infinity" in str(error):
+                    _check_predictions(model, X, error)
+                raise
+
+    def together(self, estimator):
+        """The `Together` that does the same for many tasks; None if none can.
+
+        A scorer that is no scorer of scikit-learn may do with a model what it likes, so
+        that it gets models.
+        """
+        if not predicts_each(estimator):
+            return None
+        metric = plain_metric(estimator, self._scoring)
+        if metric is None:
+            return None
+        return Together(predict_each, self, metric, targets_of(estimator).are_labels)
+
+
+def plain_metric(estimator, scoring):
+    """A `metric_of` many tasks, of what a scorer asks a model and does with the answer.
+
+    None if that is not known.
+    """
+    if scoring is None:
+        metric = own_metric(estimator)
+        return None if metric is None else metric_of(metric)
+    scorer = check_scoring(estimator, scoring)
+    if not isinstance(scorer, _BaseScorer) or not is_from_sklearn(scorer):
+        return None
+    usual = "predict_proba" if scorer._score_func is log_loss else "predict"
+    if scorer._kwargs or scorer._response_method != usual:
+        return all_left
+    classes = getattr(estimator, "classes_", None)
+    return metric_of(scorer._score_func, scorer._sign, classes) or all_left
+
+
+def is_from_sklearn(scorer):
+    """Whether the class of a scorer is scikit-learn's, and not a user's own."""
+    return type(scorer).__module__.startswith("sklearn.")
 
 
 def _check_predictions(model, X, error):
@@ -557,7 +611,7 @@ def compare_baselines(
         X,
         y,
         task,
-        _few_shot_scorer,
+        FewRowsScore,
         n_support=n_support,
         scoring=scoring,
         cv=cv,
@@ -569,7 +623,3 @@ def compare_baselines(
         random_state=random_state,
         n_jobs=n_jobs,
     )
-
-
-def _few_shot_scorer(model, scoring):
-    return partial(_score, scorer_for(model, scoring))

@@ -35,7 +35,7 @@ from skmeta._compositions import (
     transformed_targets,
     transforms_targets,
 )
-from skmeta._evaluation import BLOCK, cut_points
+from skmeta._evaluation import BLOCK, BLOCK_TOGETHER, cut_points, score_block
 from skmeta.adaptation import adapt_each
 
 
@@ -317,19 +317,19 @@ def _meta_trained(estimator, data, train):
 
 def _meta_scores(model, data, jobs, score):
     """Scores of a meta-trained model, adapted to the rows of each job."""
-    values = []
-    for start in range(0, len(jobs), BLOCK):
-        block = jobs[start : start + BLOCK]
-        some = [number for number, job in enumerate(block) if len(job.given)]
-        # a model that forgets old rows needs to know which ones are old
-        in_order = np.sort if rows_in_time(model) else np.asarray
-        given = [data.rows(in_order(block[i].given)) for i in some]
-        adapted = adapt_each(model, given)
-        models = [model] * len(block)
-        for number, one in zip(some, adapted, strict=True):
-            models[number] = one
-        values += [
-            score(one, *data.rows(job.asked))
-            for one, job in zip(models, block, strict=True)
-        ]
+    together = score.together(model)
+    # a model that forgets old rows needs to know which ones are old
+    in_order = np.sort if rows_in_time(model) else np.asarray
+    values = np.empty(len(jobs))
+    for places in _blocks(jobs, BLOCK if together is None else BLOCK_TOGETHER):
+        splits = [[(in_order(jobs[i].given), jobs[i].asked)] for i in places]
+        how = adapt_each, score, together
+        values[places] = score_block(model, how, data.X, data.y, None, splits, None)
     return values
+
+
+def _blocks(jobs, size):
+    """Numbers of jobs to do together; in a block either all give rows or none does."""
+    gives = np.array([len(job.given) > 0 for job in jobs], dtype=bool)
+    for some in (np.flatnonzero(gives), np.flatnonzero(~gives)):
+        yield from (some[i : i + size] for i in range(0, len(some), size))
