@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 from sklearn import config_context
 from sklearn.compose import make_column_transformer
+from sklearn.linear_model import Ridge
 from sklearn.model_selection import GridSearchCV, GroupKFold
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import (
@@ -59,6 +60,8 @@ def comparison(tasks):
         task=np.repeat(np.arange(30), 12),
         n_support=(0, 1, 5),
         baselines=["pooled model", "own model"],
+        pooled=Ridge(),
+        cv=3,
         n_repeats=1,
     )
 
