@@ -16,7 +16,9 @@ export PYTHONDONTWRITEBYTECODE =
 
 # One BLAS thread for each test process: pytest-xdist keeps every core busy already.
 PYTEST = OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest
-ALL_CORES = -n auto
+# Each core begins with a half of the tests that follow each other, so that a fixture of
+# a module is mostly made once. A core that has finished takes tests from another.
+ALL_CORES = -n auto --dist worksteal
 
 .DEFAULT_GOAL := help
 # `make -j lint test` must not run pip twice at once in one environment.
