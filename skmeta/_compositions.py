@@ -533,7 +533,7 @@ def targets_of(estimator):
 
 
 def own_metric(estimator):
-    """The metric of scikit-learn that an estimator's own score is; None if unknown."""
+    """The metric of predictions that an estimator's own score is; None if unknown."""
     outer, inner = _unwrapped(estimator)
     plain = all(type(part).__module__.startswith("sklearn.") for _, part in outer)
     return inner._own_metric() if plain else None

@@ -83,7 +83,7 @@ class _ScoresTasks:
     def _scored_together(self):
         """How `scores_of_tasks` scores many tasks at once; None if it cannot."""
         # Imported here because it takes longer to import than skmeta itself.
-        from skmeta._together import Together, metric_of, own_score
+        from skmeta._together import Together, all_left, metric_of, own_score
 
         metric = self._own_metric()
         if metric is None or not self._predicts_numbered:
@@ -91,12 +91,16 @@ class _ScoresTasks:
         return Together(
             type(self)._predict_numbered,
             own_score,
-            metric_of(metric),
+            metric_of(metric) or all_left,
             self._targets.are_labels,
+            metric,
         )
 
     def _own_metric(self):
-        """The metric of scikit-learn that the model's own score is, or None."""
+        """``metric(y, predicted, sample_weight=None)``, the model's own score, or None.
+
+        None says that a score is not only one of predictions.
+        """
         ours = is_ours(self, "score", "_score_as_it_is")
         if not ours or type(self)._ordinary_score is not _ScoresTasks._ordinary_score:
             return None

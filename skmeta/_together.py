@@ -34,11 +34,13 @@ class Together:
         The same for many tasks: see `metric_of`.
     are_labels : bool
         Whether the targets are labels.
+    own : callable or None
+        The metric that is a model's own score, if it is asked for.
     """
 
-    def __init__(self, predict_each, score, metric, are_labels):
+    def __init__(self, predict_each, score, metric, are_labels, own=None):
         self._predict_each, self._score = predict_each, score
-        self._metric, self._are_labels = metric, are_labels
+        self._metric, self._are_labels, self._own = metric, are_labels, own
 
     def __call__(self, estimator, X, y, weight, splits):
         """Scores of ``estimator``, adapted to the first rows of each pair of rows.
@@ -51,7 +53,7 @@ class Together:
             self._answering(estimator, X, y, weight, given, asked), y, weight, asked
         )
         kind = StandInClassifier if self._are_labels else StandInRegressor
-        stand_in = kind(asked, estimator)
+        stand_in = kind(asked, estimator, self._own)
         scores, left = self._metric(asked)
         for place in np.flatnonzero(left):
             scores[place] = self._score(stand_in, *asked.rows(place))
@@ -117,15 +119,19 @@ def _can(method):
 
 
 def own_score(model, X, y, sample_weight=None):
-    """The score of a `StandIn`: R2 or accuracy."""
+    """The own score of a model."""
     return model.score(X, y, sample_weight)
+
+
+def _own_metric(self, X, y, sample_weight=None):
+    return self.own(y, self.predict(X), sample_weight=sample_weight)
 
 
 class StandIn(BaseEstimator):
     """Answers like a model that is adapted to a task. Its rows are given by number."""
 
-    def __init__(self, asked, estimator):
-        self.asked, self.estimator = asked, estimator
+    def __init__(self, asked, estimator, own):
+        self.asked, self.estimator, self.own = asked, estimator, own
 
     def __sklearn_is_fitted__(self):
         return True
@@ -150,9 +156,13 @@ class StandIn(BaseEstimator):
 class StandInRegressor(RegressorMixin, StandIn):
     """That of a regressor."""
 
+    score = _own_metric
+
 
 class StandInClassifier(ClassifierMixin, StandIn):
     """That of a classifier."""
+
+    score = _own_metric
 
 
 # -- metrics of many tasks ------------------------------------------------------------

@@ -14,6 +14,7 @@ from skmeta._core.prior.count_model import CountModel
 from skmeta._core.prior.likelihoods import Poisson
 from skmeta._core.scaling import fit_scaling
 from skmeta._export import averaged_poisson_regression, poisson_regression
+from skmeta._many_tasks import is_ours
 from skmeta._mixins import MetaRegressorMixin
 from skmeta._targets import Numbers
 from skmeta._warn import warn
@@ -361,13 +362,11 @@ class EmpiricalBayesPoissonRegressor(
         return np.hstack(ends).T
 
     def _ordinary_score(self, X, y, sample_weight=None):
-        """D^2, the share of the deviance of the mean that is explained."""
-        from sklearn.metrics import mean_poisson_deviance as deviance
+        return explained_deviance(y, self.predict(X), sample_weight)
 
-        rate = self.predict(X)
-        mean = np.full(len(rate), np.average(y, weights=sample_weight) + TINY)
-        own, null = (deviance(y, r, sample_weight=sample_weight) for r in (rate, mean))
-        return float(1.0 - own / null if null > 3 * TINY else own < TINY)
+    def _own_metric(self):
+        ours = is_ours(self, "score", "_score_as_it_is", "_ordinary_score")
+        return explained_deviance if ours else None
 
     # -- a plain model ----------------------------------------------------------------
 
@@ -401,3 +400,12 @@ class EmpiricalBayesPoissonRegressor(
 
     def _offset(self, X):
         return self._targets.log_rate(self._base_offset(X))
+
+
+def explained_deviance(y, rate, sample_weight=None):
+    """D^2, the share of the deviance of the mean that predicted rates explain."""
+    from sklearn.metrics import mean_poisson_deviance as deviance
+
+    mean = np.full(len(rate), np.average(y, weights=sample_weight) + TINY)
+    own, null = (deviance(y, r, sample_weight=sample_weight) for r in (rate, mean))
+    return float(1.0 - own / null if null > 3 * TINY else own < TINY)

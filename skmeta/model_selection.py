@@ -249,20 +249,21 @@ class FewRowsScore:
         """
         if not predicts_each(estimator):
             return None
-        metric = plain_metric(estimator, self._scoring)
+        own = own_metric(estimator)
+        metric = plain_metric(estimator, self._scoring, own)
         if metric is None:
             return None
-        return Together(predict_each, self, metric, targets_of(estimator).are_labels)
+        are_labels = targets_of(estimator).are_labels
+        return Together(predict_each, self, metric, are_labels, own)
 
 
-def plain_metric(estimator, scoring):
+def plain_metric(estimator, scoring, own):
     """A `metric_of` many tasks, of what a scorer asks a model and does with the answer.
 
-    None if that is not known.
+    None if that is not known. ``own`` is the `own_metric` of the estimator.
     """
     if scoring is None:
-        metric = own_metric(estimator)
-        return None if metric is None else metric_of(metric)
+        return None if own is None else metric_of(own) or all_left
     scorer = check_scoring(estimator, scoring)
     if not isinstance(scorer, _BaseScorer) or not is_from_sklearn(scorer):
         return None

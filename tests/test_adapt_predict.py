@@ -12,11 +12,13 @@ import polars as pl
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy import sparse
+from sklearn import config_context
 from sklearn.base import clone, is_regressor
 from sklearn.compose import TransformedTargetRegressor
 from sklearn.dummy import DummyRegressor
 from sklearn.frozen import FrozenEstimator
 from sklearn.linear_model import LogisticRegression, Ridge
+from sklearn.model_selection import GridSearchCV, GroupKFold
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, MinMaxScaler, StandardScaler
 
@@ -30,6 +32,7 @@ from skmeta import (
     ReptileRegressor,
 )
 from skmeta.datasets import make_linear_tasks
+from skmeta.model_selection import make_few_shot_scorer
 
 SIZES, NEW_SIZES = [4, 9, 4, 1, 7, 4], [3, 40, 0, 2, 5, 1]
 REGRESSORS = [
@@ -40,13 +43,11 @@ REGRESSORS = [
     ReptileRegressor((6,), standardize=False, alpha=0, max_iter=20, random_state=0),
     ReptileRegressor(adapt_steps="auto", max_iter=20, random_state=0),
     ReptileRegressor(base_estimator=Ridge(), max_iter=20, random_state=0),
-    EmpiricalBayesRegressor(),
 ]
 CLASSIFIERS = [
     ReptileClassifier(max_iter=20, random_state=0),
     ReptileClassifier((6,), activation="relu", max_iter=20, random_state=0),
     ReptileClassifier(base_estimator=LogisticRegression(), max_iter=20, random_state=0),
-    EmpiricalBayesClassifier(),
 ]
 
 
@@ -498,3 +499,114 @@ def one_after_the_other(
         for into, part in zip(whole, found, strict=True):
             into[new] = part
     return tuple(whole) if len(whole) > 1 else whole[0]
+
+
+# -- intervals and deviations through compositions ------------------------------------
+
+
+def around(kind):
+    model = EmpiricalBayesRegressor("intercept")
+    if kind == "pipeline":
+        return make_pipeline(StandardScaler(), model)
+    if kind == "search":
+        with config_context(enable_metadata_routing=True):
+            return GridSearchCV(
+                make_pipeline(StandardScaler(), model),
+                {"empiricalbayesregressor__fit_intercept": [True]},
+                cv=GroupKFold(2).set_split_request(groups="task"),
+                scoring=make_few_shot_scorer(),
+            )
+    if kind == "frozen":
+        return model
+    ways = {
+        "scaled": {"transformer": MinMaxScaler()},
+        "falling": {"func": np.negative, "inverse_func": np.negative},
+        "log": {"func": np.log, "inverse_func": np.exp},
+        "square": {"func": np.sqrt, "inverse_func": np.square},
+    }
+    return TransformedTargetRegressor(model, **ways[kind], check_inverse=False)
+
+
+KINDS = ["pipeline", "search", "frozen", "scaled", "falling", "log", "square"]
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("kind", KINDS)
+def test_intervals_reach_through_compositions(kind, rows):
+    rng = np.random.default_rng(0)
+    X, task = rng.normal(size=(48, 5)), np.repeat(np.arange(8), 6)
+    y = 2.0 + np.abs(X[:, 0] + rng.normal(size=8)[task])
+    X_new, task_new = rng.normal(size=(9, 5)), np.tile(np.arange(3), 3)
+    with config_context(enable_metadata_routing=True):
+        model = around(kind).fit(X, y, task=task)
+    model = FrozenEstimator(model) if kind == "frozen" else model
+    predict = partial(skmeta.adapt_predict, model, X, y, X_new, task=task)
+    predict = partial(predict, task_new=task_new)
+    if kind == "square":
+        y[:] = 0.01
+        with pytest.raises(ValueError, match="does not rise or fall everywhere"):
+            predict(method="predict_interval")
+        return
+    found = predict(method="predict_interval", coverage=0.5)
+    middle = predict()
+    assert found.shape == (9, 2)
+    assert (found[:, 0] < middle).all() and (middle < found[:, 1]).all()
+    if kind in ("scaled", "falling", "log"):
+        inner, change = model.regressor_, model.transformer_
+        of_y = change.transform(y[:, None])[:, 0]
+        given = {"task": task, "task_new": task_new}
+        ends = inner.adapt_predict(
+            X, of_y, X_new, **given, method="predict_interval", coverage=0.5
+        )
+        expected = change.inverse_transform(ends.reshape(-1, 1)).reshape(-1, 2)
+        assert_allclose(found, np.sort(expected, axis=1), rtol=1e-12)
+        with pytest.raises(ValueError, match="return_std=True gives deviations of the"):
+            predict(return_std=True)
+    else:
+        mean, deviation = predict(return_std=True)
+        assert_allclose(mean, middle)
+        assert (deviation > 0).all()
+
+
+def test_arguments_that_a_method_does_not_have_are_refused(rows):
+    model = fitted(EmpiricalBayesRegressor("intercept"))
+    with pytest.raises(TypeError, match=r"unexpected argument 'coverage'.*return_std"):
+        together(model, rows, rows["y"], coverage=0.5)
+    with pytest.raises(ValueError, match="coverage must be a number between 0 and 1"):
+        together(model, rows, rows["y"], method="predict_interval", coverage=90)
+    reptile = fitted(ReptileRegressor(max_iter=2, random_state=0))
+    with pytest.raises(TypeError, match="takes no further argument"):
+        together(reptile, rows, rows["y"], return_std=True)
+    with pytest.raises(ValueError, match=r"'predict_interval' cannot be called"):
+        together(reptile, rows, rows["y"], method="predict_interval")
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_exposures_may_differ_between_new_rows(rows):
+    rng = np.random.default_rng(0)
+    X, ids = rng.normal(size=(60, 5)), np.repeat(np.arange(6), 10)
+    model = EmpiricalBayesPoissonRegressor("intercept")
+    model.fit(X, rng.poisson(2.0, size=60), task=ids)
+    y, n_new = rng.poisson(2.0, size=len(rows["y"])), len(rows["X_new"])
+    exposure = rng.uniform(1, 30, size=n_new)
+    known = rows["task"] != "a"  # so that the start predicts for one task
+    part = {**rows, "X": rows["X"][known], "task": rows["task"][known]}
+    how = {"method": "predict_interval", "exposure": exposure}
+    found = together(model, part, y[known], **how)
+    for t in np.unique(rows["task_new"]):
+        here, new = part["task"] == t, rows["task_new"] == t
+        one = model.adapt(part["X"][here], y[known][here]) if here.any() else model
+        expected = one.predict_interval(rows["X_new"][new], exposure=exposure[new])
+        assert_allclose(found[new], expected)
+
+
+class Clipped(EmpiricalBayesRegressor):
+    """A user's own kind of model."""
+
+    def predict(self, X, return_std=False):
+        return np.maximum(super().predict(X), 0.5)
+
+
+def test_a_method_that_a_subclass_replaces_is_used(rows):
+    model = fitted(Clipped("intercept"))
+    assert together(model, rows, rows["y"]).min() == 0.5
