@@ -6,13 +6,13 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from numpy.testing import assert_array_equal
+from numpy.testing import assert_allclose, assert_array_equal
 
 from skmeta import ReptileClassifier, ReptileRegressor
 from skmeta._core.descent import plan
 from skmeta._core.descent.state import InnerLoop
 from skmeta._core.layout import ParamLayout
-from skmeta._core.network import Network
+from skmeta._core.network import LOSSES, Batch, Network, loss_and_gradient
 
 SETTINGS = [
     {},
@@ -86,6 +86,43 @@ def test_a_wiped_plan_works_as_a_new_one_does():
         made.clear()
     for first, second in zip(*results, strict=True):
         assert_array_equal(first, second)
+
+
+@pytest.mark.parametrize("n_tasks", [1, 2])
+@pytest.mark.parametrize("sizes", [(3, 1), (3, 5, 1), (2, 6, 4, 3)], ids=str)
+@pytest.mark.parametrize("activation", ["tanh", "relu"])
+@pytest.mark.parametrize("loss", LOSSES)
+def test_steps_by_blas_are_those_of_the_plain_loop(loss, activation, sizes, n_tasks):
+    network = Network(ParamLayout(sizes), activation, loss)
+    rng = np.random.default_rng(0)
+    X, Y = rng.normal(size=(n_tasks, 6, 3))[..., : sizes[0]], np.full(sizes[-1], 0.3)
+    batch = Batch(
+        X,
+        Y=rng.dirichlet(Y, size=(n_tasks, 6)),
+        weight=rng.uniform(0, 0.02, size=(n_tasks, 6)),
+        total_weight=np.ones(n_tasks),
+        offset=rng.normal(size=(n_tasks, 6, sizes[-1])),
+    )
+    theta = 0.5 * rng.normal(size=(n_tasks, network.layout.n_params))
+    made = plan.Workspace(network, np.float64).plan(n_tasks, 6)
+    for given in (batch, batch._replace(offset=None), batch):
+        made.theta[...] = expected = theta
+        made.load(given.X, given.Y, given.weight, given.offset)
+        made.descend(7)
+        assert made._blas is not None
+        for _ in range(7):
+            expected = expected - loss_and_gradient(network, expected, given)[1]
+        assert_allclose(made.theta, expected, rtol=1e-12, atol=1e-14)
+        made.clear()  # what is kept of it must not show in the next use
+
+
+@pytest.mark.parametrize("n_tasks", [1, 3])
+def test_all_arrays_of_a_plan_begin_at_the_width_of_vector_registers(n_tasks):
+    network = Network(ParamLayout((3, 5, 4, 1)), "tanh", "squared_error")
+    made = plan.Workspace(network, np.float32).plan(n_tasks, 7)
+    made.descend(3)
+    arrays = [*made._inputs, *made._slopes, made.theta, made.G, *made.spare]
+    assert not any(array.ctypes.data % plan.ALIGNMENT for array in arrays)
 
 
 @pytest.mark.parametrize("hidden", [(), (16,)])

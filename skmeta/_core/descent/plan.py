@@ -10,13 +10,15 @@ Two choices shorten the list. Activations have one more column than units, which
 always 1, so that biases are rows of the weights. This column is computed like any other
 (as the activation of a constant), so element-wise calls run over contiguous memory. And
 for a single task the arrays have no task axis, since a product of matrices costs less
-per call than a product of stacks.
+per call than a product of stacks. Plain descent on one or two tasks goes further and
+calls BLAS itself: see `BlasSteps`.
 """
 
 import threading
 from functools import partial, wraps
 
 import numpy as np
+from scipy.linalg import get_blas_funcs
 
 from skmeta._core.network import HUBER_DELTA, LAYER_NORM_EPS, LOSSES
 
@@ -35,6 +37,13 @@ MAX_WORKSPACES, MAX_PLANS = 4, 64
 KEPT_BYTES = 2**24
 # A larger plan is not kept: next to using it, making it takes little time.
 BIG_BYTES = 2**20
+# Products of at most so many tasks are faster one by one, by BLAS itself, ...
+MOST_BLAS_TASKS = 2
+# ... but for fewer steps than this, copying the parameters would cost what that saves.
+MIN_BLAS_STEPS = 2
+# Arrays begin at a multiple of so many bytes, the width of vector registers. Otherwise
+# each access to memory meets two lines of the cache, and some calls take twice as long.
+ALIGNMENT = 64
 # Each activation turns this number into exactly 1.
 TURNED_INTO_ONE = {"tanh": 20.0, "relu": 1.0}
 
@@ -45,6 +54,21 @@ def tasks_side_by_side(network, dtype, n_rows=0):
     return max(
         MIN_TASKS_SIDE_BY_SIDE, CHUNK_BYTES // (numbers * np.dtype(dtype).itemsize)
     )
+
+
+def aligned(shape, dtype, value=0.0):
+    """A new array full of ``value``, which begins at a multiple of `ALIGNMENT`."""
+    n_bytes = int(np.prod(shape)) * np.dtype(dtype).itemsize
+    room = np.empty(n_bytes + ALIGNMENT, np.uint8)
+    first = -room.__array_interface__["data"][0] % ALIGNMENT
+    array = room[first : first + n_bytes].view(dtype).reshape(shape)
+    array.fill(value)
+    return array
+
+
+def aligned_like(array, value=0.0):
+    """The same, with the shape and the type of an array."""
+    return aligned(array.shape, array.dtype, value)
 
 
 class Workspace:
@@ -94,7 +118,7 @@ class Workspace:
         shape = (n_tasks, self.network.layout.n_params)
         self._plans.clear()
         self._used.clear()
-        self._flat = [np.zeros(shape, self.dtype) for _ in range(5)]
+        self._flat = [aligned(shape, self.dtype) for _ in range(5)]
         self.nbytes = sum(buffer.nbytes for buffer in self._flat)
 
 
@@ -161,8 +185,8 @@ class Plan:
         sizes, self._n_rows = network.layout.sizes, n_rows
         # The outputs of all hidden layers stand one after the other in one array.
         self._widths = [width + 1 for width in sizes[1:-1]]
-        n_numbers = len(theta) * n_rows * sum(self._widths)
-        self._hidden = self._of_data(np.ones(n_numbers, self.theta.dtype))
+        n_numbers = sum(part.stop - part.start for part in self._parts())
+        self._hidden = self._of_data(aligned(n_numbers, self.theta.dtype, 1.0))
         one = float(network.intercept)  # of no effect on outputs: then the bias is 0
         self._inputs = [self._array(sizes[0] + 1, one), *self._split(self._hidden)]
         self._of_data(self._inputs[0][..., :-1])
@@ -174,10 +198,12 @@ class Plan:
         blocks = [self._view(block) for block in network.layout.blocks(theta)]
         slopes = [self._view(block) for block in network.layout.blocks(G)]
         self._norms = [Norm(self, i) for i in range(len(self._widths))]
+        self._slopes_calls = self._slope_calls()
         self._forward = self._forward_calls(blocks)
         self._loss = self._loss_calls()
         self._backward = self._backward_calls(blocks, slopes, input_gradient)
         self._calls = self._forward + self._loss + self._backward
+        self._blas = None
         self.nbytes = sum(array.nbytes for array in self._data[2 + len(spare) :])
 
     def _of_data(self, array):
@@ -199,6 +225,11 @@ class Plan:
         """The buffer of the rows (T, n, d)."""
         X = self._inputs[0][..., :-1]
         return X[None] if self._squeeze else X
+
+    @property
+    def weights(self):
+        """The buffer of the weights of the rows."""
+        return self._weight
 
     def load(self, X, Y, weight, offset=None):
         """Copy rows in: X (T, n, d), Y (T, n, o), weight (T, n)."""
@@ -224,6 +255,11 @@ class Plan:
 
     def descend(self, n_steps):
         """Take steps of gradient descent with rate 1, on the rows that are loaded."""
+        few = len(self.theta) <= MOST_BLAS_TASKS and not self.network.layout.layer_norm
+        if few and n_steps >= MIN_BLAS_STEPS:
+            self._blas = self._blas or BlasSteps(self)
+            self._blas.take(n_steps)
+            return
         update = (np.subtract, (self.theta, self.G, self.theta))
         calls = [*self._calls, update]
         for _ in range(n_steps):
@@ -256,19 +292,20 @@ class Plan:
     def _forward_calls(self, blocks):
         calls = []
         for i, following in enumerate(self._inputs[1:]):
-            Z = np.full_like(following, TURNED_INTO_ONE[self.network.activation])
+            Z = aligned_like(following, TURNED_INTO_ONE[self.network.activation])
             self._of_data(Z[..., :-1])
             calls.append((np.matmul, (self._inputs[i], blocks[i], Z[..., :-1])))
             if self.network.layout.layer_norm:
                 calls += self._norms[i].forward(Z[..., :-1])
-            if self.network.activation == "tanh":
-                calls.append((np.tanh, (Z, following)))
-            else:
-                # The maximum with an array of zeros is three times as fast as with 0.
-                rectify = partial(np.maximum, out=following)
-                calls.append((rectify, (Z, np.zeros_like(Z))))
+            calls.append(self._activation_call(Z, following))
         calls.append((np.matmul, (self._inputs[-1], blocks[-1], self._Z)))
         return calls
+
+    def _activation_call(self, Z, A):
+        if self.network.activation == "tanh":
+            return np.tanh, (Z, A)
+        # The maximum with an array of zeros is three times as fast as with 0.
+        return partial(np.maximum, out=A), (Z, aligned_like(Z))
 
     def _loss_calls(self):
         """Calls that compute D, the derivative of the weighted mean loss in Z."""
@@ -311,7 +348,7 @@ class Plan:
                 ]
 
     def _backward_calls(self, blocks, slopes, input_gradient):
-        calls, D = self._slope_calls(), self._D
+        calls, D = list(self._slopes_calls), self._D
         for i in reversed(range(len(blocks))):
             A = self._inputs[i]
             if self.network.layout.layer_norm and i < len(self._norms):
@@ -325,14 +362,14 @@ class Plan:
             if i == 0:
                 self.D = below[None] if self._squeeze else below
                 break
-            full = self._of_data(np.empty_like(A))
+            full = self._of_data(aligned_like(A))
             calls.append((np.multiply, (below, self._slopes[i - 1], full)))
             D = full[..., :-1]
         return calls
 
     def _slope_calls(self):
         """Calls that compute the derivatives of all hidden activations at once."""
-        A, slope = self._hidden, self._of_data(np.empty_like(self._hidden))
+        A, slope = self._hidden, self._of_data(aligned_like(self._hidden))
         self._slopes = self._split(slope)
         if self.network.activation == "relu":
             return [(np.sign, (A, slope))] if A.size else []
@@ -342,15 +379,15 @@ class Plan:
 
     def _times_transpose(self, D, W, like):
         """Calls that compute D W', and the array of the result."""
-        result, WT = self._of_data(np.empty_like(like)), W.swapaxes(-1, -2)
+        result, WT = self._of_data(aligned_like(like)), W.swapaxes(-1, -2)
         if D.shape[-1] == 1:  # matmul is slow at outer products
             return [(np.multiply, (D, WT, result))], result
         small = W.shape[-1] * W.shape[-2] < LARGE_MATRIX
         if small or self._n_rows > ROWS_TO_TRANSPOSE:
             return [(np.matmul, (D, WT, result))], result
         # (W D')' is up to twice as fast as D W' if W is large and D is not.
-        DT = self._of_data(np.empty_like(D.swapaxes(-1, -2), order="C"))
-        result = self._of_data(np.empty_like(like.swapaxes(-1, -2), order="C"))
+        DT = self._of_data(aligned_like(D.swapaxes(-1, -2)))
+        result = self._of_data(aligned_like(like.swapaxes(-1, -2)))
         copied = (np.copyto, (DT, D.swapaxes(-1, -2)))
         return [copied, (np.matmul, (W, DT, result))], result.swapaxes(-1, -2)
 
@@ -358,16 +395,24 @@ class Plan:
 
     def _array(self, width, value=0.0):
         shape = (len(self.theta), self._n_rows, width)
-        return self._view(np.full(shape, value, self.theta.dtype))
+        return self._view(aligned(shape, self.theta.dtype, value))
+
+    def _parts(self):
+        """The place of each hidden layer in one flat array; each begins aligned."""
+        unit = ALIGNMENT // self.theta.itemsize
+        parts, end = [], 0
+        for width in self._widths:
+            size = len(self.theta) * self._n_rows * width
+            parts.append(slice(end, end + -(-size // unit) * unit))
+            end = parts[-1].stop
+        return parts
 
     def _split(self, flat):
         """The part (T, n, width) of each hidden layer."""
         n_rows = len(self.theta) * self._n_rows
-        ends = np.cumsum([n_rows * width for width in self._widths])
-        parts = np.split(flat, ends[:-1]) if self._widths else []
         return [
-            self._view(part.reshape(-1, self._n_rows, width))
-            for part, width in zip(parts, self._widths, strict=True)
+            self._view(flat[part][: n_rows * width].reshape(-1, self._n_rows, width))
+            for part, width in zip(self._parts(), self._widths, strict=True)
         ]
 
     def _view(self, stack):
@@ -430,3 +475,115 @@ class Norm:
             (np.subtract, (result, product, result)),
             (np.divide, (result, self._deviation, result)),
         ], result
+
+
+class BlasSteps:
+    """Steps of gradient descent on a few networks, by BLAS itself.
+
+    On a few rows NumPy takes longer around a product of matrices than in it. BLAS also
+    adds a product to what is there: W - A'D is a single call, so that no gradient is
+    stored and no further pass subtracts it.
+
+    BLAS writes whole arrays only. So the weights of a hidden layer are kept here with
+    one more column. It is zero but for the row of the bias, and makes the column of
+    ones of the next layer's input.
+    """
+
+    def __init__(self, plan):
+        self._plan, self._gemm = plan, get_blas_funcs("gemm", dtype=plan.theta.dtype)
+        blocks = plan.network.layout.blocks(plan.theta)
+        more = [*[1 for _ in blocks[1:]], 0]
+        padded = [
+            self._new(*block.shape[:2], block.shape[2] + n)
+            for block, n in zip(blocks, more, strict=True)
+        ]
+        self._copies = [
+            (own[..., : given.shape[2]], given)
+            for own, given in zip(padded, blocks, strict=True)
+        ]
+        self._last_columns = [own[..., -1] for own in padded[:-1]]
+        self._forward = self._forward_calls(padded)
+        self._backward = self._backward_calls(padded)
+
+    def _new(self, *shape):
+        return self._plan._of_data(aligned(shape, self._plan.theta.dtype))
+
+    def take(self, n_steps):
+        """Take steps with rate 1 from the plan's parameters, which it changes."""
+        plan, one = self._plan, TURNED_INTO_ONE[self._plan.network.activation]
+        for own, given in self._copies:
+            own[...] = given
+        for column in self._last_columns:
+            column[:, :-1], column[:, -1] = 0.0, one
+        between = slice(len(plan._forward), -len(plan._backward))
+        calls = [*self._forward, *plan._calls[between], *self._backward]
+        for _ in range(n_steps):
+            for function, arguments in calls:
+                function(*arguments)
+        for own, given in self._copies:
+            given[...] = own
+
+    def _forward_calls(self, padded):
+        plan, calls = self._plan, []
+        inputs = plan._inputs
+        for A, W, following in zip(inputs, padded, inputs[1:], strict=False):
+            Z = plan._of_data(aligned_like(following))
+            calls += self._product(A, W, Z)
+            calls.append(plan._activation_call(Z, following))
+        return [*calls, *self._product(inputs[-1], padded[-1], plan._Z)]
+
+    def _backward_calls(self, padded):
+        plan = self._plan
+        calls, D = [*plan._slopes_calls, *self._without_ones()], plan._D
+        for i in reversed(range(len(padded))):
+            A, W = plan._inputs[i], padded[i]
+            if i == 0:
+                return [*calls, *self._minus_product(W, A, D)]
+            below = plan._of_data(aligned_like(A))
+            calls += self._times_transpose(D, W, below)
+            calls += self._minus_product(W, A, D)
+            calls.append((np.multiply, (below, plan._slopes[i - 1], below)))
+            D = below
+
+    def _without_ones(self):
+        """Calls that make the slopes of the columns of ones zero.
+
+        Those of tanh are zero.
+        """
+        plan = self._plan
+        if plan.network.activation == "tanh" or not plan._slopes:
+            return []
+        ((_, (_, slopes)),) = plan._slopes_calls
+        kept = aligned_like(slopes, 1.0)
+        for part in plan._split(kept):
+            part[..., -1] = 0.0
+        return [(np.multiply, (slopes, kept, slopes))]
+
+    # -- products of C-contiguous arrays; BLAS takes them for their transposes --------
+
+    def _product(self, A, B, out):
+        """The calls that compute A B."""
+        return [
+            (self._gemm, (1.0, b.T, a.T, 0.0, c.T, 0, 0, 1))
+            for a, b, c in self._of_tasks(A, B, out)
+        ]
+
+    def _times_transpose(self, D, W, out):
+        """The calls that compute D W'."""
+        return [
+            (self._gemm, (1.0, w.T, d.T, 0.0, c.T, 1, 0, 1))
+            for d, w, c in self._of_tasks(D, W, out)
+        ]
+
+    def _minus_product(self, W, A, D):
+        """The calls that subtract A'D from W."""
+        return [
+            (self._gemm, (-1.0, d.T, a.T, 1.0, w.T, 0, 1, 1))
+            for w, a, d in self._of_tasks(W, A, D)
+        ]
+
+    @staticmethod
+    def _of_tasks(*stacks):
+        """The matrices of each task."""
+        matrices = [stack if stack.ndim == 3 else stack[None] for stack in stacks]
+        return zip(*matrices, strict=True)
