@@ -217,6 +217,13 @@ def test_planned_adam_is_adam(n_tasks, size, alpha):
     assert_allclose(fast[2].mean(axis=0), plain[2].mean(axis=0), rtol=1e-12)
 
 
+@pytest.mark.parametrize("alpha", [0.0, 3.0])
+def test_planned_adam_may_begin_anew_with_the_growth_of_gradients(alpha, monkeypatch):
+    monkeypatch.setattr(planned, "STEPS_OF_GROWTH", 3)
+    test_planned_adam_is_adam(3, None, alpha)
+    test_planned_adam_is_adam(3, 2, alpha)
+
+
 @pytest.mark.parametrize("size", [None, 2, 4])
 @pytest.mark.parametrize("sharing", [None, "layer"])
 @pytest.mark.parametrize("options", [PLAIN, GUARDED])

@@ -8,9 +8,14 @@ the plan is used again.
 import math
 
 import numpy as np
+from scipy.linalg import get_blas_funcs
 
 from skmeta._core.adam import BETA_2, EPSILON
 from skmeta._core.descent.loops import GROW, SHRINK, shortening
+
+# Adam's gradients grow by the factor BETA_2 ** -0.5 in a step. They begin anew after so
+# many steps, so that no number becomes too large for single precision.
+STEPS_OF_GROWTH = 1000
 
 
 class PlannedObjective:
@@ -23,32 +28,49 @@ class PlannedObjective:
         batch, rows = problem.batch, problem.minibatches
         self.plan, self._scale = plan, scale
         self._start, self._strength = problem.start, problem.strength
-        self._steps = None
+        self._steps = self._weights = None
         if rows is None:
             plan.load(batch.X, batch.Y, batch.weight * scale, batch.offset)
         else:
             self._steps = gather_minibatches(batch, rows, scale)
 
-    def gradient(self, step):
-        """The gradient (T, P) at ``plan.theta``. The caller may write into it."""
+    def gradient(self, step, grown=None):
+        """The gradient (T, P) at ``plan.theta``. The caller may write into it.
+
+        With ``grown`` it is multiplied by this number, and not by ``scale``.
+        """
         plan = self.plan
         if self._steps is not None and step is not None:
             plan.load(*self._steps[step])
+        if grown is not None:
+            self._grow(grown)
         G = plan.gradient()
         if self._strength is not None:
             move, pull = plan.spare[:2]
             np.subtract(plan.theta, self._start, move)
             np.multiply(move, self._strength, pull)
+            if grown is not None:
+                np.multiply(pull, grown, pull)
             np.add(G, pull, G)
         return G
 
+    def _grow(self, grown):
+        """Multiply the weights of the rows by a number instead of ``scale``.
+
+        They are so few that this costs nothing.
+        """
+        if self._weights is None or self._steps is not None:
+            self._weights = self.plan.weights.copy()
+        np.multiply(self._weights, grown, self.plan.weights)
+        self._scale = grown
+
     def value(self):
         """The objective (T,) where the last gradient was computed."""
-        value = self.plan.value() / self._scale
-        if self._strength is None:
-            return value
-        move, pull = self.plan.spare[:2]
-        return value + 0.5 * np.einsum("tp,tp->t", move, pull)
+        value = self.plan.value()
+        if self._strength is not None:
+            move, pull = self.plan.spare[:2]
+            value = value + 0.5 * np.einsum("tp,tp->t", move, pull)
+        return value / self._scale
 
 
 def gather_minibatches(batch, rows, scale=1.0):
@@ -87,28 +109,41 @@ def sgd(plan, problem, theta, n_steps):
 
 
 def adam(plan, problem, theta, n_steps, carried):
-    """`loops.adam`: parameters, loss before the last step, mean squares (T, P)."""
+    """`loops.adam`: parameters, loss before the last step, mean squares (T, P).
+
+    A pass over all parameters costs as much as a product. So the moment is not
+    multiplied by BETA_2 in each step; instead the gradients grow by the factor
+    BETA_2 ** -0.5, since the weights of the rows do. The moment is also over 1 -
+    BETA_2. And BLAS multiplies by the rate as it subtracts.
+    """
     objective = PlannedObjective(plan, problem)
     plan.theta[...] = theta
     _, root, moment = plan.spare
-    # This is the moment over 1 - BETA_2, which saves a pass over it in each step.
     moment[...] = carried.mean_square / (1.0 - BETA_2)
     unit = math.sqrt(1.0 - BETA_2)
+    add = get_blas_funcs("axpy", dtype=plan.theta.dtype)
+    flat_theta, flat_G, grown = plan.theta.reshape(-1), plan.G.reshape(-1), 1.0
     for step in range(n_steps):
-        G = objective.gradient(step)
+        if step % STEPS_OF_GROWTH == 0:
+            np.multiply(moment, grown**-2.0, moment)
+            grown = 1.0
+        grown *= BETA_2**-0.5
+        G = objective.gradient(step, grown)
         if step == n_steps - 1:
             value = objective.value()
         t = carried.n_steps + step + 1
-        scale = problem.rate * (math.sqrt(1.0 - BETA_2**t) / unit)
-        np.multiply(moment, BETA_2, moment)
+        rate = problem.rate * (math.sqrt(1.0 - BETA_2**t) / unit)
         np.multiply(G, G, root)
         np.add(moment, root, moment)
         np.sqrt(moment, root)
-        np.add(root, EPSILON / unit, root)
+        np.add(root, grown * EPSILON / unit, root)
         np.divide(G, root, G)
-        np.multiply(G, scale, G)
-        np.subtract(plan.theta, G, plan.theta)
-    return plan.theta, value, moment * (1.0 - BETA_2)
+        if rate.size == 1:
+            add(flat_G, flat_theta, flat_G.size, -rate.item())
+        else:
+            np.multiply(G, rate, G)
+            np.subtract(plan.theta, G, plan.theta)
+    return plan.theta, value, moment * ((1.0 - BETA_2) * grown**-2.0)
 
 
 def backtracking(plan, problem, theta, n_steps):
