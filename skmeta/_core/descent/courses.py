@@ -124,9 +124,9 @@ class Training:
     def on_all_tasks(self, settings):
         """What is `training.Trained` by a course on all tasks."""
         rng = np.random.default_rng(self.seed)
-        start, report = self.begin(settings, rng), self._report(settings)
+        start = self.begin(settings, rng)
         args = self.network, self.table, start, settings, self.holding_out
-        return replace(training.train(*args, rng, report), settings=settings)
+        return training.train(*args, rng, self.after_each)
 
     def on_the_best(self, ways, constant):
         """What is `training.Trained` on the usual course, or on one that is better.
@@ -180,16 +180,11 @@ class Training:
     def _try(self, settings):
         """The `Trial` of a course on the tasks that are kept."""
         rng = np.random.default_rng(self.seed)
-        start, report = self.begin(settings, rng), self._report(settings)
-        part = self.table.subset(self._kept)
+        start, part = self.begin(settings, rng), self.table.subset(self._kept)
         trained = training.run(
-            self.network, start, settings, rng, report, part, self._kept
+            self.network, start, settings, rng, self.after_each, part, self._kept
         )
-        losses = self._losses(trained.state, settings)
-        return Trial(settings, replace(trained, settings=settings), losses)
-
-    def _report(self, settings):
-        return lambda so_far: self.after_each(replace(so_far, settings=settings))
+        return Trial(settings, trained, self._losses(trained.state, settings))
 
     def _hold_out(self):
         """Draw tasks to hold out, rows of theirs to adapt to, and rows to score."""

@@ -171,7 +171,9 @@ class Stacked:
         self._theta = theta
 
     def sum(self):
-        return self._theta.sum(axis=0)
+        if len(self._theta) == 1:
+            return self._theta[0].copy()
+        return np.add.reduce(self._theta)
 
     def each(self):
         return self._theta

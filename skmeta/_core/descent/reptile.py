@@ -29,6 +29,7 @@ from skmeta._core.tasks import (
     draw_rows,
     draw_support_size,
     draw_tasks,
+    fit_together,
     gather,
     relabel,
 )
@@ -188,10 +189,12 @@ def way_to_adapt(network, table, state, settings):
 
 def adapt_in_chunks(network, table, settings, each, state, episode):
     """Adapt to the tasks of an episode, to as many at a time as stay in the cache."""
-    counts = episode.support.counts
-    limit = inner.n_side_by_side(network, settings, state.start.dtype, counts.max())
+    counts, most = episode.support.counts, episode.support.index.shape[1]
+    limit = inner.n_side_by_side(network, settings, state.start.dtype, most)
     adapt = partial(adapt_chunk, network, table, settings, state)
-    if settings.curved and len(counts) <= limit:  # calls cost more than padding
+    # in the metric of the curvature, calls cost more than padding
+    together = settings.curved and len(counts) <= limit
+    if together or fit_together(counts, most, limit):
         return _mean_over_tasks(adapt(episode), len(counts), state, settings)
     parts = each(adapt, [episode.of(which) for which in chunks(counts, limit)])
     return _mean_over_tasks(reduce(_added, parts), len(counts), state, settings)
@@ -250,7 +253,7 @@ def _check_finite(total, each, tasks):
 
     ``total`` (P,) is their sum.
     """
-    if not np.isfinite(total).all():
+    if not np.isfinite(total.dot(total)) and not np.isfinite(total).all():
         diverged = ~np.isfinite(each()).all(axis=1)
         if diverged.any():
             raise NonFiniteTask(tasks[diverged])

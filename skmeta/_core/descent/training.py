@@ -72,8 +72,8 @@ class Trained:
         Whether ``after_each`` has asked for the end.
     adapt_steps : ndarray of shape (n_sizes, 2) or None
         The chosen number of steps for each number of rows: `validation.best_steps`.
-    settings : ReptileSettings or None
-        The course that was taken, if there was a choice: see `courses.py`.
+    settings : ReptileSettings
+        The course that was taken.
     improving : bool
         Whether a longer course would probably be better still.
     """
@@ -83,7 +83,7 @@ class Trained:
     scores: list | None = None
     asked_to_stop: bool = False
     adapt_steps: np.ndarray | None = None
-    settings: ReptileSettings | None = None
+    settings: ReptileSettings = None
     improving: bool = False
 
 
@@ -130,14 +130,14 @@ def run(network, start, settings, rng, after_each, table, numbers, stopping=None
             losses.append(state.loss)
             if stopping and len(losses) % VALIDATE_EVERY == 0:
                 stopping.look_at(state)
-            asked = after_each(Trained(state, losses, scores))
+            asked = after_each(Trained(state, losses, scores, settings=settings))
             if asked or (stopping and stopping.reached):
                 break
     except NonFiniteTask as error:
         raise NonFiniteTask(numbers[error.args[0]]) from None
     if stopping and stopping.best is not None:
         state = stopping.best
-    return Trained(state, losses, scores, asked)
+    return Trained(state, losses, scores, asked, settings=settings)
 
 
 class EarlyStopping:
