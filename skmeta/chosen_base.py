@@ -63,12 +63,16 @@ class ChosenBase(BaseEstimator):
 
     Examples
     --------
+    >>> from sklearn.ensemble import RandomForestRegressor
     >>> from skmeta import ChosenBase, EmpiricalBayesRegressor
     >>> from skmeta.datasets import make_linear_tasks
     >>> tasks = make_linear_tasks(30, random_state=0)
-    >>> model = EmpiricalBayesRegressor(
-    ...     base_estimator=ChosenBase(n_support=3), random_state=0
-    ... ).meta_fit(tasks)
+    >>> chosen = ChosenBase(
+    ...     n_support=3,
+    ...     candidates={"forest": RandomForestRegressor(20, min_samples_leaf=5)},
+    ... )
+    >>> model = EmpiricalBayesRegressor(base_estimator=chosen, random_state=0)
+    >>> model = model.meta_fit(tasks)
     >>> model.base_choice_  # these tasks are linear
     'none'
     """

@@ -57,6 +57,7 @@ class FewShotCurveDisplay:
     Examples
     --------
     >>> import numpy as np
+    >>> from sklearn.linear_model import Ridge
     >>> from skmeta import EmpiricalBayesRegressor
     >>> from skmeta.datasets import make_linear_tasks
     >>> from skmeta.inspection import FewShotCurveDisplay
@@ -70,6 +71,8 @@ class FewShotCurveDisplay:
     ...     task=np.repeat(np.arange(30), 12),
     ...     n_support=(0, 1, 5),
     ...     baselines=["pooled model", "own model"],
+    ...     pooled=Ridge(),
+    ...     cv=3,
     ... )
     >>> list(FewShotCurveDisplay.from_comparison(comparison).lines_)
     ['EmpiricalBayesRegressor', 'pooled model', 'own model']
@@ -437,7 +440,7 @@ class PriorDisplay:
     >>> from skmeta import EmpiricalBayesRegressor
     >>> from skmeta.datasets import make_linear_tasks
     >>> from skmeta.inspection import PriorDisplay
-    >>> tasks = make_linear_tasks(200, spread=[0, 0, 1, 1, 2], random_state=0)
+    >>> tasks = make_linear_tasks(120, spread=[0, 0, 1, 1, 2], random_state=0)
     >>> model = EmpiricalBayesRegressor(random_state=0).meta_fit(tasks)
     >>> PriorDisplay.from_estimator(model, scaled=False).spread.round()
     array([[0., 0., 1., 1., 2.]])

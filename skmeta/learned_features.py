@@ -98,8 +98,8 @@ class LearnedFeatures(BaseEstimator):
     --------
     >>> from skmeta import EmpiricalBayesRegressor, LearnedFeatures
     >>> from skmeta.datasets import make_sinusoid_tasks
-    >>> *tasks, (X, y) = make_sinusoid_tasks(101, 20, noise=0.1, random_state=0)
-    >>> features = LearnedFeatures((32, 32), learning_rate=5e-3, max_iter=200)
+    >>> *tasks, (X, y) = make_sinusoid_tasks(81, 20, noise=0.1, random_state=0)
+    >>> features = LearnedFeatures((32, 32), learning_rate=5e-3, max_iter=100)
     >>> model = EmpiricalBayesRegressor(features=features, random_state=0)
     >>> model.meta_fit(tasks).n_feature_iter_ > 0  # held-out waves gain
     True

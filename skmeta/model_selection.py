@@ -590,14 +590,15 @@ def compare_baselines(
     >>> from skmeta import EmpiricalBayesRegressor
     >>> from skmeta.datasets import make_linear_tasks
     >>> from skmeta.model_selection import compare_baselines
-    >>> tasks = make_linear_tasks(40, n_samples=15, random_state=0)
+    >>> tasks = make_linear_tasks(30, n_samples=15, random_state=0)
     >>> X, y = (np.concatenate(part) for part in zip(*tasks))
     >>> comparison = compare_baselines(
     ...     EmpiricalBayesRegressor(random_state=0),
     ...     X,
     ...     y,
-    ...     task=np.repeat(np.arange(40), 15),
+    ...     task=np.repeat(np.arange(30), 15),
     ...     baselines=["pooled model", "pooled + offset", "own model"],
+    ...     cv=3,
     ...     n_repeats=1,
     ... )
     >>> comparison.advice

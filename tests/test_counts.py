@@ -261,7 +261,7 @@ def test_features_may_be_learned_of_counts_of_any_size(scale):
     for _ in range(30):
         X, shift = rng.uniform(-3, 3, size=(12, 1)), rng.uniform(0, 1.5)
         tasks.append((X, rng.poisson(scale * np.exp(np.sin(X[:, 0] + shift)))))
-    features = LearnedFeatures((8,), n_components=4, max_iter=100)
+    features = LearnedFeatures((8,), n_components=4, max_iter=30)
     model = EmpiricalBayesPoissonRegressor(
         "intercept", features=features, max_iter=60, random_state=0
     ).meta_fit(tasks)
@@ -458,14 +458,14 @@ def test_a_model_comes_back_from_skops_trusting_our_names_only(model, new_task):
 
 
 def test_a_grid_is_searched_by_the_deviance_after_a_few_rows(tasks):
-    X, y, ids = flat(tasks[:30])
+    X, y, ids = flat(tasks[:20])
     pipe = make_pipeline(StandardScaler(), EmpiricalBayesPoissonRegressor())
     name = "empiricalbayespoissonregressor__prior"
     with config_context(enable_metadata_routing=True):
         search = GridSearchCV(
             pipe,
             {name: ["intercept", "isotropic"]},
-            cv=GroupKFold(3).set_split_request(groups="task"),
+            cv=GroupKFold(2).set_split_request(groups="task"),
             scoring=make_few_shot_scorer("neg_mean_poisson_deviance", n_support=3),
         ).fit(X, y, task=ids)
     assert search.best_score_ < 0
