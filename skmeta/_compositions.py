@@ -449,6 +449,13 @@ def restored(composition, estimator, y, method):
     return composition.restore_targets(estimator, y)
 
 
+def original_answers(estimator, y, method):
+    """What ``method`` of the meta-learner inside has returned, in the user's units."""
+    for composition, part in reversed(_changing_targets(estimator)):
+        y = restored(composition, part, y, method)
+    return y
+
+
 def _restored_ends(composition, estimator, ends):
     """Lower and upper ends (n, 2) of intervals, transformed back."""
     between = np.linspace(ends.min(), ends.max(), N_BETWEEN)

@@ -14,7 +14,6 @@ from skmeta._bank.frozen import FrozenModel, around
 from skmeta._bank.keys import id_of, is_single, keys_of_some, kind_of_key
 from skmeta._bank.known import KnownCoefficients
 from skmeta._bank.rows import RowStates
-from skmeta._bank.sqlite import SQLiteStore
 from skmeta._bank.stores import MappingStore, MemoryStore
 from skmeta._bank.sums import SumStates, tells_by_sums
 from skmeta._bank.tables import columns_of
@@ -281,12 +280,12 @@ class TaskBank:
         options = {"return_std": True} if return_std else {}
         if return_std and self._model.transforms_targets:
             raise ValueError(
-                "return_std=True: deviations of transformed targets cannot be turned "
-                "back. Call predict_interval."
+                "return_std=True: deviations of transformed targets cannot be "
+                "transformed back. Call predict_interval."
             )
         X, keys = self._model.new_rows(X, task)
         answer = self._answers("predict", X, keys, options)
-        return answer if return_std else self._model.restored(answer)
+        return answer if return_std else self._model.restored(answer, "predict")
 
     @_if_learner_has("predict_proba")
     def predict_proba(self, X, *, task):
@@ -345,16 +344,13 @@ class TaskBank:
         -------
         interval : ndarray of shape (n_samples, 2)
             Lower and upper ends. If the model learns transformed targets, they are
-            those of the transformed interval, turned back.
+            transformed back, which must rise or fall everywhere.
         """
         X, keys = self._model.new_rows(X, task)
         check_coverage(coverage)
         options = {"coverage": coverage, **options}
         ends = self._answers("predict_interval", X, keys, options)
-        if not self._model.transforms_targets:
-            return ends
-        turned_back = [self._model.restored(end) for end in ends.T]
-        return np.sort(np.column_stack(turned_back), axis=1)
+        return self._model.restored(ends, "predict_interval")
 
     @_if_learner_has("suggest_queries")
     def suggest_queries(self, pool, n_queries=1, *, task):
@@ -614,6 +610,8 @@ def _store_of(store, codec):
             raise ValueError(
                 f"store={store!r} is no path. store=None keeps the tasks in memory."
             )
+        from skmeta._bank.sqlite import SQLiteStore  # some Pythons have no SQLite
+
         return SQLiteStore(store, codec)
     if isinstance(store, MutableMapping):
         return MappingStore(store, codec)

@@ -30,6 +30,7 @@ from skmeta import (
     EmpiricalBayesClassifier,
     EmpiricalBayesPoissonRegressor,
     EmpiricalBayesRegressor,
+    LearnedFeatures,
     PrototypicalClassifier,
     ReptileClassifier,
     ReptileRegressor,
@@ -54,11 +55,13 @@ def flat(tasks, rows, ids=IDS):
     return X, y, np.repeat(ids, len(X) // len(ids))
 
 
+def prior(noise="shared", **options):
+    return EmpiricalBayesRegressor("diagonal", noise=noise, random_state=0, **options)
+
+
 @cache
 def numbers(**options):
-    return EmpiricalBayesRegressor("diagonal", random_state=0, **options).meta_fit(
-        TASKS[:20]
-    )
+    return prior(**options).meta_fit(TASKS[:20])
 
 
 @cache
@@ -84,7 +87,6 @@ def rates():
 MODELS = {
     "numbers": (lambda: numbers(), TASKS),
     "noise per task": (lambda: numbers(noise="task"), TASKS),
-    "one noise": (lambda: numbers(noise="shared"), TASKS),
     "no intercept": (lambda: numbers(fit_intercept=False), TASKS),
     "base model": (lambda: numbers(base_estimator=LinearRegression()), TASKS),
     "half-life": (lambda: numbers(half_life=4.0), TASKS),
@@ -202,7 +204,7 @@ def test_rows_that_are_removed_were_never_given():
 
 def test_offsets_lose_no_digits():
     tasks = [(X + 1e6, y - 1e6) for X, y in TASKS]
-    model = EmpiricalBayesRegressor("diagonal", random_state=0).meta_fit(tasks[:20])
+    model = prior().meta_fit(tasks[:20])
     X, y = tasks[-1]
     bank = TaskBank(model).update(X, y, task=0).remove(X[:3], y[:3], task=0)
     adapted = model.adapt(X[3:], y[3:])
@@ -251,21 +253,42 @@ def test_tasks_may_have_classes_of_their_own():
         bank.update(X[:1], ["x"], task=1)
 
 
+def test_learned_features_are_columns_of_the_sums():
+    linear = make_linear_tasks(41, n_samples=20, n_features=2, random_state=0)
+    tasks = [(X, y + 9 * np.sin(3 * X[:, 0])) for X, y in linear]
+    features = LearnedFeatures(max_iter=20)
+    model = EmpiricalBayesRegressor("isotropic", features=features, random_state=0)
+    model.meta_fit(tasks[:40])
+    assert model.coefs_
+    X, y = tasks[-1]
+    bank = TaskBank(model).update(X[:5], y[:5], task=0).update(X[5:], y[5:], task=0)
+    adapted = model.adapt(X, y)
+    for method in ("predict", "predict_interval"):
+        ours = getattr(bank, method)(X, task=0)
+        np.testing.assert_allclose(ours, getattr(adapted, method)(X), rtol=1e-6)
+    assert list(bank.to_frame()) == ["id", "n_rows"]
+    with pytest.raises(ValueError, match="features cannot be learned"):
+        bank.refit()
+
+
 # -- compositions ---------------------------------------------------------------------
 
 
+@cache
 def compositions():
-    model = EmpiricalBayesRegressor("diagonal", random_state=0)
-    yield make_pipeline(StandardScaler(), MinMaxScaler(), model)
-    yield make_pipeline(PolynomialFeatures(2, include_bias=False), model)
-    yield TransformedTargetRegressor(model, func=np.cbrt, inverse_func=lambda z: z**3)
+    model = prior()
+    made = (
+        make_pipeline(StandardScaler(), MinMaxScaler(), model),
+        make_pipeline(PolynomialFeatures(2, include_bias=False), model),
+        TransformedTargetRegressor(model, func=np.cbrt, inverse_func=lambda z: z**3),
+    )
+    return [meta_fit(clone(composition), TASKS[:20]) for composition in made]
 
 
 def test_the_model_may_be_inside_a_composition():
     X, y, task = flat(TASKS, slice(0, 8))
     X_new, y_new, task_new = flat(TASKS, slice(8, 12))
     for composition in compositions():
-        meta_fit(composition, TASKS[:20])
         for model in (composition, FrozenEstimator(composition)):
             bank = TaskBank(model).update(X, y, task=task)
             for id in IDS:
@@ -285,8 +308,7 @@ def test_the_model_may_be_inside_a_composition():
 def test_the_model_may_be_inside_a_search():
     with config_context(enable_metadata_routing=True):
         folds = GroupKFold(2).set_split_request(groups="task")
-    model = EmpiricalBayesRegressor(random_state=0)
-    search = GridSearchCV(model, {"prior": ["intercept"]}, cv=folds)
+    search = GridSearchCV(prior(), {"prior": ["intercept"]}, cv=folds)
     meta_fit(search, TASKS[:20])
     X, y = TASKS[-1]
     bank = TaskBank(search).update(X, y, task=0)
@@ -295,7 +317,7 @@ def test_the_model_may_be_inside_a_search():
 
 
 def test_the_users_model_may_be_fitted_again():
-    model = make_pipeline(StandardScaler(), EmpiricalBayesRegressor("diagonal"))
+    model = make_pipeline(StandardScaler(), prior())
     meta_fit(model, TASKS[:10])
     X, y = TASKS[-1]
     bank = TaskBank(model).update(X, y, task=0)
@@ -352,6 +374,9 @@ def test_equal_numbers_are_one_id_and_text_is_another():
     for id in (1, np.int64(1), 1.0, np.float32(1), True):
         bank.update(X[:1], y[:1], task=id)
     bank.update(X[:1], y[:1], task=[np.int16(1)])
+    with pytest.warns(UserWarning, match="of 2 kinds"):
+        both = TaskBank(numbers()).update(X[:2], y[:2], task=(1, "1"))
+    assert list(both) == [1, "1"]
     assert list(bank) == [1] and bank.to_frame()["n_rows"].tolist() == [6]
     with pytest.warns(UserWarning, match="never equal"):
         assert (bank.predict(X, task="1") == numbers().predict(X)).all()
@@ -450,8 +475,9 @@ def test_two_banks_on_one_file_see_each_other(tmp_path):
 
 def test_a_store_of_another_model_is_refused(tmp_path, monkeypatch):
     path, X, y = tmp_path / "bank.sqlite", *TASKS[-1]
-    model = EmpiricalBayesRegressor("diagonal", random_state=0)
-    model = meta_fit(make_pipeline(StandardScaler(), model), TASKS[:10])
+    model, other = (
+        meta_fit(make_pipeline(StandardScaler(), prior()), TASKS[:n]) for n in (10, 11)
+    )
     joblib.dump(model, tmp_path / "model.joblib")
     mapping = {}
     for store in (path, mapping):
@@ -462,8 +488,7 @@ def test_a_store_of_another_model_is_refused(tmp_path, monkeypatch):
         with pytest.raises(ValueError, match="made over another model"):
             TaskBank(numbers(), store)
         with pytest.raises(ValueError, match="made over another model"):
-            TaskBank(meta_fit(model, TASKS[:11]), store)
-        meta_fit(model, TASKS[:10])
+            TaskBank(other, store)
         with monkeypatch.context() as patch:
             patch.setattr("skmeta.bank.__version__", "9.0")
             with pytest.raises(ValueError, match=r"this is 9\.0"):
@@ -531,6 +556,29 @@ def test_a_prior_is_learned_anew_from_the_rows_that_are_kept():
     assert list(again.model_of(0).varying) == ["a"] and len(again) == 12
     with pytest.raises(ValueError, match="the bank has none"):
         TaskBank(model).refit()
+
+
+def test_a_prior_is_learned_anew_from_sums(tmp_path):
+    pytest.importorskip("skmeta.task_statistics")
+    tasks = {number: (30 * X + 1e3, y) for number, (X, y) in enumerate(TASKS[:12])}
+    scaled = make_pipeline(StandardScaler(), prior())
+    model = meta_fit(scaled, TASKS[12:])
+    bank = TaskBank(model)
+    for number, (X, y) in tasks.items():
+        bank.update(X, y, task=number)
+    again = bank.refit(tmp_path / "bank.sqlite")
+    inner = [(model[:-1].transform(X), y) for X, y in tasks.values()]
+    expected = prior().meta_fit(inner)
+    X, y = tasks[3]
+    expected = expected.adapt(*inner[3]).predict(inner[3][0])
+    np.testing.assert_allclose(again.predict(X, task=3), expected, rtol=1e-6)
+    np.testing.assert_allclose(again.model_of(3).predict(X), expected, rtol=1e-6)
+    assert len(again) == len(bank) == 12
+    with pytest.raises(ValueError, match="empty store"):
+        bank.refit(tmp_path / "bank.sqlite")
+    again.close()
+    with pytest.raises(ValueError, match="a base model cannot be learned"):
+        TaskBank(MODELS["base model"][0]()).update(X, y, task=0).refit()
 
 
 # -- many at once ---------------------------------------------------------------------
@@ -612,8 +660,7 @@ def test_a_killed_writer_loses_nothing_that_it_has_told(tmp_path):
 
 def test_a_table_of_coefficients_predicts_in_sql(tmp_path):
     X, y, task = flat(TASKS, slice(0, 8))
-    scaled = make_pipeline(StandardScaler(), MinMaxScaler(), numbers())
-    for model in (numbers(), meta_fit(scaled, TASKS[:20])):
+    for model in (numbers(), compositions()[0]):
         bank = TaskBank(model).update(X, y, task=task)
         table = bank.to_frame()
         assert list(table) == ["id", "n_rows", "intercept", "x0", "x1"]
@@ -635,10 +682,10 @@ def test_a_table_of_coefficients_predicts_in_sql(tmp_path):
 
 def test_a_table_says_which_columns_its_coefficients_are_of():
     X, y, task = flat(TASKS, slice(0, 8))
-    poly, target = list(compositions())[1:]
-    table = TaskBank(meta_fit(poly, TASKS[:20])).update(X, y, task=task).to_frame()
+    _, poly, target = compositions()
+    table = TaskBank(poly).update(X, y, task=task).to_frame()
     assert list(table)[3:5] == ["transformed__x0", "transformed__x1"]
-    for model in (meta_fit(target, TASKS[:20]), MODELS["base model"][0](), reptile()):
+    for model in (target, MODELS["base model"][0](), reptile()):
         table = TaskBank(model).update(X, y, task=task).to_frame()
         assert list(table)[:2] == ["id", "n_rows"]
         assert list(table)[2:] in ([], ["intercept", "x0", "x1"])

@@ -3,7 +3,7 @@
 import numpy as np
 from sklearn.utils.validation import _num_samples, check_is_fitted
 
-from skmeta._bank.keys import is_single, keys_of, keys_of_ids
+from skmeta._bank.keys import is_single, keys_of, keys_of_ids, unmixed
 from skmeta._base import BaseMetaLearner
 from skmeta._checks.aligned import check_aligned
 from skmeta._checks.bad_rows import naming_the_task
@@ -13,7 +13,7 @@ from skmeta._checks.values import check_target
 from skmeta._compositions import (
     checked_composition,
     meta_learner,
-    original_targets,
+    original_answers,
     part_that_adapts,
     transformed_rows,
     transformed_targets,
@@ -64,9 +64,9 @@ class FrozenModel:
         with scoring_on_purpose():
             return getattr(self._nameless, method)(X, **options)
 
-    def restored(self, y):
-        """Predictions in the user's units."""
-        return original_targets(self.outer, y)
+    def restored(self, y, method):
+        """What ``method`` has returned, in the user's units."""
+        return original_answers(self.outer, y, method)
 
     # -- the user's rows --------------------------------------------------------------
 
@@ -131,7 +131,7 @@ def _encoded(task, n_rows):
         return np.zeros(n_rows, dtype=np.intp), None, keys_of(task, 1)
     if task is None:
         check_task_ids(task, n_rows)
-    codes, ids = encode_tasks(task, n_rows)
+    codes, ids = encode_tasks(unmixed(task), n_rows)
     keys = keys_of_ids(ids)
     unique = dict.fromkeys(keys)
     if len(unique) < len(keys):  # ids that differ, and are the same in a store

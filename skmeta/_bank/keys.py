@@ -48,14 +48,19 @@ def keys_of(task, n_rows, table="X"):
     """
     if is_single(task):
         return [_single_key(task)] * n_rows
-    return keys_of_ids(check_task_ids(task, n_rows, table=table))
+    return keys_of_ids(check_task_ids(unmixed(task), n_rows, table=table))
+
+
+def unmixed(task):
+    """Ids in which NumPy would turn no number into text: a list for a tuple."""
+    return list(task) if isinstance(task, tuple) else task
 
 
 def keys_of_some(ids):
     """Keys of a list of ids, or of a single one."""
     if is_single(ids):
         return [_single_key(ids)]
-    if isinstance(ids, (set, frozenset, dict)) or not hasattr(ids, "__len__"):
+    if not hasattr(ids, "dtype"):
         ids = list(ids)
     return keys_of_ids(check_task_ids(ids, len(ids), "ids", "itself"))
 

@@ -93,6 +93,8 @@ class SumStates(States):
         table, design = self.model._new_table(rows), self._learned.design
 
         def columns(some):
+            if some.start == some.stop:
+                return np.zeros((0, self.codec.n_columns))
             Z = design(table.X[some])
             Z = Z[:, :-1] if design.fit_intercept else Z
             return np.column_stack([Z, table.Y[some]])
