@@ -21,6 +21,7 @@ from skmeta.few_shot import FewShotClassifier, FewShotRegressor
 from skmeta.learned_features import LearnedFeatures
 from skmeta.prototypical import PrototypicalClassifier
 from skmeta.reptile import ReptileClassifier, ReptileRegressor
+from skmeta.task_statistics import TaskStatistics, statistics_query
 
 __all__ = [
     "ChosenBase",
@@ -34,9 +35,11 @@ __all__ = [
     "ReptileClassifier",
     "ReptileRegressor",
     "TaskBank",
+    "TaskStatistics",
     "adapt",
     "adapt_predict",
     "meta_fit",
     "partial_adapt",
+    "statistics_query",
     "to_sklearn",
 ]

@@ -36,6 +36,7 @@ from skmeta._version import __version__
 from skmeta._warn import warn
 from skmeta.chosen_base import ChosenBase
 from skmeta.exceptions import InconsistentVersionWarning, ZeroShotWarning
+from skmeta.task_statistics import TaskStatistics
 
 # Parameters that the base reads, and their values if a subclass does not have them.
 PARAMETERS = {
@@ -156,7 +157,7 @@ class BaseMetaLearner(ManyTasks, LearnedRepr, BaseEstimator, metaclass=ABCMeta):
     # Optional hooks that are plain values.
     _dtype = np.dtype(np.float64)
     _fit_dtypes = (np.float64, np.float32)
-    _history = ("loss_curve_", "validation_scores_")
+    _history = ("loss_curve_", "validation_scores_", "stream_")
     _parameters_to_clone = ("base_estimator",)
     _rows_in_time = False
     _largest_weight = np.inf
@@ -213,6 +214,25 @@ class BaseMetaLearner(ManyTasks, LearnedRepr, BaseEstimator, metaclass=ABCMeta):
         return None
 
     _held_out_scores = scores_by_refitting
+
+    def _absorb(self, tasks):
+        """`partial_meta_fit`, within the lock of the model."""
+        raise TypeError(
+            f"{type(self).__name__} cannot learn in portions. Call meta_fit with all "
+            "tasks."
+        )
+
+    def _in_order_of_tasks(self, rows, order, starts, ids):
+        """Rows, tasks' starts and their ids in another order of the tasks."""
+        return order, starts, ids
+
+    def _meta_fit_statistics(self, statistics):
+        """`meta_fit` on `TaskStatistics`."""
+        raise TypeError(
+            f"{type(self).__name__} learns from rows, and cannot from statistics, "
+            "which hold sums of rows for EmpiricalBayesRegressor. Pass the rows: "
+            "meta_fit({id: (X, y)})."
+        )
 
     def _before_adapting(self):
         """Prepare a copy, which has forgotten its task, for adapting to another."""
@@ -282,6 +302,8 @@ class BaseMetaLearner(ManyTasks, LearnedRepr, BaseEstimator, metaclass=ABCMeta):
         """The `TrainingData` of validated rows. It does not change the model."""
         times = self._times_of(rows.X)
         order, starts, ids = _task_input.canonical(rows, targets.order_key, times)
+        if known is None:
+            order, starts, ids = self._in_order_of_tasks(rows, order, starts, ids)
         X, y, weight = rows.X[order], rows.y[order], rows.weight[order]
         before = self._frame.targets if again else None
         targets, coded = targets.fit(y, starts, before)
@@ -320,6 +342,8 @@ class BaseMetaLearner(ManyTasks, LearnedRepr, BaseEstimator, metaclass=ABCMeta):
         self : object
             The meta-trained estimator.
         """
+        if isinstance(tasks, TaskStatistics):
+            return self._meta_fit_statistics(tasks)
         X, y, sample_weight, task = read_tasks(tasks)
         if sample_weight is None:
             with tasks_one_by_one():
@@ -331,6 +355,26 @@ class BaseMetaLearner(ManyTasks, LearnedRepr, BaseEstimator, metaclass=ABCMeta):
             )
         with tasks_one_by_one():
             return self.fit(X, y, sample_weight, task=task)
+
+    @with_hint_to_task
+    def partial_meta_fit(self, tasks):
+        """Meta-train further on more tasks, or on more rows of known ones.
+
+        The first call on a model that is not fitted is like :meth:`meta_fit`. Later
+        calls keep the scaling that it has chosen.
+
+        Parameters
+        ----------
+        tasks : dict {id: (X, y)} or iterable of (X, y)
+            One member per task, as for :meth:`meta_fit`.
+
+        Returns
+        -------
+        self : object
+            The meta-trained estimator.
+        """
+        with lock_of(self), restored_on_error(self):
+            return self._absorb(tasks)
 
     @with_hint_to_task
     def adapt(self, X, y, sample_weight=None):

@@ -313,7 +313,7 @@ def keep(model, made, again=False):
     set_or_remove(model, classes_=made.classes)
     if not again:
         fitted, scale, _ = made.base
-        set_or_remove(model, base_estimator_=fitted, base_scale_=scale)
+        set_or_remove(model, base_estimator_=fitted, base_scale_=scale, stream_=None)
     model.n_tasks_ = made.table.n_tasks + (model.n_tasks_ if again else 0)
     model.n_adapt_rows_ = 0
 

@@ -9,7 +9,12 @@ from skmeta._core.prior.side_by_side import VERY_LONG_TASK, adapt_alone, adapt_m
 from skmeta._core.prior.stacks import Stack
 from skmeta._core.tasks import Rows, padded_blocks
 from skmeta._many_tasks import is_ours, options_of_rows, put
-from skmeta._prior_warnings import warn_of_little
+from skmeta._prior_warnings import (
+    DEVIATIONS,
+    INTERVALS,
+    warn_of_little,
+    warn_of_unmeasured,
+)
 from skmeta._targets import most_probable
 from skmeta._threads import on_one_blas_thread
 
@@ -112,9 +117,13 @@ class NumbersSideBySide(PriorSideBySideMixin):
             return "outputs", {}
         # neither deviations nor intervals can be trusted if there is little data
         warn_of_little(self.n_tasks_, self._learned.calibration.freedom_of_noise)
+        known = self.n_tasks_, self._learned.calibration.is_measured
         if method == "predict":
+            if self.n_adapt_rows_ == 0 and self._learned.zero_shot != "prior":
+                warn_of_unmeasured(DEVIATIONS, *known)
             return "predictive", {}
         check_coverage(coverage)
+        warn_of_unmeasured(INTERVALS, *known)
         return "interval", {"coverage": coverage}
 
     def _answer_from(self, numbers, X, method, coverage=0.9, return_std=False):

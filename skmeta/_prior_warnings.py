@@ -183,3 +183,22 @@ def warn_of_little(n_tasks, freedom):
             f"{max(freedom, 0.0):.1f} degrees of freedom). Deviations and intervals "
             "may be far too small. Fit it to more rows, or to fewer columns.",
         )
+
+
+INTERVALS = (
+    "Its intervals are those of Student's t at the predicted deviations, and their "
+    "coverage is not measured."
+)
+DEVIATIONS = (
+    "Before adapting its deviations come from the mean errors of tasks, and are rough."
+)
+
+
+def warn_of_unmeasured(told, n_tasks, is_measured):
+    """Warn of `INTERVALS` or `DEVIATIONS` that no rows have shown."""
+    if n_tasks >= MIN_TASKS_TO_FOLD and not is_measured:
+        warn(
+            "This model was learned from statistics, which do not show how errors of "
+            f"single rows are distributed. {told} Fit the model to the rows of some "
+            "hundred tasks to have them measured."
+        )

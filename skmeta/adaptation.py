@@ -29,6 +29,7 @@ from skmeta._compositions import (
 )
 from skmeta._copies import all_restored_on_error, shallow_copy
 from skmeta._export import PlainModel
+from skmeta.task_statistics import TaskStatistics
 
 __all__ = [
     "Composition",
@@ -86,6 +87,13 @@ def meta_fit(estimator, tasks):
         return estimator.meta_fit(tasks)
     inner = meta_learner(estimator, "meta_fit")
     checked_composition(estimator, "meta_fit")
+    if isinstance(tasks, TaskStatistics):
+        raise TypeError(
+            f"{type(estimator).__name__} changes the rows, and statistics hold sums of "
+            "them. Sum the rows of a model as its last step sees them, and call "
+            "meta_fit on that step: TaskStatistics.from_rows(pipe[:-1].transform(X), "
+            "y, task)."
+        )
     X, y, sample_weight, task = read_tasks(tasks)
     labels = inner._targets.are_labels
     with naming_the_task(task, **{"labels" if labels else "y": y}):

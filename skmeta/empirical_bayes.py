@@ -30,6 +30,7 @@ from skmeta._core.prior.likelihoods import of_labels
 from skmeta._core.prior.models import GaussianModel, LaplaceModel
 from skmeta._core.prior.noise_model import NoiseModel
 from skmeta._core.prior.varying import columns_that_vary
+from skmeta._from_statistics import LearnsFromStatistics
 from skmeta._mixins import MetaClassifierMixin, MetaRegressorMixin
 from skmeta._ordered_rows import RowsInTime
 from skmeta._prior_side_by_side import (
@@ -46,6 +47,7 @@ from skmeta._prior_warnings import (
     warn_of_weights,
 )
 from skmeta._repr import prior_table
+from skmeta._streams import GoesOnFromAll
 from skmeta._targets import most_probable
 from skmeta._task_input import far_values_are_known, validate_new_rows
 from skmeta._threads import on_one_blas_thread
@@ -64,6 +66,7 @@ OPTIONAL = (
 
 
 class BaseEmpiricalBayes(
+    GoesOnFromAll,
     _callbacks.CallbackSupportMixin,
     PriorSideBySideMixin,
     RowsInTime,
@@ -181,7 +184,10 @@ class BaseEmpiricalBayes(
     @on_one_blas_thread
     def _meta_train(self, table, ids, again, data):
         check_structure(self.prior, self.fit_intercept, table.Y.shape[1])
+        before = self._learned if again else None
         model = self._task_model(table)
+        if before is not None:
+            model = before.model.as_kind_of(model)
         if self._rows_in_time:
             model = replace(model, recency=self._recency())
         features = features_to_learn(self.features, table.n_tasks)
@@ -191,9 +197,10 @@ class BaseEmpiricalBayes(
         self._forget()
         if table.n_tasks > 1:
             warn_of_few_rows(table, self.fit_intercept, model.rows_per_coefficient)
-        options = self._options(table, features)
+        options = self._options(table, features)._replace(before=before)
         shape = table.X.shape[1], table.Y.shape[1], self.fit_intercept
-        design, n = self._design(table), n_parts(table.n_tasks, options)
+        design = self._design(table) if before is None else before.design
+        n = n_parts(table.n_tasks, options)
         with (
             _callbacks.parts_of_fit(self, n, **data) as progress,
             explaining_singular(table.weight),
@@ -342,6 +349,7 @@ class EmpiricalBayesRegressor(
     NumbersSideBySide,
     CoefficientsOfOneOutput,
     NoiseOfTasks,
+    LearnsFromStatistics,
     BaseEmpiricalBayes,
 ):
     r"""Regressor that learns from many tasks how much tasks differ.

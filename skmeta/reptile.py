@@ -40,6 +40,7 @@ from skmeta._core.scaling import identity_scaling
 from skmeta._export import PlainNetwork
 from skmeta._mixins import MetaClassifierMixin, MetaRegressorMixin
 from skmeta._reptile_side_by_side import SideBySideMixin
+from skmeta._streams import GoesOnByLoop
 from skmeta._targets import Numbers, OwnLabels, SharedLabels
 from skmeta._threads import on_one_blas_thread
 
@@ -68,7 +69,11 @@ POSITIVE = Interval(Real, 0, None, closed="neither")
 
 
 class BaseReptile(
-    _callbacks.CallbackSupportMixin, PlainNetwork, SideBySideMixin, BaseMetaLearner
+    GoesOnByLoop,
+    _callbacks.CallbackSupportMixin,
+    PlainNetwork,
+    SideBySideMixin,
+    BaseMetaLearner,
 ):
     """Parameters, meta-training and adaptation of both Reptile estimators."""
 

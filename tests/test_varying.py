@@ -209,7 +209,7 @@ def test_it_is_the_mixed_model_of_greatest_likelihood():
 
 def test_a_shared_column_is_one_whose_spread_is_left_out(data):
     X, y, task = data
-    model = regressor(data, varying=["x"])
+    model = regressor(data, varying=["x"], noise="shared")
     Z = np.column_stack([(X - X.mean()) / X.std(ddof=0), np.ones(len(y))])
     target = (y - y.mean()) / y.std()
     parts = [(Z[task == t], target[task == t], np.ones(8)) for t in range(30)]

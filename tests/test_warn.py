@@ -373,6 +373,12 @@ def ids_of_another_type_than_those_of_a_bank(patch):
     bank.predict(X, task="1")  # warns
 
 
+@case
+def intervals_that_no_rows_have_shown(patch):
+    statistics = skmeta.TaskStatistics.from_rows(X, y, ids % 6)
+    prior().meta_fit(statistics).predict_interval(X[:2])  # warns
+
+
 # -- other ways than the ordinary verb ------------------------------------------------
 
 

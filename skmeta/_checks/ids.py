@@ -151,12 +151,12 @@ def encode_tasks(task, n_rows):
     if task is None:
         return np.zeros(n_rows, dtype=np.intp), np.zeros(1, dtype=np.intp)
     ids = check_task_ids(task, n_rows)
-    codes, unique = _group(ids)
+    codes, unique = group(ids)
     _warn_of_doubtful_ids(ids, unique)
     return codes, unique
 
 
-def _group(ids):
+def group(ids):
     """For each id the number of its group of equal ids, and the id of each group."""
     if ids.dtype.kind != "O":
         unique, codes = np.unique(ids, return_inverse=True)
@@ -187,7 +187,7 @@ def encode_new_tasks(task, n_rows, task_new, n_new):
     if known.dtype.kind != new.dtype.kind:  # keeps whole numbers from becoming floats
         known, new = known.astype(object), new.astype(object)
     ids = np.concatenate([known, new])
-    codes, unique = _group(ids)
+    codes, unique = group(ids)
     codes, codes_new = codes[:n_rows], codes[n_rows:]
     if n_rows and n_new and not np.isin(codes_new, codes).any():
         raise ValueError(

@@ -36,16 +36,16 @@ def canonical_order(X, target, weight, codes):
         The task numbers in the order in which their rows now come.
     """
     rank = row_ranks(X, target)
-    place = _permutation(rank.max() + 1)[rank]
+    place = permutation(rank.max() + 1)[rank]
     keys = (place, codes) if (weight == weight[0]).all() else (weight, place, codes)
     order = np.lexsort(keys)
     tasks = _task_order(place[order], weight[order], codes[order])
-    tasks = tasks[_permutation(len(tasks))]
+    tasks = tasks[permutation(len(tasks))]
     sizes = np.bincount(codes)
     return order[_ranges((np.cumsum(sizes) - sizes)[tasks], sizes[tasks])], tasks
 
 
-def _permutation(n):
+def permutation(n):
     return np.random.default_rng(0).permutation(n)
 
 

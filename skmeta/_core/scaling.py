@@ -215,7 +215,7 @@ def _column_moments(X, weight):
         unit = np.maximum(_extremes(X, "max") - mean, mean - _extremes(X, "min"))
         unit = np.where((deviation < SQUARES_VANISH) & (unit > 0), unit, 1.0)
         deviation = unit * np.sqrt(_weighted_mean(X, weight, mean, unit, power=2))
-    constant = _is_constant(mean, deviation, X.shape[0], X.dtype)
+    constant = is_constant(mean, deviation, X.shape[0], X.dtype)
     if constant.any():  # so that the scaled column is exactly zero, without rounding
         mean = np.where(constant, _extremes(X, "max"), mean)
     return mean, np.where(constant, 0.0, deviation)
@@ -268,7 +268,7 @@ def _median_and_quartiles(y, weight):
     return median, (high - low) / 1.349  # 1.349 is the range of a unit normal
 
 
-def _is_constant(mean, deviation, n_rows, dtype):
+def is_constant(mean, deviation, n_rows, dtype):
     """Whether a column varies only by rounding."""
     # Rounding of the sums, which are in double precision, and of the numbers
     # themselves.

@@ -1,7 +1,7 @@
 """How large errors on unseen tasks are, in units of the predicted deviation."""
 
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import chain, pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -79,6 +79,7 @@ class HeldOut:
     scales: np.ndarray  # scales of the variances of spread and noise: `known_variances`
     tasks: list  # the rows (X, Y, weight, ...) of each task
     recency: Recency | None = None  # if rows are in order of time; X has all columns
+    n_rows: np.ndarray | None = None  # (T,) if only sums of these rows are known
 
     # The posteriors of so many normal distributions are needed for each draw of rows.
     n_levels = 1
@@ -141,7 +142,7 @@ def start_variance(held_out):
     squares, spread, noise = (
         np.concatenate(of_all)
         for of_all in zip(
-            *(_start_errors(fold, rows) for fold in held_out for rows in fold.tasks),
+            *chain.from_iterable(map(_all_start_errors, held_out)),
             strict=True,
         )
     )
@@ -157,6 +158,20 @@ def start_variance(held_out):
         if best is None or loss < best[0]:
             best = loss, scale * share / size, scale * (1.0 - share) / noise
     return float(best[1]), float(best[2])
+
+
+def _all_start_errors(fold):
+    """Those of each task. If only sums are known, all rows of a task are alike."""
+    if fold.n_rows is None:
+        return [_start_errors(fold, rows) for rows in fold.tasks]
+    found = []
+    for (X, Y, weight, *_), n in zip(fold.tasks, fold.n_rows, strict=True):
+        n = min(int(n), MAX_ASKED)
+        share = weight / weight.sum()
+        square = share @ (Y[:, 0] - X @ fold.start) ** 2
+        spread = share @ ((X @ fold.prior.factor) ** 2).sum(axis=1)
+        found.append((np.full(n, square), np.full(n, spread), np.full(n, fold.noise)))
+    return found
 
 
 def _start_errors(fold, rows):
@@ -372,6 +387,15 @@ class Calibration(NamedTuple):
     levels: np.ndarray  # see `interval_levels`
     worth: np.ndarray
     edges: tuple = SUPPORT_EDGES
+
+    @property
+    def is_measured(self):
+        """Whether there were errors of held-out tasks to measure intervals by."""
+        return bool(self.worth.any())
+
+    def with_errors_of(self, other):
+        """The same with the measured errors of another."""
+        return self._replace(levels=other.levels, worth=other.worth, edges=other.edges)
 
     @property
     def freedom_of_noise(self):

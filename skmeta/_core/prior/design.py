@@ -6,6 +6,7 @@ import numpy as np
 
 from skmeta._core.network import Network
 from skmeta._core.prior import episodic
+from skmeta._core.prior.summed import SummedTable
 from skmeta._core.tasks import Parts
 
 
@@ -110,6 +111,8 @@ class Design:
 
     def parts(self, table):
         """The rows of each task of a `TaskTable`, with X in these columns."""
+        if isinstance(table, SummedTable):
+            return table.parts(self)
         if self.network is None:
             return Parts(table, self)
         # A network is faster on all rows at once.

@@ -41,6 +41,9 @@ class Options(NamedTuple):
         How features are learned. None for a linear model.
     progress : Progress
         Hears of `n_parts` parts of the work.
+    before : LearnedPrior or None
+        What was learned from fewer tasks in the same units. Its structure is kept,
+        and the search begins there.
     """
 
     structure: str = "auto"
@@ -49,6 +52,7 @@ class Options(NamedTuple):
     units: np.ndarray | None = None
     features: episodic.FeatureOptions | None = None
     progress: Progress = SILENT
+    before: LearnedPrior | None = None
 
 
 def n_parts(n_tasks, options):
@@ -133,7 +137,7 @@ def _learn_from_many(table, model, design, options, before_search, rng):
     )
     n_steps = search.n_steps(options.structure)
     with options.progress.part("structures", n_steps) as search.progress:
-        chosen = search.run(options.structure)
+        chosen = search.run(options.structure, options.before)
         model, chosen = model.choose_noise(search, chosen, options)
     folds = [
         FoldRows.of(few.take(fold.kept), few.take(fold.held_out), fold.prior)

@@ -30,6 +30,7 @@ from skmeta._core.prior.recency import Recency
 from skmeta._core.prior.search import MAX_FOLD_ITER, MAX_TASKS, start_of
 from skmeta._core.prior.stacks import Stack
 from skmeta._core.prior.structures import NONE, Beside
+from skmeta._core.prior.summed import SummedParts
 from skmeta._core.tasks import Parts, sizes_of, slices
 
 # Rows are conditioned on in blocks of about this many numbers.
@@ -85,6 +86,10 @@ class TaskModel(ABC):
     weight_is_exposure = False
     scores_have_tails = False
     recency = None
+
+    def as_kind_of(self, model):
+        """A model that has learned nothing, of the kind that held-out tasks chose."""
+        return model
 
     def log_normaliser(self, table):
         """What the log evidence of the tasks in a table lacks, as standardised."""
@@ -242,6 +247,9 @@ class GaussianModel(TaskModel):
 
     rows_per_coefficient = ROWS_PER_COEFFICIENT
 
+    def as_kind_of(self, model):
+        return GaussianModel()
+
     def gather(self, parts, design):
         if isinstance(parts, Parts) and len(parts) > MANY_TASKS:
             return PackedTasks.gather(
@@ -278,6 +286,14 @@ class GaussianModel(TaskModel):
     def _condition_anew(self, learned, rows, present):
         """The same from what all rows tell, some of which may count less by now."""
         return self.after(learned, RowTriangle.of(rows, learned.design, present))
+
+    def hear(self, learned, told, present):
+        """What is known about a task after further rows, as a `RowTriangle`."""
+        mean, factor = learned.known(present)[:2]
+        X, y = told.table[:, :-1], told.table[:, -1]
+        return Present(
+            *gaussian.condition(mean, factor, learned.noise, X, y, np.ones(len(y)))
+        )
 
     def after(self, learned, told):
         """What is known about a task of which a `RowTriangle` tells everything."""
@@ -408,7 +424,9 @@ class GaussianModel(TaskModel):
             freedom = np.full(2, max(measured.tasks.n_tasks - 1.0, 1.0))
             before = KnownVariances(np.array(variance), freedom)
         asking = calibration.AT_RANDOM if self.recency is None else calibration.IN_TIME
-        found = calibration.interval_levels(unseen, variance, rng, asking)
+        # sums of rows do not show how errors of single rows are distributed
+        single = [fold for fold in unseen if fold.n_rows is None]
+        found = calibration.interval_levels(single, variance, rng, asking)
         return Calibration(before, after, *found, asking.edges)
 
     def _held_out(self, learned, fold, rng):
@@ -423,11 +441,15 @@ class GaussianModel(TaskModel):
         recency = self.recency
         if recency is not None:
             recency = recency.in_columns(learned.design.n_learned)
+        held_out = prior, start, scales
+        if isinstance(fold.held_out, SummedParts):
+            told = list(fold.held_out)
+            return calibration.HeldOut(*held_out, told, recency, fold.held_out.sizes)
         tasks = [
             calibration.some_rows(rows, rng, in_time=recency is not None)
             for rows in fold.held_out
         ]
-        return calibration.HeldOut(prior, start, scales, tasks, recency)
+        return calibration.HeldOut(*held_out, tasks, recency)
 
     def _counted(self, tasks, prior):
         """The tasks as they count for degrees of freedom."""

@@ -325,13 +325,18 @@ class RowTriangle(NamedTuple):
     def by(cls, X, y, weight, design, earlier=None):
         """By rows of X, in addition to what earlier rows told."""
         order = np.arange(design(X[:1]).shape[1])
-        table, total = weighted_rows(X, y, weight, design, order), weight.sum()
+        table = weighted_rows(X, y, weight, design, order)
+        return cls(table, float(weight.sum())).after(earlier)
+
+    def after(self, earlier):
+        """What these rows tell in addition to earlier ones, or None."""
+        table, total = self
         if earlier is not None:
             table = np.concatenate([earlier.table, table])
             total += earlier.weight
         if len(table) > table.shape[1]:
             table = np.linalg.qr(table, mode="r")
-        return cls(table, float(total))
+        return RowTriangle(table, total)
 
 
 class Posterior(NamedTuple):

@@ -54,6 +54,9 @@ class NoiseModel(GaussianModel):
     factors: tuple = FACTORS
     weights: np.ndarray | None = None
 
+    def as_kind_of(self, model):
+        return NoiseModel(factors=self.factors)
+
     # -- learning ---------------------------------------------------------------------
 
     def choose_noise(self, search, chosen, options):
@@ -136,6 +139,11 @@ class NoiseModel(GaussianModel):
 
     def condition(self, learned, rows, present):
         return self.after(learned, RowTriangle.of(rows, learned.design, present))
+
+    def hear(self, learned, told, present):
+        if present is not None:
+            told = told.after(present.rows)
+        return self.after(learned, told)
 
     def after(self, learned, told):
         found = Posterior.of(self._belief(learned), self.factors, told)

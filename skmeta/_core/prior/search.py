@@ -45,6 +45,8 @@ MAX_SCALED = 100
 # With more tasks than this the last fit is as rough as those that are compared.
 TASKS_FOR_ROUGH_FIT = 2000
 N_STRUCTURE_FOLDS = 5
+# A search that goes on with more tasks raises deviations to this, in units of noise.
+SMALL_DEVIATION = 0.3
 # At most about so many structures are tried.
 N_STRUCTURES = 5
 # The spreads of classes are drawn together as if by this many tasks for each class.
@@ -125,9 +127,14 @@ class StructureSearch:
         n_structures = N_STRUCTURES if name == "auto" else 1
         return n_structures * (1 + len(self.held_out)) + 1
 
-    def run(self, name):
-        """The `Candidate` of the structure asked for, or of the best one."""
+    def run(self, name, before=None):
+        """The `Candidate` of the structure asked for, or of the best one.
+
+        If ``before`` is a `LearnedPrior`, it is one of the same structure.
+        """
         n_features, _, _ = self.shape
+        if before is not None:
+            return self._again(before)
         if n_features == 0:
             name = "intercept"
         elif name == "auto" and not self.held_out:
@@ -135,6 +142,35 @@ class StructureSearch:
         best = self._best(list(self._candidates(name)))
         self.tried = []  # with many columns the priors of all folds are large
         return replace(best, prior=self._refined(best.structure, best.prior))
+
+    def _again(self, before):
+        """The `Candidate` of the structure that a prior has, from where it is."""
+        structure = self._structure_of(before.structure, before.rank)
+        if structure is None:  # classes may differ in ways that names do not tell
+            return self.run(before.structure)
+        covariance = before.spread @ before.spread.T / before.noise
+        numbers = structure.start(covariance, np.zeros_like(covariance), 0.0)
+        # a deviation of zero would stay there
+        small = structure.signless & (np.abs(numbers) < np.arcsinh(SMALL_DEVIATION))
+        numbers = np.where(small, np.arcsinh(SMALL_DEVIATION), numbers)
+        begun = fit_prior(
+            self.tasks, structure, numbers, before.mean, **self.rough | {"max_iter": 0}
+        )
+        begun = Candidate(before.structure, structure, begun, [], None, None)
+        prior = self._on_more(self.tasks, begun, self.rough)
+        again = self._validated(before.structure, structure, prior)
+        return replace(again, prior=self._refined(structure, again.prior))
+
+    def _structure_of(self, name, rank):
+        """The structure of a name if there is one output, else None."""
+        if self.shape[1] > 1:
+            return None
+        P = int(self.tasks.varying.sum())
+        if name == "low_rank":
+            return self._place(LowRank(P, rank))
+        if name == "full":
+            return self._place(Full(P, shrinkage=P))
+        return self._place(Diagonal(groups(name, *self.shape)))
 
     def _scale(self, structure, prior):
         """Steps in which the evidence is about equally curved in each number."""

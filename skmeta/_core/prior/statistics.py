@@ -58,6 +58,10 @@ class Sums(NamedTuple):
     def n_columns(self):
         return self.mean.shape[1]
 
+    def target(self):
+        """The `Sums` of the last column alone."""
+        return self._replace(mean=self.mean[:, -1:], scatter=self.scatter[:, -1:])
+
     def take(self, tasks):
         """The `Sums` of some of the tasks: a slice, a mask or numbers."""
         return Sums(*(field[tasks] for field in self))
@@ -207,7 +211,7 @@ def removed(a, b):
     mean[none], scatter[none] = 0.0, 0.0
     left = Sums(n_rows, np.where(none, 0.0, weight), mean, scatter)
     off = _off_after_removal(a, b, left, apart)
-    _check_possible(left, off)
+    check_possible(left, off)
     scatter[n_rows == 1] = 0.0
     _project(left, off)
     return left
@@ -230,8 +234,8 @@ def _refuse(bad, why, *values):
 def _check_none_left(a, b, apart, none):
     """If no rows are left, both sums must be the same."""
     off = np.abs(apart) > 1e4 * MEAN_OFF * EPS * (np.abs(a.mean) + _deviation(a))
-    size = a.scatter[:, _diagonal(a.n_columns)]
-    left = np.abs(size - b.scatter[:, _diagonal(a.n_columns)])
+    size = a.scatter[:, diagonal(a.n_columns)]
+    left = np.abs(size - b.scatter[:, diagonal(a.n_columns)])
     # what has been merged and removed before may have left more than rounding
     off |= left > 1e4 * OFF * EPS * (size + a.weight[:, None] * EPS * a.mean**2)
     _refuse(off.any(axis=1) & none, _NOT_THERE)
@@ -239,7 +243,7 @@ def _check_none_left(a, b, apart, none):
 
 def _deviation(sums):
     weight = np.maximum(sums.weight, np.finfo(float).tiny)[:, None]
-    return np.sqrt(np.maximum(sums.scatter[:, _diagonal(sums.n_columns)], 0) / weight)
+    return np.sqrt(np.maximum(sums.scatter[:, diagonal(sums.n_columns)], 0) / weight)
 
 
 def _off_after_removal(a, b, left, apart):
@@ -247,15 +251,23 @@ def _off_after_removal(a, b, left, apart):
     size = MEAN_OFF * EPS * (np.abs(a.mean) + np.abs(b.mean))
     weight = np.where(left.weight > 0, left.weight, 1.0)
     amplified = (a.weight * np.where(b.weight > 0, a.weight / weight, 0.0))[:, None]
-    squares = a.scatter[:, _diagonal(a.n_columns)]
+    squares = a.scatter[:, diagonal(a.n_columns)]
     return np.sqrt(
         2.0 * OFF * EPS * squares + amplified * size * (2.0 * np.abs(apart) + size)
     )
 
 
-def _check_possible(left, off):
-    """Refuse a scatter with a negative pivot, which is not off by rounding alone."""
+def check_possible(left, off=None):
+    """Raise `ImpossibleRemoval` for a scatter that is negative in some direction.
+
+    ``off`` (T, k) are roots of how much sums of squares may be off; by default as much
+    as rounding makes them.
+    """
     k = left.n_columns
+    if off is None:
+        squares = np.maximum(left.scatter[:, diagonal(k)], 0.0)
+        rounded = left.weight[:, None] * (MEAN_OFF * EPS * left.mean) ** 2
+        off = np.sqrt(OFF * EPS * squares + rounded)
     for some in slices(left.n_tasks, BLOCK_CELLS // (k + 1) ** 2):
         S = np.moveaxis(unpacked(left.scatter[some]), 0, -1).copy()
         error, bad = off[some].T.copy(), np.zeros(S.shape[-1], dtype=bool)
@@ -284,7 +296,7 @@ def _project(left, off):
         if len(number) == 0:
             continue
         part = left.take(number)
-        squares = part.scatter[:, _diagonal(k)]
+        squares = part.scatter[:, diagonal(k)]
         size = np.sqrt(np.maximum(squares, FAR_ABOVE * off[number] ** 2))
         values, vectors, size = _directions(part, size)
         half = vectors * np.sqrt(values)[:, None] * size[:, :, None]
@@ -344,7 +356,7 @@ def unpacked(scatter):
     return full
 
 
-def _diagonal(k):
+def diagonal(k):
     """The places of the diagonal in a packed triangle."""
     return np.cumsum(np.arange(1, k + 1)) - 1
 
@@ -416,7 +428,7 @@ def _factors(sums):
 
 def _factors_by_directions(sums):
     """The same triangles (T, k, k) by directions of the scatter: slower, and safe."""
-    squares = np.maximum(sums.scatter[:, _diagonal(sums.n_columns)], 0.0)
+    squares = np.maximum(sums.scatter[:, diagonal(sums.n_columns)], 0.0)
     values, vectors, size = _directions(sums, np.sqrt(squares), OFF * EPS)
     half = (vectors * np.sqrt(values)[:, None]).swapaxes(1, 2)
     R = np.linalg.qr(half, "r")

@@ -3,6 +3,8 @@
 import numpy as np
 from sklearn.utils import gen_batches
 
+from skmeta._core.prior.summed import SummedTable
+
 # Values of a column that differ by less than so many rounding errors are equal.
 EQUAL = 64
 # The rows of about this many tasks are looked at together.
@@ -45,6 +47,8 @@ def varies_within_tasks(table, rounding):
     varies = np.zeros(table.X.shape[1], dtype=bool)
     if table.sizes.max() == 1:
         return ~varies
+    if isinstance(table, SummedTable):
+        return table.varies_within_tasks(EQUAL * rounding)
     for low, high in _ends(table):
         varies |= (high - low > EQUAL * rounding).any(axis=0)
         if varies.all():
@@ -54,6 +58,8 @@ def varies_within_tasks(table, rounding):
 
 def is_constant(table, rounding):
     """Which columns (d,) have one value in all rows."""
+    if isinstance(table, SummedTable):
+        return table.is_constant(EQUAL * rounding)
     low, high = np.full((2, table.X.shape[1]), np.nan)
     for lows, highs in _ends(table):
         low, high = np.fmin(low, lows.min(axis=0)), np.fmax(high, highs.max(axis=0))
