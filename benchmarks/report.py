@@ -78,25 +78,26 @@ def losses(results):
 
 def profile_table(results):
     kinds = ["products", "element-wise", "update"]
+    header = ["", *kinds, "around the calls", "of so many", "the rest", "skmeta"]
     rows = []
     for result in results:
         parts = result.get("profile")
         if parts is None:
             continue
         floor, ours = sum(parts[k] for k in kinds), result["us_per_unit"]["skmeta"]
-        peak = parts["at the peak of products"]
+        peak, around = parts["at the peak of products"], parts["around"]
         rows.append(
             [
                 result["title"],
                 *(f"{parts[k]:.2f}" for k in kinds),
-                f"{floor:.2f}",
+                f"{around:.2f}",
+                str(parts["calls"]),
+                f"{max(ours - floor - around, 0.0):.2f}",
                 f"{ours:.2f}",
-                f"{ours / floor:.2f}",
                 f"{100 * peak / ours:.0f} %",
             ]
         )
-    header = ["", *kinds, "sum", "skmeta", "over the sum", "of the peak of products"]
-    return table(header, rows)
+    return table([*header, "of the peak of products"], rows)
 
 
 def growth_table(growth):

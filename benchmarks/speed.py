@@ -33,6 +33,7 @@ if hasattr(os, "sched_setaffinity"):  # Frameworks count cores when imported.
 import _contenders
 import _results
 import numpy as np
+from scipy.linalg import get_blas_funcs
 from sklearn.utils import check_random_state
 
 import skmeta
@@ -310,13 +311,14 @@ def measure(job, contenders, rounds):
 
 
 def profile(job):
-    """Microseconds per unit of the kinds of operation, alone and without overhead.
+    """Microseconds per unit of the kinds of operation, and of what is around them.
 
-    Each call of the planned gradient is repeated by itself on data in the cache; what
-    the same function takes on an array of one number is subtracted. The sum is the
-    kernel floor: what a step costs if nothing but arithmetic did.
+    Each call of a step is repeated by itself on data in the cache. What the same
+    function takes on arrays of one number is the overhead of the call, and the rest is
+    that of its kind. The sum of the kinds is the kernel floor: what a step costs if
+    nothing but arithmetic did.
     """
-    if job.solver == "adam" or job.queries or job.name.startswith(("wide", "linear")):
+    if job.queries or job.name.startswith(("wide", "linear")):
         return None
     model = Skmeta(job, make_tasks(job)).fit(1)
     net = model._learned.network
@@ -326,23 +328,55 @@ def profile(job):
     rng = np.random.default_rng(0)
     plan.theta[...] = 0.1 * rng.normal(size=plan.theta.shape)
     plan.rows[...] = rng.normal(size=plan.rows.shape)
-    plan.gradient()
-    update = (np.subtract, (plan.theta, plan.G, plan.theta))
-    kinds = {"products": 0.0, "element-wise": 0.0, "update": 0.0}
-    flops = 0
-    for function, arguments in [*plan._calls, update]:
+    plan.load_targets(*(np.zeros((n_tasks, n_rows, *o)) for o in ((1,), ())))
+    plan.descend(2)  # with rows of weight zero, so that nothing grows when repeated
+    calls = plan._calls if plan._blas is None else plan._blas.calls
+    kinds = {"products": 0.0, "element-wise": 0.0, "update": 0.0, "around": 0.0}
+    flops, updates = 0, updates_of(job, plan)
+    for function, arguments in [*calls, *updates]:
         kind = "element-wise"
         if function is np.matmul:
             kind = "products"
             flops += 2 * arguments[2].size * arguments[0].shape[-1]
-        elif function is np.subtract and arguments[0] is plan.theta:
+        elif "gemm" in getattr(function, "__name__", ""):
+            kind = "products"
+            of_sum = arguments[1].shape[1 if not arguments[5] else 0]
+            flops += 2 * arguments[4].size * of_sum
+        elif any(function is f and arguments is a for f, a in updates):
             kind = "update"
-        tiny = [np.ones((1, 1), np.float32) for _ in arguments]
-        kinds[kind] += alone(function, arguments) - alone(function, tiny)
+        around = alone(function, [tiny(argument) for argument in arguments])
+        kinds[kind] += alone(function, arguments) - around
+        kinds["around"] += around
     per_unit = {kind: round(1e6 * s / n_tasks, 3) for kind, s in kinds.items()}
+    per_unit["calls"] = len(calls) + len(updates)
     peak = 2 * 512**3 / alone(np.matmul, np.ones((3, 512, 512), np.float32), 3)
     per_unit["at the peak of products"] = round(1e6 * flops / n_tasks / peak, 3)
     return per_unit
+
+
+def tiny(argument):
+    """An array of one number in the place of an array."""
+    if not isinstance(argument, np.ndarray) or argument.ndim == 0:
+        return argument
+    return np.ones((1,) * min(argument.ndim, 2), np.float32)
+
+
+def updates_of(job, plan):
+    """The calls with which a step changes the parameters, beyond the products."""
+    if job.solver == "adam":
+        G, root, moment = (np.ones_like(plan.theta) for _ in range(3))
+        axpy, eps = get_blas_funcs("axpy", dtype=np.float32), np.full((), 1e-8, "f4")
+        return [
+            (np.multiply, (G, G, root)),
+            (np.add, (moment, root, root)),
+            (np.sqrt, (moment, root)),
+            (np.add, (moment, eps, root)),
+            (np.divide, (G, moment, root)),
+            (axpy, (root.reshape(-1), moment.reshape(-1))),
+        ]
+    if plan._blas is not None:
+        return []
+    return [(np.subtract, (plan.theta, plan.G, plan.theta))]
 
 
 def alone(function, arguments, n=300):

@@ -173,7 +173,7 @@ def stack(table, tasks, rows, present):
     else:
         index = np.where(present, index, 0)
         weight = np.where(present, table.weight[index], 0.0)
-    total = weight.sum(axis=1)
+    total = np.add.reduce(weight, axis=1)
     X = table.X[index if isinstance(index, slice) else index.ravel()]
     X = X.toarray() if hasattr(X, "toarray") else X
     return Batch(
@@ -293,8 +293,10 @@ def draw_rows(rng, sizes, n_support, *, max_query=50, keep_one=False):
     """
     if n_support is None:  # a view saves memory, as ragged tasks may need much padding
         columns = np.arange(max(1, sizes.max()))
-        index = np.broadcast_to(columns, (len(sizes), len(columns)))
-        return Rows(index, sizes), None
+        shape = len(sizes), len(columns)
+        if shape[0] * shape[1] <= LITTLE_ROWS:  # a copy takes less time
+            return Rows(np.zeros((len(sizes), 1), np.intp) + columns, sizes), None
+        return Rows(np.broadcast_to(columns, shape), sizes), None
     taken = np.minimum(n_support, np.maximum(sizes - keep_one, 1))
     left = np.minimum(sizes - taken, max_query)
     rows = first_rows(rng, sizes, (taken + left).max())

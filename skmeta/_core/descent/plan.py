@@ -510,18 +510,23 @@ class BlasSteps:
 
     def take(self, n_steps):
         """Take steps with rate 1 from the plan's parameters, which it changes."""
-        plan, one = self._plan, TURNED_INTO_ONE[self._plan.network.activation]
+        one = TURNED_INTO_ONE[self._plan.network.activation]
         for own, given in self._copies:
             own[...] = given
         for column in self._last_columns:
             column[:, :-1], column[:, -1] = 0.0, one
-        between = slice(len(plan._forward), -len(plan._backward))
-        calls = [*self._forward, *plan._calls[between], *self._backward]
+        calls = self.calls
         for _ in range(n_steps):
             for function, arguments in calls:
                 function(*arguments)
         for own, given in self._copies:
             given[...] = own
+
+    @property
+    def calls(self):
+        """The calls of a step: forward, the plan's own for the loss, and backward."""
+        between = slice(len(self._plan._forward), -len(self._plan._backward))
+        return [*self._forward, *self._plan._calls[between], *self._backward]
 
     def _forward_calls(self, padded):
         plan, calls = self._plan, []

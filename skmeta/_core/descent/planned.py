@@ -92,11 +92,10 @@ def sgd(plan, problem, theta, n_steps):
     folded = rate.size == 1 and clip is None and problem.strength is None
     objective = PlannedObjective(plan, problem, rate.item() if folded else 1.0)
     plan.theta[...] = theta
-    first = 0
     if folded and problem.minibatches is None:
-        first = n_steps - 1  # the loss is needed at the last step only
-        plan.descend(first)
-    for step in range(first, n_steps):
+        plan.descend(n_steps)
+        return plan.theta, objective.value()
+    for step in range(n_steps):
         G = objective.gradient(step)
         if step == n_steps - 1:
             value = objective.value()

@@ -58,7 +58,10 @@ def reptile(network, table, state, settings, rng):
 
 def interpolate(old, new, epsilon):
     """Move from old towards new by the fraction epsilon."""
-    return old + epsilon * (new - old)
+    move = new - old
+    move *= epsilon
+    move += old
+    return move
 
 
 def _learn_rates(rates, adapted, settings, remaining):
@@ -269,7 +272,8 @@ def _mean_over_tasks(sums, n_tasks, state, settings):
     if moment is not None:
         n_steps = state.adam.n_steps + settings.inner_steps
         adam = SecondMoment(moment / n_tasks, n_steps)
-    return Adapted(theta / n_tasks, float(loss) / n_tasks, adam, slope)
+    mean = theta if n_tasks == 1 else theta / n_tasks
+    return Adapted(mean, float(loss) / n_tasks, adam, slope)
 
 
 class NonFiniteTask(ArithmeticError):
