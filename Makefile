@@ -153,6 +153,12 @@ $(VENV)/.has-%: pyproject.toml | $(VENV)/.created
 	$(BIN)/python $(PIP_INSTALL) --editable ".[$*]"
 	@touch $@
 
+# Engines and exporters are tested with the newest dependencies only: those that suit
+# the oldest are old themselves. Tests without them are skipped.
+$(VENV)/.has-test: pyproject.toml | $(VENV)/.created
+	$(BIN)/python $(PIP_INSTALL) --editable ".[test,scale,onnx]"
+	@touch $@
+
 $(VENV)/.created:
 	@$(call require_python,(3, 11) <= v,3.11 or newer)
 	$(PYTHON) -m venv $(VENV)

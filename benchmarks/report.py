@@ -298,19 +298,80 @@ def rates_table():
     return markdown(["", *(f"`{name.partition('_')[0]}`" for name in found)], rows)
 
 
+# -- engines --------------------------------------------------------------------------
+
+
+def engines_table(found):
+    """Seconds of CPU of one process, and of the two workers of dask."""
+    one, dask, sql = found["one_process"], found["dask"], found["duckdb"]
+    learning = one["sums from rows"] + one["prior from sums"]
+    rows = [
+        ["sums, from rows", one["sums from rows"], None],
+        ["sums, by the SQL in DuckDB", sql["sums by SQL"] + sql["read"], None],
+        ["prior, from sums", one["prior from sums"], None],
+        ["sums and prior", learning, dask["prior"]],
+        ["adapt and score", one["adapt and score"], dask["adapt and score"]],
+    ]
+    return table(
+        ["", "one process", "workers", "process that asks them"],
+        [
+            [what, f"{alone:.2f}", *(f"{s:.2f}" for s in (spread or {}).values())]
+            + ([""] * 2 if spread is None else [])
+            for what, alone, spread in rows
+        ],
+    )
+
+
+def engines_arithmetic(found):
+    """What larger numbers of tasks take, by the seconds and bytes of one task."""
+    one, n_tasks = found["one_process"], found["tasks"]
+    steps = [one["sums from rows"], one["prior from sums"], one["adapt and score"]]
+    rows = []
+    for power in (6, 7, 8):
+        times = 10**power / n_tasks
+        size = found["bytes_per_task"] * 10**power / 1e9
+        hours = [f"{seconds * times / 60:,.1f}" for seconds in steps]
+        rows.append([f"10\\ :sup:`{power}`", *hours, f"{size:,.1f}"])
+    header = ["tasks", "sums, minutes", "prior, minutes", "scores, minutes", "sums, GB"]
+    return table(header, rows)
+
+
+def engines_figures(found):
+    """The figures that sentences of the page quote, as substitutions."""
+    machine = dict(found["machine"])
+    processor = machine.pop("processor")
+    apart = {name: f"{by:.0e}" if by else "0" for name, by in found["apart"].items()}
+    values = {
+        "n_tasks": f"{found['tasks']:,}",
+        "bytes_per_task": f"{found['bytes_per_task']:.0f}",
+        "prior_apart": apart["prior by dask"],
+        "sql_apart": apart["prior by SQL"],
+        "rows_apart": apart["prior from rows"],
+        "scores_apart": apart["scores by dask"],
+        "engines": ", ".join(f"{name} {text}" for name, text in machine.items()),
+        "processor": processor,
+    }
+    return "\n".join(f".. |{name}| replace:: {text}" for name, text in values.items())
+
+
 # -- all pages ------------------------------------------------------------------------
 
 
 def pages():
     """What is written, by page and name."""
     speed, scaling = results_of("speed"), results_of("scaling")
-    leaderboard = results_of("leaderboard")
+    leaderboard, engines = results_of("leaderboard"), results_of("engines")
     return {
         "docs/speed.rst": {
             "speed": speed_table(speed["results"]),
             "profile": profile_table(speed["results"]),
             "growth": growth_table(scaling["growth"]),
             "figures": figures(speed, scaling),
+        },
+        "docs/more_than_one_machine.rst": {
+            "engines": engines_table(engines),
+            "engines_arithmetic": engines_arithmetic(engines),
+            "engines_figures": engines_figures(engines),
         },
         "docs/counts.rst": {"deviances": counts_table(), "held": held_table()},
         "docs/does_it_pay.rst": {"verdicts": verdict_table()},

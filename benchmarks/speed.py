@@ -31,6 +31,7 @@ if hasattr(os, "sched_setaffinity"):  # Frameworks count cores when imported.
     os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
 
 import _contenders
+import _machine
 import _results
 import numpy as np
 from scipy.linalg import get_blas_funcs
@@ -400,21 +401,12 @@ def machine():
         if name in sys.modules:
             versions[name] = sys.modules[name].__version__
     return {
-        "processor": processor(),
+        "processor": _machine.processor(),
         "cores": os.cpu_count(),
         "python": platform.python_version(),
         "skmeta": skmeta.__version__,
         **versions,
     }
-
-
-def processor():
-    try:
-        with open("/proc/cpuinfo") as file:
-            names = [line for line in file if line.startswith("model name")]
-        return names[0].partition(":")[2].strip()
-    except (OSError, IndexError):
-        return platform.processor()
 
 
 def main():

@@ -25,7 +25,7 @@ class Composition(ABC):
 
     Subclass this, and pass an instance to :func:`register_composition`. Then
     :func:`~skmeta.meta_fit`, :func:`~skmeta.adapt`, :func:`~skmeta.partial_adapt`,
-    :func:`~skmeta.adapt_predict`, the few-shot scores,
+    :func:`~skmeta.adapt_predict`, :func:`~skmeta.to_sklearn`, the few-shot scores,
     :func:`~skmeta.model_selection.compare_baselines` and the displays work on
     estimators of that kind.
 
