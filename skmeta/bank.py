@@ -246,7 +246,9 @@ class TaskBank:
         -------
         self : TaskBank
             The same bank. The prior of its model still contains what these tasks told
-            if they were in its meta-training.
+            if they were in its meta-training. In a SQLite file what is deleted is
+            overwritten, but the log beside the file may hold it until all processes
+            have closed the bank.
         """
         keys = list(dict.fromkeys(keys_of_some(ids)))
         with self._store.writing() as now:

@@ -180,6 +180,8 @@ def _opened(path):
         _use_wal(connection)
         # a transaction is on the disk when COMMIT returns
         connection.execute("PRAGMA synchronous = FULL")
+        # what is deleted is overwritten
+        connection.execute("PRAGMA secure_delete = ON")
     except sqlite3.DatabaseError as error:
         connection.close()
         if "not a database" not in str(error):
