@@ -2,6 +2,7 @@
 
 import json
 import os
+import random
 import sqlite3
 import threading
 import time
@@ -14,8 +15,12 @@ import numpy as np
 from skmeta._bank.keys import from_sql, to_sql
 from skmeta._bank.stores import Store, Transaction
 
-# So many seconds a connection waits for another one that is writing.
+# So many seconds a connection waits for another one that is writing, ...
 PATIENCE = 60.0
+# ... with pauses that grow from this many seconds ...
+FIRST_PAUSE = 2e-4
+# ... to this many.
+LAST_PAUSE = 1e-2
 # So many keys are looked up in one query.
 KEYS_AT_A_TIME = 1000
 
@@ -93,15 +98,29 @@ class SQLiteStore(Store):
 
 
 def _begin(connection, kind):
-    try:
-        connection.execute(f"BEGIN {kind}")
-    except sqlite3.OperationalError as error:
-        if "locked" not in str(error):
-            raise
-        raise TimeoutError(
-            f"Another process has been writing to the bank's file for more than "
-            f"{PATIENCE:g} seconds. Nothing was changed; try again."
-        ) from error
+    """Begin a transaction, in which nothing is waited for afterwards.
+
+    SQLite itself sleeps longer and longer until a writer is done, mostly much longer
+    than an update takes.
+    """
+    end, pause = time.monotonic() + PATIENCE, FIRST_PAUSE
+    while True:
+        try:
+            connection.execute(f"BEGIN {kind}")
+            connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
+            return
+        except sqlite3.OperationalError as error:
+            if connection.in_transaction:
+                connection.execute("ROLLBACK")
+            if "locked" not in str(error):
+                raise
+            if time.monotonic() > end:
+                raise TimeoutError(
+                    "Another process has been writing to the bank's file for more than "
+                    f"{PATIENCE:g} seconds. Nothing was changed; try again."
+                ) from error
+        time.sleep(pause * random.uniform(0.5, 1.5))
+        pause = min(1.2 * pause, LAST_PAUSE)
 
 
 @contextmanager
@@ -169,7 +188,7 @@ def _opened(path):
     """A connection for any thread, in which nothing is committed but by COMMIT."""
     try:
         connection = sqlite3.connect(
-            path, timeout=PATIENCE, isolation_level=None, check_same_thread=False
+            path, timeout=0, isolation_level=None, check_same_thread=False
         )
     except sqlite3.OperationalError as error:
         raise OSError(
