@@ -71,6 +71,7 @@ class TaskBank:
     See Also
     --------
     adapt_predict : Predicts for many tasks at once, and keeps nothing.
+    TaskStatistics : Sums of many tasks that can be added up.
 
     Notes
     -----

@@ -559,7 +559,6 @@ def test_a_prior_is_learned_anew_from_the_rows_that_are_kept():
 
 
 def test_a_prior_is_learned_anew_from_sums(tmp_path):
-    pytest.importorskip("skmeta.task_statistics")
     tasks = {number: (30 * X + 1e3, y) for number, (X, y) in enumerate(TASKS[:12])}
     scaled = make_pipeline(StandardScaler(), prior())
     model = meta_fit(scaled, TASKS[12:])

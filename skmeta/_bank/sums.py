@@ -26,6 +26,7 @@ from skmeta._core.prior.statistics import (
 from skmeta._core.tasks import slices
 from skmeta._many_tasks import is_ours, put
 from skmeta._prior_side_by_side import DECIDING
+from skmeta.task_statistics import TaskStatistics
 
 # Rows are predicted and tasks are conditioned on in blocks of about this many numbers.
 CELLS = 2**18
@@ -226,8 +227,6 @@ class SumStates(States):
             )
         names = getattr(model, "feature_names_in_", None)
         sums = self._in_users_units(values)
-        from skmeta.task_statistics import TaskStatistics
-
         told = TaskStatistics._of(array_of_ids(keys), sums, names)
         return clone(model).meta_fit(told)
 
