@@ -12,6 +12,7 @@ with a = y - mu, and W = G'G is the curvature of the rows. Then
     M = (K + W^-1)^-1 = G' (I + G K G')^-1 G.
 """
 
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -56,24 +57,43 @@ def evidence(likelihood, stack, mean, columns, state=None):
     D = np.zeros((len(E), d, len(E), d))
     D[:, which, :, which] = E @ (grown - _own_blocks(X, M)) @ E.T
 
-    def precision():
-        half = np.linalg.solve(np.linalg.cholesky(B), _blocks(G)).reshape(T, -1, n, q)
-        total = 0.0
-        for one, x in zip(half, stack.X, strict=True):
-            J = one.swapaxes(-1, -2) @ x  # (n q, q, d)
-            J = J.reshape(len(J), -1)
-            total = total + J.T @ J
-        total = total.reshape(q, d, q, d)
-        total = np.einsum("ap,pjqk,bq->ajbk", E, total, E, optimize=True)
-        return total.reshape(len(mean), -1)
-
     return lines.Terms(
         value=value - half_log_det,
         D=D.reshape(len(mean), -1),
         mean_slope=stack.gradient(slope + nu @ E.T).sum(axis=0),
-        precision=precision,
+        precision=partial(_precision, likelihood, stack, mean, columns, a),
         u=RowMode(a),
     )
+
+
+def _precision(likelihood, stack, mean, columns, a):
+    """Precision (P, P) of the mean, by the tasks of a stack at their modes.
+
+    It is asked for once in a search. So the matrices of all rows are made again, rather
+    than kept: those of hundreds of tasks would fill the memory.
+    """
+    which, root, E = columns
+    (T, n, d), q = stack.X.shape, E.shape[1]
+    K, middle = _covariance(stack.X[..., which], root @ root), stack.eta(mean[None])
+    _, mu = _objective(likelihood, stack, middle, K, E, a)
+    G, B = _curvature(likelihood, stack, K, E, mu)
+    half = np.linalg.solve(np.linalg.cholesky(B), _blocks(G)).reshape(T, -1, n, q)
+    total = 0.0
+    for one, x in zip(half, stack.X, strict=True):
+        J = one.swapaxes(-1, -2) @ x  # (n q, q, d)
+        J = J.reshape(len(J), -1)
+        total = total + J.T @ J
+    total = total.reshape(q, d, q, d)
+    total = np.einsum("ap,pjqk,bq->ajbk", E, total, E, optimize=True)
+    return total.reshape(len(mean), -1)
+
+
+def _curvature(likelihood, stack, K, E, mu):
+    """G (T, n, q, q) of the rows, and I + G K G', where the means are mu."""
+    G = (likelihood.contrast_root(mu) @ E) * np.sqrt(stack.weight)[..., None, None]
+    B = _left(G.swapaxes(-1, -2), _left(G.swapaxes(-1, -2), K).swapaxes(-1, -2))
+    B.reshape(len(B), -1)[:, :: B.shape[-1] + 1] += 1.0
+    return G, B
 
 
 def _newton(likelihood, stack, middle, K, E, state):
@@ -86,9 +106,7 @@ def _newton(likelihood, stack, middle, K, E, state):
     for _ in range(MAX_NEWTON):
         slope = likelihood.slope(mu, stack.Y) * stack.weight[..., None]
         rest = (slope @ E).reshape(T, -1) - a.reshape(T, -1)
-        G = (likelihood.contrast_root(mu) @ E) * np.sqrt(stack.weight)[..., None, None]
-        B = _left(G.swapaxes(-1, -2), _left(G.swapaxes(-1, -2), K).swapaxes(-1, -2))
-        B.reshape(T, -1)[:, :: n * q + 1] += 1.0
+        G, B = _curvature(likelihood, stack, K, E, mu)
         felt = _times(K, rest)
         back = np.linalg.solve(B, _rows(G, felt)[..., None])[..., 0]
         step = rest - _rows(G.swapaxes(-1, -2), back)
