@@ -19,6 +19,7 @@ from sklearn.compose import TransformedTargetRegressor
 from sklearn.frozen import FrozenEstimator
 from sklearn.linear_model import LinearRegression
 from sklearn.model_selection import GridSearchCV, GroupKFold
+from sklearn.neighbors import KNeighborsRegressor
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import (
     MinMaxScaler,
@@ -493,6 +494,16 @@ def test_a_store_of_another_model_is_refused(tmp_path, monkeypatch):
             patch.setattr("skmeta.bank.__version__", "9.0")
             with pytest.raises(ValueError, match=r"this is 9\.0"):
                 TaskBank(joblib.load(tmp_path / "model.joblib"), store)
+
+
+def test_a_model_is_the_same_after_it_was_asked_and_saved(tmp_path):
+    base = KNeighborsRegressor(algorithm="kd_tree")
+    model = prior(base_estimator=base).meta_fit(TASKS[:10])
+    store, (X, y) = {}, TASKS[-1]
+    TaskBank(model, store).update(X, y, task=0)
+    joblib.dump(model, tmp_path / "model.joblib")
+    for same in (model, joblib.load(tmp_path / "model.joblib")):
+        assert len(TaskBank(same, store)) == 1
 
 
 def test_a_saved_bank_is_the_same_bank(tmp_path):

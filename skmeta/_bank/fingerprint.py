@@ -80,6 +80,9 @@ def _add_parts(digest, value, above):
     elif isinstance(value, (type, np.ufunc)) or hasattr(value, "__qualname__"):
         name = getattr(value, "__qualname__", getattr(value, "__name__", ""))
         _say(digest, "named", getattr(value, "__module__", "numpy"), name)
+    elif hasattr(value, "get_tree_stats"):  # this tree counts how often it is asked
+        _say(digest, kind.__qualname__)
+        _add(digest, [np.asarray(array) for array in value.get_arrays()], above)
     elif is_dataclass(value):
         _say(digest, kind.__qualname__)
         named = {field.name: getattr(value, field.name) for field in fields(value)}
