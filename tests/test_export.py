@@ -33,7 +33,6 @@ from skmeta import (
     EmpiricalBayesPoissonRegressor,
     EmpiricalBayesRegressor,
     FewShotRegressor,
-    LearnedFeatures,
     PrototypicalClassifier,
     ReptileClassifier,
     ReptileRegressor,
@@ -303,7 +302,8 @@ def test_columns_are_known_by_name(linear_tasks):
     tree = DecisionTreeRegressor(random_state=0)
     models = [exact(), descent(4), exact(base_estimator=tree)]
     models = [model.meta_fit(tasks) for model in models]
-    models.append(EmpiricalBayesPoissonRegressor().meta_fit(counts(tasks)))
+    rates = EmpiricalBayesPoissonRegressor("intercept", varying="all")
+    models.append(rates.meta_fit(counts(tasks)))
     for model in models:
         adapted = model.adapt(X[:5], abs(y[:5]))
         plain = adapted.to_sklearn()
@@ -393,12 +393,13 @@ class Constant(MetaRegressorMixin, BaseMetaLearner):
 
 def test_what_has_no_plain_equal_is_refused(linear_tasks, own_class_tasks):
     yes_no = labels(linear_tasks, 2)
-    bent = exact(features=LearnedFeatures(4, max_iter=10)).meta_fit(linear_tasks)
-    if bent.n_feature_iter_ == 0:  # they do not pay, so put them in use all the same
-        bent._learned = with_features(bent)
+    bent = exact().meta_fit(linear_tasks)
+    bent._learned = with_features(bent)
     prototypes = PrototypicalClassifier(4, max_iter=5)
-    base = EmpiricalBayesClassifier(base_estimator=LogisticRegression())
-    rates = EmpiricalBayesPoissonRegressor(base_estimator=PoissonRegressor())
+    base = ReptileClassifier(max_iter=5, base_estimator=LogisticRegression())
+    rates = EmpiricalBayesPoissonRegressor(
+        "intercept", base_estimator=PoissonRegressor()
+    )
     for model, why in (
         (bent, "learned features"),
         (descent(4, layer_norm=True).meta_fit(linear_tasks), "layer_norm"),
