@@ -116,7 +116,21 @@ def growth_table(growth):
     return table(header, rows)
 
 
-def figures(speed, scaling):
+def many_tasks_table(results):
+    rows = [
+        [
+            f"{case['model']}, ``{case['method']}``",
+            f"{case['n_tasks']:,}",
+            f"{case['seconds']:.2g} s",
+            f"{case['memory']:.1f}",
+            f"{case['us_in_turn']:,.0f} us",
+        ]
+        for case in results["adapt_predict"]
+    ]
+    return table(["", "tasks", "CPU time", "memory over data", "in turn"], rows)
+
+
+def figures(speed, scaling, many_tasks):
     """The figures that sentences of the page quote, as substitutions."""
     machine, results = dict(speed["machine"]), speed["results"]
     processor, cores = machine.pop("processor"), machine.pop("cores")
@@ -128,6 +142,9 @@ def figures(speed, scaling):
         "machine": f"{versions} on {cores} cores of an {processor}",
         "losses": losses(results),
         "threads": threads,
+        "scored": " and ".join(
+            f"{us:.0f} us ({what})" for what, us in many_tasks["few_shot_scores"].items()
+        ),
     }
     return "\n".join(f".. |{name}| replace:: {text}" for name, text in values.items())
 
@@ -361,12 +378,14 @@ def pages():
     """What is written, by page and name."""
     speed, scaling = results_of("speed"), results_of("scaling")
     leaderboard, engines = results_of("leaderboard"), results_of("engines")
+    many_tasks = results_of("many_tasks")
     return {
         "docs/speed.rst": {
             "speed": speed_table(speed["results"]),
             "profile": profile_table(speed["results"]),
             "growth": growth_table(scaling["growth"]),
-            "figures": figures(speed, scaling),
+            "many_tasks": many_tasks_table(many_tasks),
+            "figures": figures(speed, scaling, many_tasks),
         },
         "docs/more_than_one_machine.rst": {
             "engines": engines_table(engines),

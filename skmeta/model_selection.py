@@ -147,6 +147,11 @@ def few_shot_scores(
     that need rows of two classes, such as ROC AUC, are undefined (NaN) for rows of one
     class, as :math:`R^2` is for one row; a warning counts such scores.
 
+    The predictions of all tasks are made together where that is possible. R2, squared,
+    absolute and log loss and accuracy are then computed in one pass, and other scorers
+    of scikit-learn get the predictions of each task. A callable of your own gets an
+    adapted copy of ``estimator`` for each task, which takes longer.
+
     The draws depend on ``random_state``, on the place of a task among the sorted ids,
     and on the order of its rows. So renamed tasks or sorted rows change the draws and
     the mean score as another seed would.
