@@ -143,7 +143,8 @@ def figures(speed, scaling, many_tasks):
         "losses": losses(results),
         "threads": threads,
         "scored": " and ".join(
-            f"{us:.0f} us ({what})" for what, us in many_tasks["few_shot_scores"].items()
+            f"{us:.0f} us ({what})"
+            for what, us in many_tasks["few_shot_scores"].items()
         ),
     }
     return "\n".join(f".. |{name}| replace:: {text}" for name, text in values.items())

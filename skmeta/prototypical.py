@@ -19,12 +19,17 @@ from skmeta._core.prototypes.space import ClassSums
 from skmeta._core.tasks import slices
 from skmeta._export import PlainModel, linear_model_of
 from skmeta._mixins import MetaClassifierMixin
+from skmeta._prototypes_side_by_side import PrototypesSideBySide
 from skmeta._targets import OpenLabels
 from skmeta._threads import on_one_blas_thread
 
 
 class PrototypicalClassifier(
-    _callbacks.CallbackSupportMixin, MetaClassifierMixin, PlainModel, BaseMetaLearner
+    _callbacks.CallbackSupportMixin,
+    PrototypesSideBySide,
+    MetaClassifierMixin,
+    PlainModel,
+    BaseMetaLearner,
 ):
     r"""Classifier that compares rows with class means in a learned space.
 

@@ -31,6 +31,7 @@ from skmeta import (
     ReptileClassifier,
     ReptileRegressor,
 )
+from skmeta._core.prototypes import side_by_side
 from skmeta.datasets import make_linear_tasks
 from skmeta.model_selection import make_few_shot_scorer
 
@@ -499,6 +500,25 @@ def one_after_the_other(
         for into, part in zip(whole, found, strict=True):
             into[new] = part
     return tuple(whole) if len(whole) > 1 else whole[0]
+
+
+@pytest.mark.parametrize("cells", [1, 2**18])
+@pytest.mark.parametrize("hidden", [(), (4,)])
+def test_prototypes_of_ragged_tasks_are_those_of_the_loop(hidden, cells, monkeypatch):
+    monkeypatch.setattr(side_by_side, "BLOCK_CELLS", cells)
+    rng = np.random.default_rng(5)
+    X, ids = rng.normal(size=(90, 3)), np.repeat(np.arange(6), 15)
+    model = PrototypicalClassifier(hidden, max_iter=5, random_state=0)
+    model.fit(X, rng.integers(4, size=90), task=ids)
+    y = rng.integers(1 + ids * 3)  # from one class to a dozen
+    X_new, ids_new = rng.normal(size=(40, 3)), rng.integers(6, size=40)
+    for labels in (y, y.astype(str), np.char.add("t", y.astype(str)).astype(object)):
+        weight = rng.uniform(0.1, 2, size=90)
+        given = {"task": ids, "task_new": ids_new, "method": "predict"}
+        found = model.adapt_predict(X, labels, X_new, weight, **given)
+        expected = one_after_the_other(model, X, labels, X_new, weight, **given)
+        assert_array_equal(found, expected)
+        assert found.dtype == expected.dtype
 
 
 # -- intervals and deviations through compositions ------------------------------------
