@@ -361,17 +361,34 @@ class BaseMetaLearner(ManyTasks, LearnedRepr, BaseEstimator, metaclass=ABCMeta):
         """Meta-train further on more tasks, or on more rows of known ones.
 
         The first call on a model that is not fitted is like :meth:`meta_fit`. Later
-        calls keep the scaling that it has chosen.
+        calls keep the scaling that it has found.
+
+        * A learned prior keeps what it was given in ``stream_``, and the structure of
+          its first call. It is then the prior of all tasks so far, as if they had come
+          at once. Rows of an id that is known are more rows of that task. Save the
+          model by joblib, and go on later from the file.
+        * Reptile continues its loop with these tasks, as with ``warm_start``, for
+          ``max_iter`` more meta-iterations. It keeps nothing.
 
         Parameters
         ----------
         tasks : dict {id: (X, y)} or iterable of (X, y)
-            One member per task, as for :meth:`meta_fit`.
+            One member per task, as for :meth:`meta_fit`. Without ids each is a task
+            that was not there before. A learned prior of numbers also takes
+            :class:`TaskStatistics`.
 
         Returns
         -------
         self : object
             The meta-trained estimator.
+
+        Raises
+        ------
+        TypeError
+            If this model cannot learn in portions.
+        ValueError
+            If it was begun by ``fit`` and keeps nothing to go on from, or if it has a
+            base model or learned features. The model then stays as it was.
         """
         with lock_of(self), restored_on_error(self):
             return self._absorb(tasks)

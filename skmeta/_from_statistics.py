@@ -34,6 +34,27 @@ class LearnsFromStatistics:
 
     # -- meta-training ----------------------------------------------------------------
 
+    @with_hint_to_task
+    def meta_fit(self, tasks):
+        """Meta-train on a collection of tasks, or on statistics of their rows.
+
+        Statistics give the model that the rows give. Only the errors of single rows
+        are not known from them: intervals are those of Student's t, and a warning says
+        so. ``base_estimator``, ``features`` and rows in order of time need the rows.
+
+        Parameters
+        ----------
+        tasks : dict {id: (X, y)}, iterable of (X, y), or TaskStatistics
+            One member per task; a third item is its sample weights. X may be an
+            array, a sparse matrix, or a DataFrame with the same columns in each task.
+
+        Returns
+        -------
+        self : object
+            The meta-trained estimator.
+        """
+        return super().meta_fit(tasks)
+
     @_fit_context(prefer_skip_nested_validation=True)
     def _meta_fit_statistics(self, statistics):
         """`meta_fit` on statistics of many tasks."""

@@ -88,6 +88,13 @@ class GoesOnFromAll:
                 "the first tasks: clone(model).partial_meta_fit(tasks)."
             )
 
+    def _model_and_design(self, table, before):
+        """The `TaskModel` to learn and its `Design`; ``before`` is a `LearnedPrior`."""
+        model = self._task_model(table)
+        if before is None:
+            return model, self._design(table)
+        return before.model.as_kind_of(model), before.design
+
     def _begin_by_rows(self, tasks):
         X, y, weight, task = tasks
         self.fit(X, y, weight, task=task)

@@ -245,6 +245,9 @@ class EmpiricalBayesPoissonRegressor(
         ``base_choice_``; it is empty with fewer than 5 tasks.
     n_tasks_ : int
         Tasks seen in meta-training.
+    stream_ : object
+        The rows of all tasks, from which :meth:`partial_meta_fit` goes on; they are
+        private data. Only after that method; adapted copies do not have it.
     n_iter_ : int
         Iterations of the last search.
     n_adapt_rows_ : int

@@ -23,6 +23,7 @@ from skmeta._coefficients import (
     LinearCoefficients,
     NoiseOfTasks,
 )
+from skmeta._copies import set_or_remove
 from skmeta._core.prior.design import Design
 from skmeta._core.prior.learn import Options, learn, n_parts
 from skmeta._core.prior.learned import SeenRows
@@ -59,10 +60,7 @@ CELLS_IN_PREDICTING = 2**22
 # Beyond this weight of a row, sums of weights drown what one task tells.
 LARGEST_WEIGHT = 1e12
 # Fitted attributes that only some fits leave.
-OPTIONAL = (
-    *("prior_rank_", "varying_", "validation_scores_", "n_feature_iter_"),
-    "half_life_",
-)
+OPTIONAL = ("validation_scores_", "n_feature_iter_", "half_life_")
 
 
 class BaseEmpiricalBayes(
@@ -185,9 +183,7 @@ class BaseEmpiricalBayes(
     def _meta_train(self, table, ids, again, data):
         check_structure(self.prior, self.fit_intercept, table.Y.shape[1])
         before = self._learned if again else None
-        model = self._task_model(table)
-        if before is not None:
-            model = before.model.as_kind_of(model)
+        model, design = self._model_and_design(table, before)
         if self._rows_in_time:
             model = replace(model, recency=self._recency())
         features = features_to_learn(self.features, table.n_tasks)
@@ -199,7 +195,6 @@ class BaseEmpiricalBayes(
             warn_of_few_rows(table, self.fit_intercept, model.rows_per_coefficient)
         options = self._options(table, features)._replace(before=before)
         shape = table.X.shape[1], table.Y.shape[1], self.fit_intercept
-        design = self._design(table) if before is None else before.design
         n = n_parts(table.n_tasks, options)
         with (
             _callbacks.parts_of_fit(self, n, **data) as progress,
@@ -228,12 +223,10 @@ class BaseEmpiricalBayes(
         for optional in OPTIONAL:
             vars(self).pop(optional, None)
         self.prior_structure_ = learned.structure
-        if learned.rank is not None:
-            self.prior_rank_ = learned.rank
+        varying = learned.design.x_varying
+        set_or_remove(self, prior_rank_=learned.rank, varying_=varying)
         if self.half_life is not None:
             self.half_life_ = self._half_life_of(learned.model.recency)
-        if learned.design.x_varying is not None:
-            self.varying_ = learned.design.x_varying
         if learned.n_feature_iter is not None:
             self.n_feature_iter_ = learned.n_feature_iter
             self.validation_scores_ = learned.feature_scores
@@ -537,6 +530,10 @@ class EmpiricalBayesRegressor(
         fewer than 5 tasks.
     n_tasks_ : int
         Number of tasks in meta-training.
+    stream_ : TaskStatistics
+        Sums of the rows of all tasks, from which :meth:`partial_meta_fit` goes on. Only
+        after that method; adapted copies do not have it. With rows in order of time it
+        holds the rows themselves.
     n_iter_ : int
         Number of iterations of the last search.
     n_adapt_rows_ : int
@@ -926,6 +923,9 @@ class EmpiricalBayesClassifier(
         with ``base_choice_``; it is empty with fewer than 5 tasks.
     n_tasks_ : int
         Number of tasks in meta-training.
+    stream_ : object
+        The rows of all tasks, from which :meth:`partial_meta_fit` goes on; they are
+        private data. Only after that method; adapted copies do not have it.
     n_iter_ : int
         Number of iterations of the last search.
     n_adapt_rows_ : int

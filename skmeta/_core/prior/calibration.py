@@ -11,6 +11,7 @@ from sklearn.utils import gen_batches
 from skmeta._core.prior.episodic import Belief
 from skmeta._core.prior.gaussian import condition
 from skmeta._core.prior.recency import Recency
+from skmeta._core.prior.summed import SummedParts
 from skmeta._core.tasks import Parts
 
 # The quantiles of errors are kept at this many levels.
@@ -70,6 +71,16 @@ class FoldRows(NamedTuple):
         return cls(kept, held_out, prior.belief)
 
 
+class ToMeasure(NamedTuple):
+    """What is needed to choose the best start, and to measure how large errors are."""
+
+    # All tasks, or those that the structure was chosen with: `LaplaceTasks`, or the
+    # `Brief` of `GaussianTasks`.
+    tasks: object
+    folds: list  # a list of FoldRows
+    scores: np.ndarray  # (options, T) of tasks held out, for each way to predict
+
+
 @dataclass(frozen=True)
 class HeldOut:
     """Tasks that a prior has not seen, and what is believed of them before any row."""
@@ -113,6 +124,13 @@ class HeldOut:
             scale * part for scale, part in zip(self.scales, parts, strict=True)
         )
         return np.abs(y - (X @ mean[..., None])[..., 0]) / np.sqrt(variance)
+
+
+def rows_of_tasks(parts, rng, recency):
+    """Rows (X, Y, weight, ...) of tasks, and the numbers of those of `SummedParts`."""
+    if isinstance(parts, SummedParts):
+        return list(parts), parts.sizes
+    return [some_rows(rows, rng, in_time=recency is not None) for rows in parts], None
 
 
 def some_rows(rows, rng, in_time=False):

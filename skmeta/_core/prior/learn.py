@@ -7,11 +7,10 @@ from typing import NamedTuple
 import numpy as np
 
 from skmeta._core.prior import episodic
-from skmeta._core.prior.calibration import FoldRows
+from skmeta._core.prior.calibration import FoldRows, ToMeasure
 from skmeta._core.prior.features import FeatureFold, most_steps, search_features
 from skmeta._core.prior.fit import first_fit
 from skmeta._core.prior.learned import LearnedPrior
-from skmeta._core.prior.models import ToMeasure
 from skmeta._core.prior.search import MAX_TASKS, StructureSearch, start_of, zero_shot
 from skmeta._core.prior.structures import NONE, Diagonal, groups, place
 from skmeta._core.progress import SILENT, Progress

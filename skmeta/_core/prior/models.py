@@ -7,14 +7,13 @@
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, replace
-from typing import NamedTuple
 
 import numpy as np
 from scipy.special import gammaln
 from scipy.stats import norm
 
 from skmeta._core.prior import calibration, episodic, features, gaussian, laplace
-from skmeta._core.prior.calibration import Brief, Calibration, FoldRows, KnownVariances
+from skmeta._core.prior.calibration import FoldRows, KnownVariances, ToMeasure
 from skmeta._core.prior.episodic import Belief
 from skmeta._core.prior.fit import MANY_TASKS, fit_prior
 from skmeta._core.prior.gaussian import ROWS_PER_COEFFICIENT, GaussianTasks
@@ -30,7 +29,6 @@ from skmeta._core.prior.recency import Recency
 from skmeta._core.prior.search import MAX_FOLD_ITER, MAX_TASKS, start_of
 from skmeta._core.prior.stacks import Stack
 from skmeta._core.prior.structures import NONE, Beside
-from skmeta._core.prior.summed import SummedParts
 from skmeta._core.tasks import Parts, sizes_of, slices
 
 # Rows are conditioned on in blocks of about this many numbers.
@@ -50,16 +48,6 @@ CHANCE_ROWS = 2
 FREEDOM_OF_TASK = 4.0
 # Lower limit for the estimated noise variance of a linear head.
 LEAST_NOISE = 1e-3
-
-
-class ToMeasure(NamedTuple):
-    """What is needed to choose the best start, and to measure how large errors are."""
-
-    # All tasks, or those that the structure was chosen with: `LaplaceTasks`, or the
-    # `Brief` of `GaussianTasks`.
-    tasks: object
-    folds: list  # a list of FoldRows
-    scores: np.ndarray  # (options, T) of tasks held out, for each way to predict
 
 
 class TaskModel(ABC):
@@ -409,7 +397,7 @@ class GaussianModel(TaskModel):
             share = some.n_tasks / tasks.n_tasks
             scales, freedom = 1.0 + share * (scales - 1.0), freedom / share
         known = KnownVariances(scales, freedom)
-        return Brief(tasks.n_tasks, tasks.pooled(), tasks.constant(), known)
+        return calibration.Brief(tasks.n_tasks, tasks.pooled(), tasks.constant(), known)
 
     def _belief(self, learned):
         """What is believed of a new task before any row."""
@@ -427,7 +415,7 @@ class GaussianModel(TaskModel):
         # sums of rows do not show how errors of single rows are distributed
         single = [fold for fold in unseen if fold.n_rows is None]
         found = calibration.interval_levels(single, variance, rng, asking)
-        return Calibration(before, after, *found, asking.edges)
+        return calibration.Calibration(before, after, *found, asking.edges)
 
     def _held_out(self, learned, fold, rng):
         """Tasks held out, and what those kept say of them before any row."""
@@ -441,15 +429,8 @@ class GaussianModel(TaskModel):
         recency = self.recency
         if recency is not None:
             recency = recency.in_columns(learned.design.n_learned)
-        held_out = prior, start, scales
-        if isinstance(fold.held_out, SummedParts):
-            told = list(fold.held_out)
-            return calibration.HeldOut(*held_out, told, recency, fold.held_out.sizes)
-        tasks = [
-            calibration.some_rows(rows, rng, in_time=recency is not None)
-            for rows in fold.held_out
-        ]
-        return calibration.HeldOut(*held_out, tasks, recency)
+        tasks, n_rows = calibration.rows_of_tasks(fold.held_out, rng, recency)
+        return calibration.HeldOut(prior, start, scales, tasks, recency, n_rows)
 
     def _counted(self, tasks, prior):
         """The tasks as they count for degrees of freedom."""
