@@ -220,6 +220,14 @@ def _implements(composition, method):
     return getattr(type(composition), method) is not getattr(Composition, method)
 
 
+def changes_rows(composition):
+    """Whether rows or targets may change on their way to the inside."""
+    return any(
+        _implements(composition, method)
+        for method in ("transform_rows", "transform_targets")
+    )
+
+
 # -- scikit-learn's compositions ------------------------------------------------------
 
 

@@ -20,6 +20,7 @@ from skmeta._checks.values import check_target
 from skmeta._compositions import (
     Composition,
     around_plain_model,
+    changes_rows,
     check_restorable,
     checked_composition,
     composition_of,
@@ -88,12 +89,7 @@ def meta_fit(estimator, tasks):
     inner = meta_learner(estimator, "meta_fit")
     checked_composition(estimator, "meta_fit")
     if isinstance(tasks, TaskStatistics):
-        raise TypeError(
-            f"{type(estimator).__name__} changes the rows, and statistics hold sums of "
-            "them. Sum the rows of a model as its last step sees them, and call "
-            "meta_fit on that step: TaskStatistics.from_rows(pipe[:-1].transform(X), "
-            "y, task)."
-        )
+        raise TypeError(_CHANGES_ROWS.format(type(estimator).__name__))
     X, y, sample_weight, task = read_tasks(tasks)
     labels = inner._targets.are_labels
     with naming_the_task(task, **{"labels" if labels else "y": y}):
@@ -109,11 +105,24 @@ def meta_fit(estimator, tasks):
         return estimator.fit(X, y, task=task, **weights)
 
 
+_CHANGES_ROWS = (
+    "{} may change the rows, and statistics hold only sums of them. Sum the rows of a "
+    "model as its last step sees them, and use that step itself: "
+    "TaskStatistics.from_rows(pipe[:-1].transform(X), y, task)."
+)
+
+
+def _check_leaves_rows(estimator, composition):
+    """Refuse statistics where rows or targets would be changed before they are used."""
+    if changes_rows(composition):
+        raise TypeError(_CHANGES_ROWS.format(type(estimator).__name__))
+
+
 # -- adapt ----------------------------------------------------------------------------
 
 
 @singledispatch
-def adapt(estimator, X, y, sample_weight=None):
+def adapt(estimator, X, y=None, sample_weight=None):
     """Adapt a copy of a meta-trained model or composition to one task.
 
     Parameters
@@ -122,7 +131,9 @@ def adapt(estimator, X, y, sample_weight=None):
         Meta-trained: a meta-learner of skmeta, or a Pipeline, a search, a
         FrozenEstimator or a TransformedTargetRegressor with one inside.
     X : {array-like, sparse matrix, dataframe} of shape (n_samples, n_features)
-        Rows of one task, as they go into ``estimator.predict``.
+        Rows of one task, as they go into ``estimator.predict``. Or the
+        :class:`TaskStatistics` of its rows, without y, if nothing in front of the
+        meta-learner changes them.
     y : array-like of shape (n_samples,)
         Their targets.
     sample_weight : array-like of shape (n_samples,), default=None
@@ -154,6 +165,10 @@ def adapt(estimator, X, y, sample_weight=None):
     if isinstance(estimator, BaseMetaLearner):
         return estimator.adapt(X, y, sample_weight)
     outer = checked_composition(estimator, "adapt")
+    if isinstance(X, TaskStatistics):
+        _check_leaves_rows(estimator, outer)
+        adapted = adapt(outer.inside(estimator), X, y, sample_weight)
+        return outer.rebuild(shallow_copy(estimator), adapted)
     check_aligned(X=X, y=y, sample_weight=sample_weight)
     X, y = outer.transform_rows(estimator, X), outer.transform_targets(estimator, y)
     adapted = adapt(outer.inside(estimator), X, y, sample_weight)
@@ -308,7 +323,7 @@ def predict_each(estimator, known, new, n_tasks, method):
 
 
 @singledispatch
-def partial_adapt(estimator, X, y, sample_weight=None):
+def partial_adapt(estimator, X, y=None, sample_weight=None):
     """Adapt a meta-trained model or composition in place, from its present state.
 
     Parameters
@@ -316,7 +331,7 @@ def partial_adapt(estimator, X, y, sample_weight=None):
     estimator : estimator
         As for :func:`adapt`, but no FrozenEstimator, which must not change.
     X : {array-like, sparse matrix, dataframe} of shape (n_samples, n_features)
-        Rows of one task.
+        Rows of one task, or its :class:`TaskStatistics`, as for :func:`adapt`.
     y : array-like of shape (n_samples,)
         Their targets.
     sample_weight : array-like of shape (n_samples,), default=None
@@ -343,6 +358,10 @@ def partial_adapt(estimator, X, y, sample_weight=None):
     if isinstance(estimator, BaseMetaLearner):
         return estimator.partial_adapt(X, y, sample_weight)
     outer = checked_composition(estimator, "partial_adapt")
+    if isinstance(X, TaskStatistics):
+        _check_leaves_rows(estimator, outer)
+        partial_adapt(outer.inside(estimator), X, y, sample_weight)
+        return estimator
     check_aligned(X=X, y=y, sample_weight=sample_weight)
     X, y = outer.transform_rows(estimator, X), outer.transform_targets(estimator, y)
     partial_adapt(outer.inside(estimator), X, y, sample_weight)

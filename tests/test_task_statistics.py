@@ -8,6 +8,7 @@ import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy import sparse
 from sklearn.base import clone
+from sklearn.frozen import FrozenEstimator
 from sklearn.linear_model import Ridge
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
@@ -17,6 +18,7 @@ from skmeta import (
     LearnedFeatures,
     ReptileRegressor,
     TaskStatistics,
+    adapt,
     meta_fit,
     statistics_query,
 )
@@ -441,7 +443,12 @@ def test_what_needs_rows_is_refused():
     pipe = make_pipeline(StandardScaler(), EmpiricalBayesRegressor())
     with pytest.raises(TypeError, match="as its last step sees them"):
         meta_fit(pipe, statistics)
+    with pytest.raises(TypeError, match="as its last step sees them"):
+        adapt(pipe.fit(X, y), statistics.select([0]))
     model = meta_fit(EmpiricalBayesRegressor(random_state=0), statistics)
+    frozen = adapt(FrozenEstimator(model), statistics.select([0]))
+    right = model.adapt(statistics.select([0]))
+    assert_array_equal(frozen.estimator.coef_, right.coef_)
     before = model.prior_coef_
     with pytest.raises(ValueError, match="of one task"):
         model.adapt(statistics)
