@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 from scipy import sparse
+from sklearn.base import _fit_context
 
 from skmeta._base_choice import keep
 from skmeta._checks.ids import encode_tasks, tasks_one_by_one
@@ -115,6 +116,7 @@ class GoesOnFromAll:
         self.stream_ = kept
         return self
 
+    @_fit_context(prefer_skip_nested_validation=True)  # it looks after callbacks
     def _train_again(self, made):
         """Learn the prior anew, from where it is if several tasks have shown it."""
         several = self.n_tasks_ > 1

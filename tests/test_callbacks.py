@@ -173,10 +173,10 @@ def test_each_fit_of_a_structure_and_each_fold_is_a_step(linear_tasks):
 @needs_callbacks
 def test_each_meta_iteration_of_learned_features_is_a_step(linear_tasks):
     recorder = Parts()
-    model = EmpiricalBayesRegressor("intercept", features=FEATURES)
+    model = EmpiricalBayesRegressor("intercept", features=FEATURES, random_state=0)
     model.set_callbacks(recorder).meta_fit(linear_tasks)
-    runs = recorder.part("features")._children_map.values()
-    assert [run.task_name for run in runs][:5] == ["run"] * 5
+    runs = list(recorder.part("features")._children_map.values())[:5]  # of the folds
+    assert [run.task_name for run in runs] == ["run"] * 5
     assert all(len(run._children_map) == run.max_subtasks == 5 for run in runs)
 
 
@@ -302,6 +302,19 @@ def test_a_callback_is_torn_down_when_a_fit_fails(linear_tasks):
     with pytest.raises(ValueError):
         model.meta_fit([(X, y * np.nan) for X, y in linear_tasks])
     model.meta_fit(linear_tasks)
+    assert recorder.calls[-1] == "teardown"
+
+
+@needs_callbacks
+@pytest.mark.parametrize(
+    "model",
+    [reptile(), EmpiricalBayesRegressor("intercept"), EmpiricalBayesClassifier()],
+)
+def test_a_callback_is_torn_down_after_each_portion_of_a_stream(model, label_tasks):
+    recorder, model = Recorder(), clone(model)
+    model.set_callbacks(recorder).partial_meta_fit(label_tasks[:3])
+    model.partial_meta_fit(label_tasks[3:4])
+    assert recorder.calls.count("setup") == recorder.calls.count("teardown") == 2
     assert recorder.calls[-1] == "teardown"
 
 

@@ -107,6 +107,23 @@ def assert_same_state(model, before):
 
 
 @pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("kind", ["Reptile", "noise of tasks", "labels"])
+def test_an_interrupt_of_a_stream_leaves_the_model_as_it_was(kind, tasks):
+    model = deepcopy(MODELS[kind]).partial_meta_fit(tasks[:3])
+    before = state_of(model)
+    done = deepcopy(model).partial_meta_fit(tasks[3:])  # this also fills caches
+    with CallsOfSkmeta() as calls:
+        deepcopy(model).partial_meta_fit(tasks[3:])
+    for share in np.linspace(0.1, 0.9, N_INTERRUPTS):
+        with pytest.raises(KeyboardInterrupt), CallsOfSkmeta(int(share * calls.count)):
+            model.partial_meta_fit(tasks[3:])
+        assert_same_state(model, before)
+    X, y = tasks[5]
+    again = model.partial_meta_fit(tasks[3:]).adapt(X, y).predict(X)
+    assert_array_equal(again, done.adapt(X, y).predict(X))
+
+
+@pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("verb", ["meta_fit", "partial_adapt"])
 @pytest.mark.parametrize("kind", MODELS)
 def test_an_interrupt_anywhere_leaves_the_model_as_it_was(kind, verb, tasks):
