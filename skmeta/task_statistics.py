@@ -167,10 +167,10 @@ class TaskStatistics:
     def from_frame(cls, frame, *, task=None):
         """Read sums that a database has computed, or that :meth:`to_frame` wrote.
 
-        The columns are the id of the task, "n_rows", "weight", "mean_" and the name of
-        each column of X, and last of y, and "scatter_" with the names of two columns:
-        sums of products about the means. :func:`statistics_query` writes the query that
-        computes them.
+        The columns are the id of the task, ``n_rows``, ``weight``, ``mean_`` and the
+        name of each column of X, and last of y, and ``scatter_`` with the names of two
+        columns: sums of products about the means. :func:`statistics_query` writes the
+        query that computes them.
 
         Parameters
         ----------
