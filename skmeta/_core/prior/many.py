@@ -31,7 +31,7 @@ from skmeta._core.prior.noise import Mixture, RowTriangle, logarithms
 from skmeta._core.tasks import slices
 
 # About this many numbers are in use at a time, so that they stay in the cache.
-BLOCK_CELLS = 2**18
+BLOCK_CELLS = 2**19
 # With more directions than this, a task takes so long that one after the other is as
 # quick.
 MANY_DIRECTIONS = 40
@@ -141,7 +141,7 @@ def _one_by_one(learned, told, tasks, with_factor):
 def _condition_white(learned, white, weight, levels, with_factor):
     """The `ManyPresent` of tasks with rows [Z e], as (n, r + 1, T)."""
     r = white.shape[1] - 1
-    products = np.empty((r + 1, r + 1, white.shape[-1]))
+    products = np.zeros((r + 1, r + 1, white.shape[-1]))
     for i in range(r + 1):  # the lower triangle will do
         np.einsum(
             "nt,nkt->kt", white[:, i], white[:, : i + 1], out=products[i, : i + 1]
@@ -152,7 +152,8 @@ def _condition_white(learned, white, weight, levels, with_factor):
     if not _differ_in_noise(learned):
         factor = _factor(C, learned.factor) if with_factor else None
         return ManyPresent(learned.mean + u.T @ learned.factor.T, factor)
-    moved, halves, shares = _levels(white, squares, u, weight, levels, learned)
+    given = white, squares, u, weight, levels
+    moved, halves, shares = _levels(learned, *given, keep=with_factor)
     middle = np.einsum("jt,jrt->rt", shares, moved)
     mean = learned.mean + (u + middle).T @ learned.factor.T
     factor = None
@@ -161,27 +162,30 @@ def _condition_white(learned, white, weight, levels, with_factor):
     return ManyPresent(mean, factor, shares.T)
 
 
-def _levels(white, squares, u, weight, levels, learned):
+def _levels(learned, white, squares, u, weight, levels, keep):
     """How far the mean of u moves with each factor of the noise, and Cholesky factors.
 
-    The third item are the probabilities (J, T) of the factors.
+    The third item are the probabilities (J, T) of the factors. Only the last Cholesky
+    factors remain, unless they are to be kept.
     """
     r, T = u.shape
     error = white[:, r] - np.einsum("nrt,rt->nt", white[:, :r], u)
     along = np.einsum("nrt,nt->rt", white[:, :r], error)
     of_errors, of_u = np.einsum("nt,nt->t", error, error), np.einsum("rt,rt->t", u, u)
-    moved, halves = np.empty((len(levels), r, T)), []
-    log_evidence = np.empty((len(levels), T))
+    C = np.empty((len(levels) if keep else 1, r + 1, r, T))
+    moved, log_evidence = np.empty((len(levels), r, T)), np.empty((len(levels), T))
     for j, level in enumerate(levels):
-        C = cholesky(squares / level, 1.0)
-        half = forward(C, along / level - u)
+        C_j = C[j if keep else 0]
+        np.divide(squares, level, out=C_j[:r])
+        np.subtract(along / level, u, out=C_j[r])
+        half = cholesky(C_j, 1.0)[r]
         value = of_errors / level + of_u - np.einsum("rt,rt->t", half, half)
-        value += 2 * np.log(np.einsum("rrt->rt", C)).sum(axis=0)
+        value += 2 * np.log(np.einsum("rrt->rt", C_j[:r]).prod(axis=0))
         value += weight * np.log(2 * np.pi * learned.noise * level)
-        log_evidence[j], moved[j] = -0.5 * value, backward(C, half)
-        halves.append(C)
+        log_evidence[j], moved[j] = -0.5 * value, half
+        backward(C_j, moved[j])
     weights = logarithms(learned.model.weights)[:, None]
-    return moved, halves, softmax(log_evidence + weights, axis=0)
+    return moved, C[:, :r], softmax(log_evidence + weights, axis=0)
 
 
 def _mixed_factor(halves, apart, shares, factor):
@@ -205,11 +209,12 @@ def _factor(C, factor):
 
 
 def cholesky(A, ridge=0.0):
-    """The lower Cholesky factors of A + ridge I, for A (r, r, T), in its place.
+    """The lower Cholesky factors C of A + ridge I, for A (r, r, T), in its place.
 
-    The upper triangles are not used.
+    The upper triangles are not used. Further rows B of A (r + n, r, T) become those of
+    B C'^-1.
     """
-    for j in range(len(A)):
+    for j in range(A.shape[1]):
         if j:
             A[j:, j] -= np.einsum("ikt,kt->it", A[j:, :j], A[j, :j])
         A[j, j] += ridge
