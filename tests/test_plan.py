@@ -110,6 +110,7 @@ def test_steps_by_blas_are_those_of_the_plain_loop(loss, activation, sizes, n_ta
         made.load(given.X, given.Y, given.weight, given.offset)
         made.descend(7)
         assert made._blas is not None
+        assert made.nbytes == sum(array.nbytes for array in made._data[5:])
         for _ in range(7):
             expected = expected - loss_and_gradient(network, expected, given)[1]
         assert_allclose(made.theta, expected, rtol=1e-12, atol=1e-14)

@@ -101,6 +101,11 @@ class Workspace:
         for plan in self._used.values():
             plan.clear()
         self._used.clear()
+        self._count()  # a plan may have grown with its use
+
+    def _count(self):
+        arrays = [*self._flat, *self._plans.values()]
+        self.nbytes = sum(array.nbytes for array in arrays)
 
     def _make_room(self):
         """Drop big plans, and the oldest ones if there are too many."""
@@ -119,7 +124,7 @@ class Workspace:
         self._plans.clear()
         self._used.clear()
         self._flat = [aligned(shape, self.dtype) for _ in range(5)]
-        self.nbytes = sum(buffer.nbytes for buffer in self._flat)
+        self._count()
 
 
 # Each thread has buffers of its own.
@@ -204,7 +209,11 @@ class Plan:
         self._backward = self._backward_calls(blocks, slopes, input_gradient)
         self._calls = self._forward + self._loss + self._backward
         self._blas = None
-        self.nbytes = sum(array.nbytes for array in self._data[2 + len(spare) :])
+        self._count()
+
+    def _count(self):
+        shared = 2 + len(self.spare)
+        self.nbytes = sum(array.nbytes for array in self._data[shared:])
 
     def _of_data(self, array):
         """An array that `clear` wipes."""
@@ -257,7 +266,9 @@ class Plan:
         """Take steps of gradient descent with rate 1, on the rows that are loaded."""
         few = len(self.theta) <= MOST_BLAS_TASKS and not self.network.layout.layer_norm
         if few and n_steps >= MIN_BLAS_STEPS:
-            self._blas = self._blas or BlasSteps(self)
+            if self._blas is None:
+                self._blas = BlasSteps(self)
+                self._count()
             self._blas.take(n_steps)
             return
         update = (np.subtract, (self.theta, self.G, self.theta))

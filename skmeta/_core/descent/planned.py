@@ -6,6 +6,7 @@ the plan is used again.
 """
 
 import math
+from functools import cache
 
 import numpy as np
 from scipy.linalg import get_blas_funcs
@@ -107,6 +108,11 @@ def sgd(plan, problem, theta, n_steps):
     return plan.theta, value
 
 
+@cache
+def _axpy(dtype):
+    return get_blas_funcs("axpy", dtype=dtype)
+
+
 def adam(plan, problem, theta, n_steps, carried):
     """`loops.adam`: parameters, loss before the last step, mean squares (T, P).
 
@@ -120,7 +126,7 @@ def adam(plan, problem, theta, n_steps, carried):
     _, root, moment = plan.spare
     moment[...] = carried.mean_square / (1.0 - BETA_2)
     unit = math.sqrt(1.0 - BETA_2)
-    add = get_blas_funcs("axpy", dtype=plan.theta.dtype)
+    add = _axpy(plan.theta.dtype)
     flat_theta, flat_G, grown = plan.theta.reshape(-1), plan.G.reshape(-1), 1.0
     for step in range(n_steps):
         if step % STEPS_OF_GROWTH == 0:
