@@ -7,7 +7,8 @@ import pytest
 from numpy.testing import assert_allclose
 
 from skmeta import EmpiricalBayesRegressor
-from skmeta._core.prior import fit, laplace, models, packed
+from skmeta._core import tasks
+from skmeta._core.prior import fit, laplace, packed
 from skmeta._core.prior.fit import fit_all, fit_prior
 from skmeta._core.prior.gaussian import GaussianTasks
 from skmeta._core.prior.laplace import LaplaceTasks
@@ -105,13 +106,13 @@ def test_noise_that_differs_between_tasks_has_the_same_evidence(varying):
     assert_allclose(*e, rtol=1e-10)
     shares = shares_of(e[0], belief.weights)
     shares[:20, 2] = 0.0
-    counted = [NoiseTasks.of(tasks, FACTORS, shares) for tasks in (plain, fast)]
+    counted = [NoiseTasks.of(one, FACTORS, shares) for one in (plain, fast)]
     assert isinstance(counted[1], PackedTasks)
-    assert_same_evidence(*(tasks.evidence(L) for tasks in counted))
+    assert_same_evidence(*(one.evidence(L) for one in counted))
 
 
 def test_some_of_many_tasks_are_those_of_the_plain_version(monkeypatch):
-    monkeypatch.setattr(packed, "SAMPLE", 25)
+    monkeypatch.setattr(packed, "SAMPLE_SIZES", (25, 25))
     plain, fast = gathered(draw_table())
     L, some = 0.5 * np.eye(4), np.array([3, 7, 8, 40])
     expected = plain.subset(some).evidence(L)
@@ -132,14 +133,14 @@ STRUCTURES = {
 
 @pytest.mark.parametrize("name", STRUCTURES)
 def test_a_sample_leads_to_the_optimum_of_all_tasks(name, monkeypatch):
-    monkeypatch.setattr(packed, "SAMPLE", 100)
+    monkeypatch.setattr(packed, "SAMPLE_SIZES", (100, 100))
     table = draw_table(300, rows=(4, 8))
     if name == "a spread that is zero":
         table.X[:, 1] = np.random.default_rng(3).normal(size=len(table.X))
-    _, tasks = gathered(table)
-    structure = place(STRUCTURES[name], tasks)
+    _, many = gathered(table)
+    structure = place(STRUCTURES[name], many)
     numbers = structure.start(np.eye(4), None)
-    expected = fit_prior(tasks, structure, numbers, tol=1e-5, polish=False)
+    expected = fit_prior(many, structure, numbers, tol=1e-5, polish=False)
     evaluated = []
     climb = fit.Hill._climb
 
@@ -148,7 +149,7 @@ def test_a_sample_leads_to_the_optimum_of_all_tasks(name, monkeypatch):
         return climb(hill, x)
 
     monkeypatch.setattr(fit.Hill, "_climb", counting)
-    found = fit_all(tasks, structure, numbers, tol=1e-3, polish=False)
+    found = fit_all(many, structure, numbers, tol=1e-3, polish=False)
     assert found.converged
     assert_allclose(found.objective, expected.objective, atol=1e-2)
     assert_allclose(found.covariance, expected.covariance, atol=2e-3)
@@ -160,12 +161,12 @@ def test_a_sample_leads_to_the_optimum_of_all_labels(monkeypatch):
     table = draw_table(150, 2, rows=(4, 8))
     Y = (table.Y > 0).astype(float)
     parts = Parts(TaskTable(table.X, Y, np.ones(len(Y)), table.starts), with_ones)
-    tasks = LaplaceTasks.gather(parts, of_labels(1), True)
-    structure = place(Diagonal(np.arange(3)), tasks)
+    many = LaplaceTasks.gather(parts, of_labels(1), True)
+    structure = place(Diagonal(np.arange(3)), many)
     search = partial(fit_prior, polish=False, tol=1e-5)
     numbers = structure.start(np.eye(3), None)
-    expected = search(tasks, structure, numbers)
-    found = fit_all(tasks, structure, numbers, tol=1e-3, polish=False)
+    expected = search(many, structure, numbers)
+    found = fit_all(many, structure, numbers, tol=1e-3, polish=False)
     assert_allclose(found.objective, expected.objective, atol=1e-2)
     assert_allclose(found.mean, expected.mean, atol=1e-2)
 
@@ -177,9 +178,36 @@ def test_a_model_of_many_tasks_is_that_of_the_plain_version(monkeypatch):
     model = EmpiricalBayesRegressor("diagonal", noise="task", tol=1e-6, random_state=0)
     plain = model.fit(*given, task=task).predict_interval(table.X[:20])
     prior = model.prior_covariance_, model.noise_weights_
-    monkeypatch.setattr(models, "MANY_TASKS", 100)
-    monkeypatch.setattr(packed, "SAMPLE", 50)
+    monkeypatch.setattr(tasks, "MANY_TASKS", 100)
+    monkeypatch.setattr(packed, "SAMPLE_SIZES", (50, 50))
     fast = model.fit(*given, task=task).predict_interval(table.X[:20])
     assert_allclose(model.prior_covariance_, prior[0], rtol=1e-4, atol=1e-5)
     assert_allclose(model.noise_weights_, prior[1], atol=1e-5)
     assert_allclose(fast, plain, rtol=1e-3)
+
+
+# -- labels ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("n_outputs", [1, 3])
+def test_many_labels_are_gathered_side_by_side(n_outputs, monkeypatch):
+    table = draw_table(120, 2, rows=(1, 6))
+    table.X[:40] = 1.0  # these rows lie on one line
+    rng = np.random.default_rng(0)
+    Y = np.eye(3)[rng.integers(3, size=len(table.X))][:, :n_outputs]
+    offset = rng.normal(size=Y.shape)
+    for given in (None, offset):
+        labels = TaskTable(table.X, Y, table.weight, table.starts, offset=given)
+        given = Parts(labels, with_ones), of_labels(n_outputs), True
+        plain = LaplaceTasks.gather(*given)
+        with monkeypatch.context() as patch:
+            patch.setattr(tasks, "MANY_TASKS", 100)
+            many = LaplaceTasks.gather(*given)
+        assert any(many.on_line) and not all(many.on_line)
+        L, mean = 0.5 * np.eye(3 * n_outputs), np.zeros(3 * n_outputs)
+        one, other = (gathered.evidence(L, mean) for gathered in (plain, many))
+        assert_allclose(other.value, one.value, rtol=1e-12)
+        assert_allclose(other.D, one.D, atol=1e-8 * np.abs(one.D).max())
+        some = np.arange(5)
+        a, b = (gathered.subset(some).loss(mean) for gathered in (plain, many))
+        assert_allclose(a, b)

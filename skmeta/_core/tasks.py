@@ -22,6 +22,8 @@ BLOCK_CELLS = 2**14
 MANY_ROWS = 256
 # The smallest normal number, so that nothing is divided by zero.
 TINY = np.finfo(float).tiny
+# More tasks than this are many.
+MANY_TASKS = 2000
 # A stack of its own pays only for at least this many tasks.
 MIN_CHUNK = 8
 
@@ -125,11 +127,23 @@ class Parts:
         The roots (T, n) are 0 where a task has fewer rows. Also returns the sums (T,)
         of the weights.
         """
+        X, Y, weight, _ = self.padded(numbers)
+        return X, Y[..., 0], np.sqrt(weight), weight.sum(axis=1)
+
+    def padded(self, numbers):
+        """X (T, n, P), Y, weights and offsets of some tasks, padded with zeros."""
         table, tasks = self._table, self._tasks[numbers]
         rows = Rows.between(table.starts, tasks)
-        weight = np.where(rows.present, table.weight[rows.index], 0.0)
-        X = self.design(table.X[rows.index.ravel()]).reshape(*weight.shape, -1)
-        return X, table.Y[rows.index, 0], np.sqrt(weight), weight.sum(axis=1)
+        present, some = rows.present, rows.index.ravel()
+        X = self.design(table.X[some])
+        Y, offset = table.Y[some], table.offset
+        given = [X, Y, table.weight[some], Y if offset is None else offset[some]]
+        padded = [part.reshape(*present.shape, *part.shape[1:]) for part in given]
+        if not present.all():
+            padded = [part * _like(present, part) for part in padded]
+        if offset is None:  # one zero stands for all
+            padded[3] = np.broadcast_to(0.0, padded[1].shape)
+        return padded
 
     def take(self, numbers):
         """The `Parts` of some of the tasks."""
@@ -138,6 +152,15 @@ class Parts:
     def undesigned(self):
         """The same tasks in the table's own columns."""
         return Parts(self._table, lambda rows: rows, self._tasks)
+
+
+def _like(present, part):
+    return present.reshape(present.shape + (1,) * (part.ndim - present.ndim))
+
+
+def are_many(parts):
+    """Whether tasks are so many that they are gathered side by side, from `Parts`."""
+    return isinstance(parts, Parts) and len(parts) > MANY_TASKS
 
 
 def take_parts(parts, numbers):

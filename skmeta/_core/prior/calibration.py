@@ -39,7 +39,7 @@ PRIOR_ERRORS = 20
 # Errors after other numbers of rows count as this many independent errors.
 OTHER_ERRORS = 100
 # About this many numbers are held at a time.
-DRAW_CELLS = 2**21
+DRAW_CELLS = 2**18
 # A variance is raised by at most this factor for what maximum likelihood takes away.
 MAX_SCALE = 100.0
 # These shares of a variance, as the prior has it, are tried before adapting.
@@ -355,6 +355,16 @@ def known_variances(tasks, factor, noise):
         (n - of_tasks) / max(within, 1.0),
     ]
     return np.clip(scale, 1.0, MAX_SCALE), np.array([between, within])
+
+
+def in_brief(tasks, some, factor, noise):
+    """The `Brief` of tasks, of which ``some`` say how many numbers a spread can fit."""
+    scales, freedom = known_variances(some, factor, noise)
+    if some.n_tasks < tasks.n_tasks:  # of more tasks more is known
+        share = some.n_tasks / tasks.n_tasks
+        scales, freedom = 1.0 + share * (scales - 1.0), freedom / share
+    known = KnownVariances(scales, freedom)
+    return Brief(tasks.n_tasks, tasks.pooled(), tasks.constant(), known)
 
 
 def predictive_variances(prior_factor, noise, factor, J):

@@ -12,6 +12,7 @@ from scipy.optimize import minimize
 
 from skmeta._core.prior.episodic import Belief
 from skmeta._core.prior.structures import BOUNDS, SMALLEST, Placed
+from skmeta._core.tasks import MANY_TASKS
 
 # A search begins with this variance of each coefficient, in units of the noise.
 START_VARIANCE = 0.25
@@ -20,9 +21,8 @@ START_VARIANCE = 0.25
 PLACED_START = 4.0
 # A search for few numbers first looks at all combinations of these deviations.
 LEVELS = (0.03, 0.3, 2.0, 20.0, 1e3)
-# It does so for at most this many numbers, and with at most this many tasks.
+# It does so for at most this many numbers, unless the tasks are many.
 FEW_NUMBERS = 2
-MANY_TASKS = 2000
 # A richer fit tries to begin at these distances from a simpler one; 0 is that one.
 BOLDNESS = (3.0, 1.0, 0.1, 0.0)
 # A quadratic penalty of this size makes the spread zero if the rows say nothing.

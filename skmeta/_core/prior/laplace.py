@@ -25,7 +25,13 @@ from skmeta._core.prior import rows as row_space
 from skmeta._core.prior.likelihoods import Likelihood
 from skmeta._core.prior.recency import Recency
 from skmeta._core.prior.splits import cut_in_time, random_split
-from skmeta._core.prior.stacks import Stack, in_pieces, in_stacks, one_task, row_blocks
+from skmeta._core.prior.stacks import (
+    Stack,
+    in_pieces,
+    in_stacks,
+    one_task,
+    row_blocks,
+)
 from skmeta._core.prior.structures import ROUNDING
 from skmeta._core.tasks import Parts, sizes_of, take_parts
 
@@ -91,9 +97,7 @@ class LaplaceTasks:
         ``varying`` (d,) says which columns have coefficients that may vary; None stands
         for all.
         """
-        labels = np.array(
-            [lines.is_line(X) and likelihood.suits_lines(w) for X, _, w, _ in parts]
-        )
+        labels = lines.on_lines(parts, likelihood)
         if varying is None:
             varying = np.ones(parts[0][0].shape[1], dtype=bool)
         stacks, order = in_stacks(parts, sizes_of(parts), labels, varying.sum())

@@ -19,6 +19,7 @@ import numpy as np
 from scipy.special import log_softmax, logsumexp, softmax
 
 from skmeta._core.prior import quadrature, stacks
+from skmeta._core.tasks import are_many, padded_blocks
 
 # The evidence of a task of several classes is averaged over 2 * 2**7 points.
 LOG2_EVIDENCE_POINTS = 7
@@ -47,6 +48,31 @@ def is_line(X):
         return True
     apart = X - np.outer(X @ row / square, row)
     return bool(np.abs(apart).max() <= 1e-12 * np.abs(row).max())
+
+
+def are_lines(X):
+    """The same of each of T tasks X (T, n, d), padded with zeros: (T,)."""
+    longest = np.abs(X).max(axis=2).argmax(axis=1)
+    row = X[np.arange(len(X)), longest]
+    square = np.einsum("td,td->t", row, row)
+    along = np.einsum("tnd,td->tn", X, row)
+    along /= np.where(square > 0, square, 1.0)[:, None]
+    apart = np.abs(X - along[..., None] * row[:, None]).max(axis=(1, 2))
+    return apart <= 1e-12 * np.abs(row).max(axis=1)
+
+
+def on_lines(parts, likelihood):
+    """Which tasks (T,) are to be integrated along a line."""
+    if not are_many(parts):
+        return np.array(
+            [is_line(X) and likelihood.suits_lines(w) for X, _, w, _ in parts]
+        )
+    labels, sizes = np.zeros(len(parts), dtype=bool), parts.sizes
+    for some in padded_blocks(sizes, parts.n_columns, stacks.STACK_CELLS):
+        X, _, weight, _ = parts.padded(some)
+        for task in np.flatnonzero(are_lines(X)):
+            labels[some[task]] = likelihood.suits_lines(weight[task])
+    return labels
 
 
 def directions(stack, L):

@@ -15,7 +15,7 @@ from scipy.stats import norm
 from skmeta._core.prior import calibration, episodic, features, gaussian, laplace
 from skmeta._core.prior.calibration import FoldRows, KnownVariances, ToMeasure
 from skmeta._core.prior.episodic import Belief
-from skmeta._core.prior.fit import MANY_TASKS, fit_prior
+from skmeta._core.prior.fit import fit_prior
 from skmeta._core.prior.gaussian import ROWS_PER_COEFFICIENT, GaussianTasks
 from skmeta._core.prior.half_life import N_NEXT, choose_half_life
 from skmeta._core.prior.laplace import LaplaceTasks
@@ -29,7 +29,7 @@ from skmeta._core.prior.recency import Recency
 from skmeta._core.prior.search import MAX_FOLD_ITER, MAX_TASKS, start_of
 from skmeta._core.prior.stacks import Stack
 from skmeta._core.prior.structures import NONE, Beside
-from skmeta._core.tasks import Parts, sizes_of, slices
+from skmeta._core.tasks import Parts, are_many, sizes_of, slices
 
 # Rows are conditioned on in blocks of about this many numbers.
 ADAPT_CELLS = 2**16
@@ -239,7 +239,7 @@ class GaussianModel(TaskModel):
         return GaussianModel()
 
     def gather(self, parts, design):
-        if isinstance(parts, Parts) and len(parts) > MANY_TASKS:
+        if are_many(parts):
             return PackedTasks.gather(
                 parts, design.fit_intercept, design.rounding, design.varying
             )
@@ -387,17 +387,9 @@ class GaussianModel(TaskModel):
         )
 
     def in_brief(self, tasks, learned):
-        some = tasks.to_count()
-        scales, freedom = calibration.known_variances(
-            self._counted(some, self._belief(learned)),
-            learned.design.without_shared(learned.first_factor),
-            learned.noise,
-        )
-        if some is not tasks:  # of more tasks more is known
-            share = some.n_tasks / tasks.n_tasks
-            scales, freedom = 1.0 + share * (scales - 1.0), freedom / share
-        known = KnownVariances(scales, freedom)
-        return calibration.Brief(tasks.n_tasks, tasks.pooled(), tasks.constant(), known)
+        counted = self._counted(tasks.to_count(), self._belief(learned))
+        factor = learned.design.without_shared(learned.first_factor)
+        return calibration.in_brief(tasks, counted, factor, learned.noise)
 
     def _belief(self, learned):
         """What is believed of a new task before any row."""

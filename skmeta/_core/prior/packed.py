@@ -45,14 +45,17 @@ from skmeta._core.tasks import padded_blocks
 # A block holds about this many numbers. Smaller ones stay in a faster cache, but then
 # NumPy's calls cost more than they do.
 PACKED_CELLS = 2**18
+# All tasks are at least so many blocks, unless these would be small.
+FEWEST_BLOCKS, LEAST_CELLS = 10, 2**16
 # Of tasks with more rows than this each is rotated by itself, before all others.
 LONG = 128
 # Covariances of more rows than this are treated by LAPACK, one task after the other.
 TALL = 32
 # So many tasks say how many numbers a spread can fit, ...
 COUNTED = 2000
-# ... and so many say where a search among all tasks should begin.
-SAMPLE = 10_000
+# ... and some where a search among all tasks should begin: so many times the root of
+# their number, between these limits.
+SAMPLE_OF_ROOT, SAMPLE_SIZES = 20, (2000, 10_000)
 
 
 @dataclass(frozen=True)
@@ -135,7 +138,8 @@ class PackedTasks(GaussianTasks):
         order = intercept_first(varying, fit_intercept)
         weight, residual = np.empty((2, len(counts)))
         blocks, lengths = [], np.minimum(parts.lengths, LONG)
-        for tasks in padded_blocks(lengths, P + 1, PACKED_CELLS):
+        cells = min(PACKED_CELLS, (P + 1) * int(lengths.sum()) // FEWEST_BLOCKS)
+        for tasks in padded_blocks(lengths, P + 1, max(cells, LEAST_CELLS)):
             rows, weight[tasks] = _rows_of(parts, tasks, order)
             triangles, residual[tasks] = tri.triangles_of(rows, P)
             blocks.append(PackedBlock.of(tasks, triangles))
@@ -152,9 +156,10 @@ class PackedTasks(GaussianTasks):
 
     def sample(self):
         """Some of very many tasks; None if it would be half of them or more."""
-        if self.n_tasks < 2 * SAMPLE:
+        n = int(np.clip(SAMPLE_OF_ROOT * np.sqrt(self.n_tasks), *SAMPLE_SIZES))
+        if self.n_tasks < 2 * n:
             return None
-        tasks = np.arange(SAMPLE)  # their order says nothing of them
+        tasks = np.arange(n)  # their order says nothing of them
         some = PackedTasks(self._blocks_of(tasks), **self._fields_of(tasks))
         if self.shares is not None:
             some = some.counted(self.factors, self.shares[tasks])

@@ -9,12 +9,15 @@ from typing import NamedTuple
 
 import numpy as np
 
-from skmeta._core.tasks import slices
+from skmeta._core.tasks import are_many, slices
 
 # One stack holds at most about this many numbers, ...
 STACK_CELLS = 2**18
 # ... and so many times more if rows have several outputs, since each takes more steps.
 MORE_OF_SEVERAL = 8
+# Of many tasks each stack holds fewer, so that what is computed of a stack takes little
+# memory beside all of them.
+FEWER_OF_MANY = 8
 
 
 class Stack(NamedTuple):
@@ -100,7 +103,9 @@ def in_stacks(parts, sizes, labels, n_varying=None):
     X, Y = parts[0][:2]
     n_varying = X.shape[1] if n_varying is None else n_varying
     n_coefficients, n_shared = n_varying * Y.shape[1], X.shape[1] - n_varying
+    many = are_many(parts)
     most = STACK_CELLS * (MORE_OF_SEVERAL if Y.shape[1] > 1 else 1)
+    most = most // FEWER_OF_MANY if many else most
     buckets = 2 * np.ceil(2 * np.log2(np.maximum(sizes, 1))) + labels
     stacks, orders = [], []
     for bucket in np.unique(buckets):
@@ -109,7 +114,10 @@ def in_stacks(parts, sizes, labels, n_varying=None):
         cells = n_coefficients * (n_coefficients + longest) + n_shared * longest
         n_stacks = -(-len(tasks) * cells // most)
         for order in np.array_split(tasks, min(n_stacks, len(tasks))):
-            stacks.append(Stack.of([parts[task] for task in order]))
+            if many:
+                stacks.append(Stack(*parts.padded(order)))
+            else:
+                stacks.append(Stack.of([parts[task] for task in order]))
             orders.append(order)
     return stacks, orders
 
