@@ -17,6 +17,7 @@ from skmeta._base_choice import before_adapting, scores_by_folds
 from skmeta._checks.magnitude import explaining_singular
 from skmeta._checks.parameters import check_structure
 from skmeta._checks.pool import check_pool
+from skmeta._checks.scorers import scoring_on_purpose
 from skmeta._checks.varying import varying_columns
 from skmeta._coefficients import (
     CoefficientsOfOneOutput,
@@ -729,12 +730,8 @@ class EmpiricalBayesRegressor(
             first.set_params(varying=varying)
         with far_values_are_known():
             first.fit(X, y, weight, task=codes)
-        left = y.copy()
-        for task in range(n_tasks):
-            rows = np.flatnonzero(codes == task)
-            adapted = first.adapt(X[rows], y[rows], weight[rows])
-            left[rows] -= adapted.predict(X[rows])
-        return left
+        with scoring_on_purpose():
+            return y - first.adapt_predict(X, y, X, weight, task=codes, task_new=codes)
 
 
 class EmpiricalBayesClassifier(
