@@ -20,10 +20,10 @@ from skmeta import (
 from skmeta.datasets import make_linear_tasks
 
 
-def tasks_of(kind, n=40, seed=0):
+def tasks_of(kind, n=16, seed=0):
     """Tasks {id: (X, y)} of numbers, labels or counts."""
     labels = "classification" if "Classifier" in kind.__name__ else "regression"
-    tasks = make_linear_tasks(n, kind=labels, random_state=seed)
+    tasks = make_linear_tasks(n, n_features=2, kind=labels, random_state=seed)
     tasks = {f"t{i}": (X[:10], y[:10]) for i, (X, y) in enumerate(tasks)}
     if kind is EmpiricalBayesPoissonRegressor:
         tasks = {
@@ -35,10 +35,10 @@ def tasks_of(kind, n=40, seed=0):
 def in_two(tasks):
     """Some tasks, and then more rows of one of them together with all others."""
     names = list(tasks)
-    first = {name: tasks[name] for name in names[:25]}
+    first = {name: tasks[name] for name in names[:9]}
     X, y = tasks[names[3]]
     first[names[3]] = X[:4], y[:4]
-    rest = {name: tasks[name] for name in names[25:]}
+    rest = {name: tasks[name] for name in names[9:]}
     rest[names[3]] = X[4:], y[4:]
     return first, rest
 
@@ -59,9 +59,8 @@ def with_scaling_of(model, tasks):
     [
         (EmpiricalBayesRegressor("full", noise="task"), 1e-4),
         (EmpiricalBayesRegressor("diagonal", row_order="time", noise="shared"), 1e-4),
-        (EmpiricalBayesRegressor("low_rank", noise="shared", varying="all"), 1e-3),
-        (EmpiricalBayesClassifier("diagonal"), 1e-3),
-        (EmpiricalBayesPoissonRegressor("isotropic"), 1e-3),
+        (EmpiricalBayesClassifier("intercept"), 1e-3),
+        (EmpiricalBayesPoissonRegressor("intercept"), 1e-3),
     ],
     ids=lambda value: repr(value)[14:40],
 )
@@ -70,9 +69,8 @@ def test_a_stream_gives_what_all_tasks_give_in_the_same_scaling(model, rtol):
     tasks = tasks_of(type(model))
     first, rest = in_two(tasks)
     streamed = clone(model).partial_meta_fit(first)
-    assert_allclose(streamed.prior_coef_, clone(model).meta_fit(first).prior_coef_)
     streamed.partial_meta_fit(rest)
-    assert streamed.n_tasks_ == 40 and streamed.n_adapt_rows_ == 0
+    assert streamed.n_tasks_ == 16 and streamed.n_adapt_rows_ == 0
     expected = with_scaling_of(streamed, tasks)
     for name in ("prior_coef_", "prior_intercept_", "prior_covariance_"):
         found, right = getattr(streamed, name), getattr(expected, name)
@@ -88,7 +86,7 @@ def test_a_stream_gives_what_all_tasks_give_in_the_same_scaling(model, rtol):
 def test_a_regressor_keeps_sums_and_takes_them():
     tasks = tasks_of(EmpiricalBayesRegressor)
     first, rest = in_two(tasks)
-    model = EmpiricalBayesRegressor("diagonal", random_state=0)
+    model = EmpiricalBayesRegressor("diagonal", noise="shared", random_state=0)
     by_rows = clone(model).partial_meta_fit(first).partial_meta_fit(rest)
     parts = [
         TaskStatistics.from_rows(
@@ -99,7 +97,7 @@ def test_a_regressor_keeps_sums_and_takes_them():
         for part in (first, rest)
     ]
     by_sums = clone(model).partial_meta_fit(parts[0]).partial_meta_fit(parts[1])
-    assert isinstance(by_rows.stream_, TaskStatistics) and len(by_sums.stream_) == 40
+    assert isinstance(by_rows.stream_, TaskStatistics) and len(by_sums.stream_) == 16
     assert_allclose(by_sums.prior_covariance_, by_rows.prior_covariance_, rtol=1e-6)
     # the widths of intervals are measured on the rows of the first call
     X, y = tasks["t1"]
@@ -111,7 +109,7 @@ def test_a_regressor_keeps_sums_and_takes_them():
 
 
 def test_a_stream_goes_on_from_a_file(tmp_path):
-    tasks = tasks_of(EmpiricalBayesClassifier, 20)
+    tasks = tasks_of(EmpiricalBayesClassifier, 12)
     names = list(tasks)
     parts = [{name: tasks[name] for name in names[i::2]} for i in (0, 1)]
     model = EmpiricalBayesClassifier("intercept", random_state=0)
@@ -124,12 +122,12 @@ def test_a_stream_goes_on_from_a_file(tmp_path):
 
 
 def test_tasks_without_ids_are_new_tasks():
-    tasks = list(tasks_of(EmpiricalBayesRegressor, 20).values())
-    model = EmpiricalBayesRegressor("intercept", random_state=0)
+    tasks = list(tasks_of(EmpiricalBayesRegressor, 12).values())
+    model = EmpiricalBayesRegressor("intercept", noise="shared", random_state=0)
     model.partial_meta_fit(tasks[:10]).partial_meta_fit(tasks[10:])
-    assert model.n_tasks_ == 20 and list(model.stream_) == list(range(20))
+    assert model.n_tasks_ == 12 and list(model.stream_) == list(range(12))
     model.partial_meta_fit({3: tasks[0]})
-    assert model.n_tasks_ == 20
+    assert model.n_tasks_ == 12
     with pytest.raises(ValueError, match="different kinds"):
         model.partial_meta_fit({"three": tasks[0]})
     named = clone(model).partial_meta_fit(dict(zip("abcdefgh", tasks, strict=False)))
@@ -138,17 +136,17 @@ def test_tasks_without_ids_are_new_tasks():
 
 
 def test_a_stream_may_begin_with_one_task():
-    tasks = tasks_of(EmpiricalBayesRegressor, 20)
-    model = EmpiricalBayesRegressor("diagonal", random_state=0)
+    tasks = tasks_of(EmpiricalBayesRegressor, 12)
+    model = EmpiricalBayesRegressor("diagonal", noise="shared", random_state=0)
     name = next(iter(tasks))
     model.partial_meta_fit({name: tasks[name]}).partial_meta_fit(tasks)
-    assert model.n_tasks_ == 20 and model.prior_structure_ == "diagonal"
+    assert model.n_tasks_ == 12 and model.prior_structure_ == "diagonal"
 
 
 @pytest.mark.parametrize("kind", [ReptileRegressor, ReptileClassifier])
 def test_reptile_continues_its_loop_and_keeps_its_scaling(kind):
     tasks = list(tasks_of(kind, 20).values())
-    model = kind(hidden_layer_sizes=(), max_iter=20, random_state=0)
+    model = kind(hidden_layer_sizes=(), max_iter=5, random_state=0)
     streamed = clone(model).partial_meta_fit(tasks[:10])
     scaling = streamed._frame.scaling
     streamed.partial_meta_fit(tasks[10:])
@@ -160,8 +158,10 @@ def test_reptile_continues_its_loop_and_keeps_its_scaling(kind):
 
 
 def test_what_cannot_go_on_is_refused_and_changes_nothing():
-    tasks = tasks_of(EmpiricalBayesRegressor, 20)
-    fitted = EmpiricalBayesRegressor("intercept", random_state=0).meta_fit(tasks)
+    tasks = tasks_of(EmpiricalBayesRegressor, 12)
+    fitted = EmpiricalBayesRegressor(
+        "intercept", noise="shared", random_state=0
+    ).meta_fit(tasks)
     with pytest.raises(ValueError, match="Begin with partial_meta_fit"):
         fitted.partial_meta_fit(tasks)
     for options in ({"base_estimator": Ridge()}, {"features": LearnedFeatures()}):
@@ -175,7 +175,7 @@ def test_what_cannot_go_on_is_refused_and_changes_nothing():
         EmpiricalBayesClassifier().partial_meta_fit(statistics)
     model = clone(fitted).partial_meta_fit(tasks)
     before = dict(vars(model))
-    for wrong in ({"t0": (X[:, :2], y)}, {"t0": (X, y * np.nan)}, {}, {5: (X, y)}):
+    for wrong in ({"t0": (X[:, :1], y)}, {"t0": (X, y * np.nan)}, {}, {5: (X, y)}):
         with pytest.raises(ValueError):
             model.partial_meta_fit(wrong)
     assert all(vars(model)[name] is value for name, value in before.items())

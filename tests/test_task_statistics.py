@@ -22,6 +22,7 @@ from skmeta import (
     meta_fit,
     statistics_query,
 )
+from skmeta._core.prior import models
 
 COLUMNS = ["unit price", "grade"]
 
@@ -328,7 +329,7 @@ LEARNED = (
 )
 
 
-def make_tasks(n_tasks=30, offset=0.0, units=1.0, seed=0):
+def make_tasks(n_tasks=20, offset=0.0, units=1.0, seed=0):
     """Ragged tasks whose slopes and noise differ; one column is constant in each."""
     rng = np.random.default_rng(seed)
     sizes = rng.integers(1, 12, size=n_tasks)
@@ -348,20 +349,17 @@ def assert_same_model(model, other, rtol=1e-8):
         assert getattr(model, name) == getattr(other, name)
     for name in LEARNED:
         found, expected = getattr(model, name), getattr(other, name)
-        assert_allclose(
-            found, expected, rtol=rtol, atol=rtol * np.abs(expected).max(), err_msg=name
-        )
+        atol = rtol * np.abs(expected).max() + 1e-12 * other.noise_variance_
+        assert_allclose(found, expected, rtol=rtol, atol=atol, err_msg=name)
 
 
 @pytest.mark.parametrize(
     ("options", "offset"),
     [
-        ({}, 0.0),
         ({}, 1e6),
-        ({"prior": "full", "noise": "shared"}, 1e6),
-        ({"prior": "low_rank", "noise": "task", "varying": "all"}, 0.0),
-        ({"prior": "diagonal", "varying": [0], "standardize": False}, 1e6),
-        ({"prior": "isotropic", "fit_intercept": False}, 0.0),
+        ({"prior": "full", "noise": "task", "varying": "all"}, 0.0),
+        ({"prior": "diagonal", "noise": "shared", "standardize": False}, 1e6),
+        ({"prior": "isotropic", "noise": "shared", "fit_intercept": False}, 0.0),
     ],
     ids=str,
 )
@@ -387,9 +385,9 @@ def test_statistics_give_the_model_that_the_rows_give(options, offset):
 def test_neither_units_nor_ids_nor_parts_change_what_is_learned():
     X, y, weight, task = make_tasks()
     units = np.array([1e-6, 1.0, 1e5])
-    model = EmpiricalBayesRegressor(random_state=0)
+    model = EmpiricalBayesRegressor("diagonal", noise="shared", random_state=0)
     first = clone(model).meta_fit(TaskStatistics.from_rows(X, y, task, weight))
-    names = np.random.default_rng(0).permutation(30).astype(str)[task]
+    names = np.random.default_rng(0).permutation(20).astype(str)[task]
     rows = X * units, 7 * y, names, weight
     parts = [TaskStatistics.from_rows(*(part[i::2] for part in rows)) for i in (0, 1)]
     other = clone(model).meta_fit(parts[1] + parts[0])
@@ -398,8 +396,9 @@ def test_neither_units_nor_ids_nor_parts_change_what_is_learned():
     assert_allclose(other.noise_variance_, 49 * first.noise_variance_, rtol=1e-8)
 
 
-@pytest.mark.parametrize("n_tasks", [1, 2500])
-def test_many_tasks_and_one_task(n_tasks):
+@pytest.mark.parametrize("n_tasks", [1, 250])
+def test_many_tasks_and_one_task(n_tasks, monkeypatch):
+    monkeypatch.setattr(models, "MANY_TASKS", 200)  # so many are packed
     X, y, _, task = make_tasks(max(n_tasks, 3))
     task = task % n_tasks
     rows = EmpiricalBayesRegressor("intercept", noise="shared", random_state=0)
@@ -411,7 +410,7 @@ def test_many_tasks_and_one_task(n_tasks):
 def test_names_of_columns_are_those_of_the_statistics():
     table = as_table()
     statistics = of_table(table, weighted=False)
-    model = EmpiricalBayesRegressor(varying=["grade"], random_state=0)
+    model = EmpiricalBayesRegressor("intercept", noise="shared", varying=["grade"])
     model.meta_fit(statistics)
     assert_array_equal(model.feature_names_in_, COLUMNS)
     assert_array_equal(model.varying_, [False, True])
@@ -445,7 +444,7 @@ def test_what_needs_rows_is_refused():
         meta_fit(pipe, statistics)
     with pytest.raises(TypeError, match="as its last step sees them"):
         adapt(pipe.fit(X, y), statistics.select([0]))
-    model = meta_fit(EmpiricalBayesRegressor(random_state=0), statistics)
+    model = meta_fit(EmpiricalBayesRegressor("intercept", noise="shared"), statistics)
     frozen = adapt(FrozenEstimator(model), statistics.select([0]))
     right = model.adapt(statistics.select([0]))
     assert_array_equal(frozen.estimator.coef_, right.coef_)
@@ -465,10 +464,10 @@ def test_what_needs_rows_is_refused():
 
 
 def test_intervals_are_not_measured_and_a_warning_says_so():
-    X, y, _, task = make_tasks(60)
+    X, y, _, task = make_tasks(20)
     statistics = TaskStatistics.from_rows(X, y, task)
-    model = EmpiricalBayesRegressor(random_state=0).meta_fit(statistics)
-    adapted = model.adapt(statistics.select([3]))
+    model = EmpiricalBayesRegressor("intercept", noise="shared", random_state=0)
+    adapted = model.meta_fit(statistics).adapt(statistics.select([3]))
     with pytest.warns(UserWarning, match="coverage is not measured"):
         low, high = adapted.predict_interval(X[task != 3]).T
     mean, deviation = adapted.predict(X[task != 3], return_std=True)
