@@ -53,13 +53,13 @@ def bent_labels(n_tasks, n_rows, seed, n_classes=2):
 @pytest.fixture(scope="module")
 def wave_model():
     model = learned(EmpiricalBayesRegressor, (32, 32))
-    return model.meta_fit(waves(200, 25, 0))
+    return model.meta_fit(waves(150, 25, 0))
 
 
 @pytest.fixture(scope="module")
 def label_model():
-    model = learned(EmpiricalBayesClassifier, (32,))
-    return model.meta_fit(bent_labels(120, 30, 0))
+    model = learned(EmpiricalBayesClassifier, (32,), 100)
+    return model.meta_fit(bent_labels(90, 25, 0))
 
 
 @pytest.fixture(scope="module")
@@ -83,7 +83,7 @@ def few_shot_score(model, tasks, k):
 
 def test_waves_are_predicted_from_a_few_rows(wave_model):
     linear = clone(wave_model).set_params(features=None)
-    linear.meta_fit(waves(200, 25, 0))
+    linear.meta_fit(waves(150, 25, 0))
     test = waves(50, 60, 1)
     assert wave_model.n_feature_iter_ > 0
     assert few_shot_score(linear, test, 10) < 0.3
@@ -94,8 +94,8 @@ def test_labels_of_curved_shapes_are_predicted_better_than_by_a_linear_model(
     label_model,
 ):
     linear = clone(label_model).set_params(features=None)
-    linear.meta_fit(bent_labels(120, 30, 0))
-    test = bent_labels(60, 100, 1)
+    linear.meta_fit(bent_labels(90, 25, 0))
+    test = bent_labels(40, 80, 1)
     assert label_model.n_feature_iter_ > 0
     gain = few_shot_score(label_model, test, 15) - few_shot_score(linear, test, 15)
     assert gain > 0.05
@@ -206,7 +206,7 @@ def test_a_prediction_does_not_depend_on_the_other_rows(wave_model):
 @pytest.mark.parametrize("k", [5, 10, 20])
 def test_intervals_hold_nine_of_ten_new_targets(wave_model, k):
     held = []
-    for X, y in waves(100, 60, 2):
+    for X, y in waves(60, 60, 2):
         low, high = wave_model.adapt(X[:k], y[:k]).predict_interval(X[k:]).T
         held.append(np.mean((low <= y[k:]) & (y[k:] <= high)))
     assert 0.85 < np.mean(held) < 0.96
@@ -380,7 +380,7 @@ def test_hidden_layers_are_chosen_in_a_pipeline_by_a_grid(routing):
         pipe,
         {name: [(), (32,)]},
         cv=GroupKFold(2).set_split_request(groups="task"),
-        scoring=make_few_shot_scorer("r2", n_support=5),
+        scoring=make_few_shot_scorer("r2", n_support=5, n_repeats=1),
         error_score="raise",
     ).fit(X, y, task=ids)
     assert search.best_params_[name] == (32,)
