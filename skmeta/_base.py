@@ -363,9 +363,9 @@ class BaseMetaLearner(ManyTasks, LearnedRepr, BaseEstimator, metaclass=ABCMeta):
         The first call on a model that is not fitted is like :meth:`meta_fit`. Later
         calls keep the scaling that it has found.
 
-        * A learned prior keeps what it was given in ``stream_``, and the structure of
-          its first call. It is then the prior of all tasks so far, as if they had come
-          at once. Rows of an id that is known are more rows of that task. Save the
+        * A learned prior keeps what it was given in ``stream_``, and the structure and
+          the kind of noise that its first call chose. It is then the prior of all tasks
+          so far, as if they had come at once. Rows of an id that is known are more rows of that task. Save the
           model by joblib, and go on later from the file.
         * Reptile continues its loop with these tasks, as with ``warm_start``, for
           ``max_iter`` more meta-iterations. It keeps nothing.

@@ -88,6 +88,26 @@ class GoesOnFromAll:
                 "nothing of the tasks to go on from. Begin with partial_meta_fit on "
                 "the first tasks: clone(model).partial_meta_fit(tasks)."
             )
+        if hasattr(self, "stream_"):
+            self._check_began_as_now()
+
+    def _check_began_as_now(self):
+        """Refuse parameters that what is kept so far does not fit."""
+        began = self._learned.design.fit_intercept
+        if self.fit_intercept != began:
+            raise ValueError(
+                f"partial_meta_fit began with fit_intercept={began}, which its scaling "
+                f"follows, and cannot go on with fit_intercept={self.fit_intercept}. "
+                f"Set fit_intercept={began}, or begin anew with all tasks."
+            )
+        if self._by_sums != isinstance(self.stream_, TaskStatistics):
+            kept = "rows" if self._by_sums else "sums of rows, which have no order"
+            raise ValueError(
+                f"partial_meta_fit has kept {kept}, and cannot go on with "
+                f"half_life={show(self.half_life)} and row_order="
+                f"{show(self.row_order)}. Set them as at first, or begin anew with all "
+                "tasks."
+            )
 
     def _model_and_design(self, table, before):
         """The `TaskModel` to learn and its `Design`; ``before`` is a `LearnedPrior`."""

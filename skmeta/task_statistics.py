@@ -422,11 +422,14 @@ class TaskStatistics:
 
 
 class _Reader(BaseEstimator):
-    """Reads rows as an estimator of numbers does."""
+    """Reads rows as an estimator of numbers does; errors name the statistics."""
 
     _targets = Numbers()
     _fit_dtypes = (np.float64, np.float32)
     _largest_weight = LARGEST_WEIGHT
+
+
+_Reader.__name__ = "TaskStatistics"
 
 
 def _key(task):

@@ -1,5 +1,7 @@
 """Meta-training in portions: a stream of tasks, and of more rows of known ones."""
 
+from copy import deepcopy
+
 import joblib
 import numpy as np
 import pytest
@@ -179,6 +181,10 @@ def test_what_cannot_go_on_is_refused_and_changes_nothing():
         with pytest.raises(ValueError):
             model.partial_meta_fit(wrong)
     assert all(vars(model)[name] is value for name, value in before.items())
+    with pytest.raises(ValueError, match="began with fit_intercept=True"):
+        deepcopy(model).set_params(fit_intercept=False).partial_meta_fit(tasks)
+    with pytest.raises(ValueError, match=r"sums of rows.*half_life=3\.0"):
+        deepcopy(model).set_params(half_life=3.0).partial_meta_fit(tasks)
     model.meta_fit(tasks)
     assert not hasattr(model, "stream_")
 
