@@ -22,7 +22,7 @@ from skmeta import (
     meta_fit,
     statistics_query,
 )
-from skmeta._core.prior import models
+from skmeta._core import tasks as tasks_module
 
 COLUMNS = ["unit price", "grade"]
 
@@ -398,7 +398,7 @@ def test_neither_units_nor_ids_nor_parts_change_what_is_learned():
 
 @pytest.mark.parametrize("n_tasks", [1, 250])
 def test_many_tasks_and_one_task(n_tasks, monkeypatch):
-    monkeypatch.setattr(models, "MANY_TASKS", 200)  # so many are packed
+    monkeypatch.setattr(tasks_module, "MANY_TASKS", 200)  # so many are packed
     X, y, _, task = make_tasks(max(n_tasks, 3))
     task = task % n_tasks
     rows = EmpiricalBayesRegressor("intercept", noise="shared", random_state=0)
