@@ -365,8 +365,8 @@ class BaseMetaLearner(ManyTasks, LearnedRepr, BaseEstimator, metaclass=ABCMeta):
 
         * A learned prior keeps what it was given in ``stream_``, and the structure and
           the kind of noise that its first call chose. It is then the prior of all tasks
-          so far, as if they had come at once. Rows of an id that is known are more rows of that task. Save the
-          model by joblib, and go on later from the file.
+          so far, as if they had come at once. Rows of an id that is known are more rows
+          of that task. Save the model by joblib, and go on later from the file.
         * Reptile continues its loop with these tasks, as with ``warm_start``, for
           ``max_iter`` more meta-iterations. It keeps nothing.
 

@@ -53,7 +53,7 @@ def reader(tmp_path, monkeypatch):
 def test_code_of_the_readme_runs(reader, tmp_path):
     text = README.read_text()
     blocks = re.findall(r"```python\n(.*?)```", text, flags=re.DOTALL)
-    assert len(blocks) == 3
+    assert len(blocks) == 4
     for block in blocks:
         for code, quicker in QUICKER.items():
             assert text.count(code) == 1
