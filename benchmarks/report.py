@@ -116,6 +116,38 @@ def growth_table(growth):
     return table(header, rows)
 
 
+def million_tasks_table(results):
+    rows = [
+        [
+            case["what"],
+            f"{case['sizes'][0]:,} to {case['sizes'][-1]:,}",
+            ", ".join(f"{s:.3g}" for s in case["cpu_seconds"]),
+            f"{case['exponent_of_time']:.2f}",
+            ", ".join(f"{p:.1f}" for p in case["peak_over_data"]),
+            f"{case['exponent_of_memory']:.2f}",
+        ]
+        for case in results["growth"]
+    ]
+    header = ["", "tasks", "CPU s", "exponent", "memory over data", "exponent"]
+    return table(header, rows)
+
+
+def mixed_models_table(found):
+    rows = [
+        [
+            name,
+            f"{one['fit_seconds']:.2f} s",
+            f"{one['adapt_seconds']:.2f} s",
+            f"{one['log_likelihood']:.1f}",
+            f"{one['largest_difference']:.0e}" if name != "skmeta" else "",
+            f"{one['rmse']:.3f}",
+        ]
+        for name, one in found["results"].items()
+    ]
+    header = ["", "fit", "new tasks", "log likelihood", "differs by", "RMSE"]
+    return table(header, rows)
+
+
 def many_tasks_table(results):
     rows = [
         [
@@ -386,6 +418,8 @@ def pages():
             "profile": profile_table(speed["results"]),
             "growth": growth_table(scaling["growth"]),
             "many_tasks": many_tasks_table(many_tasks),
+            "million_tasks": million_tasks_table(results_of("million_tasks")),
+            "mixed_models": mixed_models_table(results_of("against_mixed_models")),
             "figures": figures(speed, scaling, many_tasks),
         },
         "docs/more_than_one_machine.rst": {
