@@ -1,6 +1,6 @@
 """How a fit of the learned prior grows from 10,000 tasks to a million.
 
-    OMP_NUM_THREADS=1 python benchmarks/million_tasks.py [--save results.json] [--most N]
+    OMP_NUM_THREADS=1 python benchmarks/million_tasks.py [--save FILE] [--most N]
 
 Tasks have 10 rows of 8 columns in double precision, in random order, and settings are
 the defaults but for the structure, which is "diagonal". What is measured is the CPU

@@ -368,16 +368,25 @@ class Variances:
         return slope
 
     def stepped(self, z, slope, H):
-        """z after a step of Newton's method, which leads uphill whatever H is."""
-        free = np.ones(len(z), dtype=bool)
-        free[self.some] = (z[self.some] > 0.0) | (slope[self.some] > 0.0)
-        free = np.flatnonzero(free)
-        values, vectors = np.linalg.eigh(H[np.ix_(free, free)])
-        values = np.maximum(np.abs(values), LEVEL * np.abs(values).max(initial=0.0))
-        z = z.copy()
-        z[free] += vectors @ ((vectors.T @ slope[free]) / values)
-        z[self.some] = np.maximum(z[self.some], 0.0)
-        return z
+        """z after a step of Newton's method, which leads uphill whatever H is.
+
+        A variance that would become negative becomes zero, and the others take the best
+        step beside that.
+        """
+        is_variance = np.zeros(len(z), dtype=bool)
+        is_variance[self.some] = True
+        step, free = np.zeros(len(z)), ~is_variance | (z > 0.0) | (slope > 0.0)
+        for _ in range(len(z)):
+            of_free = np.ix_(free, free)
+            left = (slope + H @ np.where(free, 0.0, step))[free]
+            values, vectors = np.linalg.eigh(H[of_free])
+            values = np.maximum(np.abs(values), LEVEL * np.abs(values).max(initial=0.0))
+            step[free] = vectors @ ((vectors.T @ left) / values)
+            negative = free & is_variance & (z + step < 0.0)
+            if not negative.any():
+                break
+            step[negative], free = -z[negative], free & ~negative
+        return z + step
 
     def hessian(self, x):
         """By finite differences."""
