@@ -882,13 +882,13 @@ def test_a_base_model_of_the_wrong_kind_is_refused(cls, shared, unchanged):
 @EACH_KIND
 @pytest.mark.parametrize("prior", ["isotropic", "full"])
 def test_a_sparse_table_is_the_dense_one_where_its_columns_are_centred(
-    prior, cls, n_classes, small_table
+    prior, cls, n_classes, linear_table
 ):
-    X = small_table.X[:72] * (np.abs(small_table.X[:72]) > 0.5)
+    X = linear_table.X[:120] * (np.abs(linear_table.X[:120]) > 0.5)
     X = np.concatenate([X, -X])
-    y = target(small_table.y, n_classes)
+    y = target(linear_table.y, n_classes)
     dense, thin = (
-        cls(prior, random_state=0).fit(table, y, task=small_table.ids)
+        cls(prior, random_state=0).fit(table, y, task=linear_table.ids)
         for table in (X, sparse.csr_array(X))
     )
     assert_allclose(
