@@ -25,7 +25,7 @@ from skmeta.datasets import make_linear_tasks, make_sinusoid_tasks
 from skmeta.model_selection import make_few_shot_scorer
 
 
-def learned(cls, hidden, max_iter=200, n_components=16, **options):
+def learned(cls, hidden, max_iter=140, n_components=16, **options):
     """A model with features that are learned quickly."""
     features = LearnedFeatures(
         hidden, n_components=n_components, learning_rate=5e-3, max_iter=max_iter
@@ -58,7 +58,7 @@ def wave_model():
 
 @pytest.fixture(scope="module")
 def label_model():
-    model = learned(EmpiricalBayesClassifier, (32,), 100)
+    model = learned(EmpiricalBayesClassifier, (32,), 60)
     return model.meta_fit(bent_labels(90, 25, 0))
 
 
@@ -105,9 +105,9 @@ def test_three_classes_are_predicted_too():
     model = learned(
         EmpiricalBayesClassifier, (16,), 60, n_components=4, prior="diagonal"
     )
-    model.meta_fit(bent_labels(60, 25, 0, n_classes=3))
+    model.meta_fit(bent_labels(40, 20, 0, n_classes=3))
     linear = clone(model).set_params(features=None)
-    linear.meta_fit(bent_labels(60, 25, 0, n_classes=3))
+    linear.meta_fit(bent_labels(40, 20, 0, n_classes=3))
     test = bent_labels(30, 80, 1, n_classes=3)
     assert model.n_feature_iter_ > 0
     assert few_shot_score(model, test, 20) > few_shot_score(linear, test, 20) + 0.03
@@ -118,9 +118,9 @@ def test_three_classes_are_predicted_too():
 )
 def test_if_features_do_not_pay_the_model_is_the_linear_one(cls):
     kind = "regression" if cls is EmpiricalBayesRegressor else "classification"
-    *tasks, (X, y) = make_linear_tasks(60, 15, 3, noise=0.5, kind=kind, random_state=0)
+    *tasks, (X, y) = make_linear_tasks(40, 15, 3, noise=0.5, kind=kind, random_state=0)
     linear = cls(random_state=0).meta_fit(tasks).adapt(X[:5], y[:5])
-    model = learned(cls, (16,), 60).meta_fit(tasks)
+    model = learned(cls, (16,), 40).meta_fit(tasks)
     assert model.n_feature_iter_ == 0
     adapted = model.adapt(X[:5], y[:5])
     if kind == "regression":
@@ -137,8 +137,8 @@ def test_features_work_with_a_base_model():
         return [(X, y + 20 * (X[:, 0] > 1)) for X, y in tasks]
 
     forest = RandomForestRegressor(20, min_samples_leaf=50, random_state=0)
-    model = learned(EmpiricalBayesRegressor, (32, 32), 120, base_estimator=forest)
-    model.meta_fit(stepped(waves(120, 25, 0)))
+    model = learned(EmpiricalBayesRegressor, (32, 32), 100, base_estimator=forest)
+    model.meta_fit(stepped(waves(100, 20, 0)))
     assert model.n_feature_iter_ > 0
     assert few_shot_score(model, stepped(waves(50, 60, 1)), 10) > 0.95
 
@@ -146,10 +146,10 @@ def test_features_work_with_a_base_model():
 def test_without_an_intercept_mirrored_rows_have_mirrored_probabilities():
     rng = np.random.default_rng(0)
     tasks = []
-    for _ in range(60):
-        X = rng.normal(size=(20, 2))
+    for _ in range(50):
+        X = rng.normal(size=(16, 2))
         logit = 3 * rng.normal() * X[:, 0] ** 3 + 2 * np.tanh(3 * X[:, 1])
-        tasks.append((X, (rng.random(20) < 1 / (1 + np.exp(-logit))).astype(int)))
+        tasks.append((X, (rng.random(16) < 1 / (1 + np.exp(-logit))).astype(int)))
     model = learned(EmpiricalBayesClassifier, (16,), 100, fit_intercept=False)
     model.meta_fit(tasks)
     assert model.n_feature_iter_ > 0
@@ -237,8 +237,8 @@ def test_questions_lower_the_uncertainty_over_the_pool(models, kind):
 
 
 def test_units_make_no_difference():
-    tasks = waves(60, 20, 0)
-    plain = learned(EmpiricalBayesRegressor, (32,), 60)
+    tasks = waves(40, 20, 0)
+    plain = learned(EmpiricalBayesRegressor, (32,), 40)
     model = clone(plain).meta_fit([(1e3 * X + 50, 1e-3 * y - 7) for X, y in tasks])
     plain.meta_fit(tasks)
     assert model.n_feature_iter_ == plain.n_feature_iter_ > 0
@@ -249,10 +249,10 @@ def test_units_make_no_difference():
 
 
 def test_sparse_rows_give_what_dense_ones_do():
-    dense = [(np.hstack([X, X**2]), y) for X, y in waves(40, 15, 0)]
+    dense = [(np.hstack([X, X**2]), y) for X, y in waves(30, 15, 0)]
     middle = np.concatenate([X for X, _ in dense]).mean(axis=0)
     dense = [(X - middle, y) for X, y in dense]
-    model = learned(EmpiricalBayesRegressor, (8,), 60, standardize=False)
+    model = learned(EmpiricalBayesRegressor, (8,), 40, standardize=False)
     one = clone(model).meta_fit(dense)
     other = clone(model).meta_fit([(sparse.csr_matrix(X), y) for X, y in dense])
     X, y = dense[0]
@@ -358,23 +358,23 @@ def test_the_settings_are_an_ordinary_set_of_parameters():
 def test_setting_the_features_of_an_adapted_copy_leaves_the_model_alone(wave_model):
     adapted = wave_model.adapt(*TASK["regressor"])
     adapted.set_params(features__max_iter=1)
-    assert wave_model.features.max_iter == 200
+    assert wave_model.features.max_iter == 140
 
 
 def test_questions_are_asked_where_training_never_looked():
     # the second column is constant in training: nothing is known of its direction
     tasks = [(np.column_stack([X, np.ones(len(X))]), y) for X, y in waves(60, 20, 0)]
-    model = learned(EmpiricalBayesRegressor, (32,), 60).meta_fit(tasks)
+    model = learned(EmpiricalBayesRegressor, (32,), 40).meta_fit(tasks)
     assert model.n_feature_iter_ > 0
     X = np.column_stack([np.linspace(-5, 5, 20), np.repeat([1.0, 5.0], 10)])
     assert len(set(model.suggest_queries(X, 3))) == 3
 
 
 def test_hidden_layers_are_chosen_in_a_pipeline_by_a_grid(routing):
-    tasks = waves(60, 20, 0)
+    tasks = waves(40, 20, 0)
     X, y = (np.concatenate(part) for part in zip(*tasks, strict=True))
-    ids = np.repeat(np.arange(60), 20)
-    pipe = make_pipeline(StandardScaler(), learned(EmpiricalBayesRegressor, (), 60))
+    ids = np.repeat(np.arange(40), 20)
+    pipe = make_pipeline(StandardScaler(), learned(EmpiricalBayesRegressor, (), 40))
     name = "empiricalbayesregressor__features__hidden_layer_sizes"
     search = GridSearchCV(
         pipe,
@@ -386,4 +386,4 @@ def test_hidden_layers_are_chosen_in_a_pipeline_by_a_grid(routing):
     assert search.best_params_[name] == (32,)
     X_new, y_new = TASK["regressor"]
     assert adapt(search, X_new[:10], y_new[:10]).score(X_new, y_new) > 0.5
-    assert meta_fit(pipe, tasks)[-1].n_tasks_ == 60
+    assert meta_fit(pipe, tasks)[-1].n_tasks_ == 40
