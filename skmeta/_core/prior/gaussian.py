@@ -328,9 +328,8 @@ class GaussianTasks:
 
     def evidence(self, L, mean=None, state=None):
         """Log evidence of all tasks together, maximised over mean and noise."""
-        to, back, v = self.basis.to, self.basis.back, self.n_leading
-        leading, (blocks, others) = to[:v], self.leading
-        whitened, log_det = whiten(blocks, to @ L, self.n_tasks)
+        v, (blocks, others) = self.n_leading, self.leading
+        whitened, log_det = whiten(blocks, self.basis.to @ L, self.n_tasks)
         moments = sum(products(block.white()) for block in whitened)
         if len(others):
             moments = moments + products(others)
@@ -342,15 +341,24 @@ class GaussianTasks:
             h = np.einsum("tkp,tk->tp", rows[..., :v], error)
             squares, outer = squares + (error**2).sum(), outer + h.T @ h
         squares = squares + (errors(others, mean) ** 2).sum()
+        return self._evidence_at(mean, moments, held, squares, outer, log_det.sum())
+
+    def _evidence_at(self, mean, moments, held, squares, outer, log_det):
+        """The `GaussianEvidence` at the best mean, by sums over all tasks.
+
+        They are the products of whitened rows, what draws the mean to zero, the sum of
+        squares of the errors, the products of what the errors tell, and the logarithms
+        of the determinants of the covariances.
+        """
+        to, v = self.basis.to, self.n_leading
         n = self.weight.sum()
         noise = max(squares / n, NOISE_FLOOR)
         D = outer / noise - moments[:v, :v]
         return GaussianEvidence(
-            value=-0.5
-            * (n * np.log(2 * np.pi * noise) + squares / noise + log_det.sum()),
-            D=leading.T @ D @ leading,
-            mean=back @ mean,
-            mean_slope=np.zeros(len(L)),
+            value=-0.5 * (n * np.log(2 * np.pi * noise) + squares / noise + log_det),
+            D=to[:v].T @ D @ to[:v],
+            mean=self.basis.back @ mean,
+            mean_slope=np.zeros(self.n_coefficients),
             noise=noise,
             precision=to.T @ (moments[:-1, :-1] + held) @ to,
             state=moments[:-1, :-1] + held,

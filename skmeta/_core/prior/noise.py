@@ -37,8 +37,6 @@ from skmeta._core.prior.calibration import HeldOut, predictive_variances
 from skmeta._core.prior.episodic import Belief
 from skmeta._core.prior.fit import Prior, fit_all
 from skmeta._core.prior.gaussian import (
-    NOISE_FLOOR,
-    GaussianEvidence,
     GaussianTasks,
     condition,
     errors,
@@ -210,7 +208,7 @@ class NoiseTasks(GaussianTasks):
 
     def evidence(self, L, mean=None, state=None):
         """The sum of r_tj e_tj, maximised over mean and noise."""
-        to, back, v = self.basis.to, self.basis.back, self.n_leading
+        to, v = self.basis.to, self.n_leading
         white, log_det, squares = [], 0.0, 0.0
         for factor, share, blocks in self._leading_of_levels:
             blocks, logs = whiten(blocks, to @ L / np.sqrt(factor), self.n_tasks)
@@ -231,18 +229,7 @@ class NoiseTasks(GaussianTasks):
             squares += root**2 @ (error**2).sum(axis=-1)
             outer = outer + h.T @ h / factor
         squares += (errors(self._shared_rows, mean) ** 2).sum()
-        n = self.weight.sum()
-        noise = max(squares / n, NOISE_FLOOR)
-        D = outer / noise - moments[:v, :v]
-        return GaussianEvidence(
-            value=-0.5 * (n * np.log(2 * np.pi * noise) + squares / noise + log_det),
-            D=to[:v].T @ D @ to[:v],
-            mean=back @ mean,
-            mean_slope=np.zeros(len(L)),
-            noise=noise,
-            precision=to.T @ (moments[:-1, :-1] + held) @ to,
-            state=moments[:-1, :-1] + held,
-        )
+        return self._evidence_at(mean, moments, held, squares, outer, log_det)
 
     def degrees_of_freedom(self, L):
         """See `GaussianTasks`; here V = I + Z Z' / f_j with probability r_tj."""

@@ -24,10 +24,8 @@ from scipy import linalg
 
 from skmeta._core.prior import triangles as tri
 from skmeta._core.prior.gaussian import (
-    NOISE_FLOOR,
     TOO_SPREAD,
     Block,
-    GaussianEvidence,
     GaussianTasks,
     basis_of_columns,
     compose,
@@ -230,7 +228,7 @@ class PackedTasks(GaussianTasks):
 
     def evidence(self, L, mean=None, state=None):
         """Log evidence of all tasks together, maximised over mean and noise."""
-        to, back, v = self.basis.to, self.basis.back, self.n_leading
+        to, v = self.basis.to, self.n_leading
         U, others, k = tri.upper_factor(to @ L), self._others, self.basis.n_seen
         moments, log_det, squares = np.zeros((k + 1, k + 1)), 0.0, self.residual.sum()
         if self.shares is not None:
@@ -253,18 +251,7 @@ class PackedTasks(GaussianTasks):
                 squares, outer = squares + of_tasks, outer + own
         if others is not None:
             squares += (errors(others, mean) ** 2).sum()
-        n = self.weight.sum()
-        noise = max(squares / n, NOISE_FLOOR)
-        D = outer / noise - moments[:v, :v]
-        return GaussianEvidence(
-            value=-0.5 * (n * np.log(2 * np.pi * noise) + squares / noise + log_det),
-            D=to[:v].T @ D @ to[:v],
-            mean=back @ mean,
-            mean_slope=np.zeros(len(L)),
-            noise=noise,
-            precision=to.T @ (moments[:-1, :-1] + held) @ to,
-            state=moments[:-1, :-1] + held,
-        )
+        return self._evidence_at(mean, moments, held, squares, outer, log_det)
 
     def log_evidence(self, prior):
         """See `GaussianTasks`."""
