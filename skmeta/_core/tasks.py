@@ -114,7 +114,7 @@ class Parts:
     @property
     def n_columns(self):
         """Number of columns of the design."""
-        return self.design(self._table.X[:1]).shape[1]
+        return self.design(self._table.X[:1]).shape[-1]
 
     @property
     def lengths(self):
@@ -200,7 +200,7 @@ def stack(table, tasks, rows, present):
     X = table.X[index if isinstance(index, slice) else index.ravel()]
     X = X.toarray() if hasattr(X, "toarray") else X
     return Batch(
-        X=X.reshape(*rows.shape, -1),
+        X=X.reshape(*rows.shape, *X.shape[1:]),
         Y=table.Y[index].reshape(*rows.shape, -1),
         # A task without any row has weight 0, and so neither loss nor gradient.
         weight=(weight / np.maximum(total, TINY)[:, None]).astype(table.Y.dtype),

@@ -4,6 +4,7 @@ learn        From the rows of many tasks to a `LearnedPrior`. Begin here.
 learned      What has been learned, and everything that is computed from it.
 models       What learning and predicting ask of a kind of targets, for each kind.
 count_model  The same for counts, which vary more than their likelihood says.
+choice_model Choices, each from a set of alternatives.
 search       Which structure the prior has, and what predicts before adapting.
 structures   Structures that the spread between tasks may have.
 fit          The prior of a given structure that has the largest evidence.

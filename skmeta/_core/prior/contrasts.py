@@ -18,6 +18,7 @@ import numpy as np
 from scipy.linalg import blas, lapack
 
 from skmeta._core.prior import lines
+from skmeta._core.prior.derivatives import sum_of_hessians
 
 # A search for the modes ends after this many steps, ...
 MAX_STEPS = 100
@@ -298,5 +299,5 @@ def _precision_of_mean(likelihood, stack, columns, mu, inverse):
         K.append(of_column.swapaxes(1, 2).reshape(T, o * d, -1))
     K = np.concatenate(K, axis=-1)
     explained = (K @ inverse @ K.swapaxes(-1, -2)).sum(axis=0)
-    M = stack.sum_of_hessians(likelihood, mu) - explained
+    M = sum_of_hessians(likelihood, stack, mu) - explained
     return 0.5 * (M + M.T)

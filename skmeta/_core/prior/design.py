@@ -14,6 +14,10 @@ from skmeta._core.tasks import Parts
 class Design:
     """Makes columns of standardised rows: learned features, if any, then X, then a 1.
 
+    A row may have several alternatives, X (n, J, n_features). Then an intercept is that
+    of choosing any of them: the first alternative is the outside option, whose column
+    is 0 and not 1.
+
     Attributes
     ----------
     n_features : int
@@ -100,10 +104,19 @@ class Design:
             return episodic.design(self.network, theta, X, self.fit_intercept)[0]
         if not self.fit_intercept:
             return X
-        return np.column_stack([X, np.ones(len(X))])
+        ones = np.ones((*X.shape[:-1], 1))
+        if X.ndim == 3:
+            ones[:, 0] = 0.0
+        return np.concatenate([X, ones], axis=-1)
 
     def times(self, X, coef):
-        """Rows X times coefficients (o, n_columns), as (n, o); X may be sparse."""
+        """Rows X times coefficients (o, n_columns), as (n, o); X may be sparse.
+
+        If rows have alternatives, these are the o outputs, and there is one vector of
+        coefficients.
+        """
+        if X.ndim == 3:
+            return self(X) @ coef[0]
         if self.network is not None:
             return self(X) @ coef.T
         slopes, intercept = coef[:, : self.n_features], coef[:, self.n_features :]

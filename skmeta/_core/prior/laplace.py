@@ -22,6 +22,12 @@ import numpy as np
 
 from skmeta._core.prior import contrasts, lines, quadrature
 from skmeta._core.prior import rows as row_space
+from skmeta._core.prior.derivatives import (
+    hessian,
+    slope_of_half_trace,
+    sum_of_hessians,
+    times_curvature,
+)
 from skmeta._core.prior.likelihoods import Likelihood
 from skmeta._core.prior.recency import Recency
 from skmeta._core.prior.splits import cut_in_time, random_split
@@ -30,7 +36,6 @@ from skmeta._core.prior.stacks import (
     in_pieces,
     in_stacks,
     one_task,
-    row_blocks,
 )
 from skmeta._core.prior.structures import ROUNDING
 from skmeta._core.tasks import Parts, sizes_of, take_parts
@@ -99,7 +104,7 @@ class LaplaceTasks:
         """
         labels = lines.on_lines(parts, likelihood)
         if varying is None:
-            varying = np.ones(parts[0][0].shape[1], dtype=bool)
+            varying = np.ones(parts[0][0].shape[-1], dtype=bool)
         stacks, order = in_stacks(parts, sizes_of(parts), labels, varying.sum())
         on_line = [bool(labels[tasks[0]]) for tasks in order]
         tasks = cls(likelihood, parts, stacks, order, on_line, varying, fit_intercept)
@@ -137,7 +142,7 @@ class LaplaceTasks:
         o, d = self.likelihood.n_outputs, int(self.varying_columns.sum())
         P, r, work = o * d, n_varying, 0.0
         for stack in self.stacks:
-            T, n = stack.weight.shape
+            T, n, _ = stack.rows.shape
             curvature = 0.5 * o * (o + 1) * n * d**2
             if self._is_integral(r):
                 work += T * (curvature + 2 * quadrature.N_NODES * n * d)
@@ -250,7 +255,7 @@ class LaplaceTasks:
     @cached_property
     def _used(self):
         """Columns (d,) that are not zero everywhere."""
-        return np.any([stack.X.any(axis=(0, 1)) for stack in self.stacks], axis=0)
+        return np.any([stack.rows.any(axis=(0, 1)) for stack in self.stacks], axis=0)
 
     def slopes_deviation(self, mean, covariance):
         """The deviation of all slopes of an output together, as those of a mean tell.
@@ -372,7 +377,11 @@ class LaplaceTasks:
         blocks = A.reshape(-1, self.n_columns, A.shape[1])
         for stack in self.stacks:
             squares = self.likelihood.information * np.einsum(
-                "tnd,odr,tn->tr", stack.X**2, blocks**2, stack.weight, optimize=True
+                "tnd,odr,tn->tr",
+                stack.squares(),
+                blocks**2,
+                stack.weight,
+                optimize=True,
             )
             total += squares.sum(axis=0)
             heard += (squares > 0).sum(axis=0)
@@ -554,7 +563,7 @@ def _derivatives(likelihood, stack, eta):
     """Means of the targets, gradient (T, P), and minus the second derivative."""
     mu = likelihood.mean(eta)
     slope = likelihood.slope(mu, stack.Y) * stack.weight[..., None]
-    return mu, stack.gradient(slope), hessian(likelihood, stack.X, mu, stack.weight)
+    return mu, stack.gradient(slope), hessian(likelihood, stack, mu)
 
 
 def _first_length(likelihood, stack, step):
@@ -575,28 +584,6 @@ def _climb(likelihood, stack, L, u, step, value, length):
             break
         length[worse] *= 0.5
     return tried, reached, eta
-
-
-def hessian(likelihood, X, mu, weight):
-    """X' W X of each task: (T, P, P)."""
-    n_tasks, _, d = X.shape
-    o = likelihood.n_outputs
-    H = np.empty((n_tasks, o, d, o, d))
-    for a in range(o):
-        for b in range(a + 1):
-            block = _products(X, weight * likelihood.curvature(mu, a, b))
-            H[:, a, :, b] = block
-            H[:, b, :, a] = block
-    return H.reshape(n_tasks, o * d, o * d)
-
-
-def _products(X, weight):
-    """X' diag(weight) X of each task, of a long one a block of rows at a time."""
-    total = 0.0
-    for rows in row_blocks(X):
-        part = X[:, rows]
-        total += (part * weight[:, rows, None]).swapaxes(-1, -2) @ part
-    return total
 
 
 # -- evidence -------------------------------------------------------------------------
@@ -643,9 +630,7 @@ def _evidence(likelihood, stack, mean, L, u=None):
 
 def _slope_of_log_det(likelihood, stack, mu, V):
     """X'a (T, P): gradient of minus half the log determinant in the coefficients."""
-    Q = eta_covariance(stack.X, V, likelihood.n_outputs)
-    slope = likelihood.curvature_slope(mu, Q) * stack.weight[..., None]
-    return -stack.gradient(slope)
+    return -stack.gradient(slope_of_half_trace(likelihood, stack, mu, V))
 
 
 def _evidence_of_some(likelihood, stack, mean, L, varying, u=None):
@@ -661,8 +646,7 @@ def _evidence_of_some(likelihood, stack, mean, L, varying, u=None):
     C, half = _half_covariance(mode, L)
     V = half.swapaxes(-1, -2) @ half
     HV = mode.hessian @ V
-    Q = eta_covariance(own.X, V, o)
-    slope = -likelihood.curvature_slope(mode.mu, Q) * stack.weight[..., None]
+    slope = -slope_of_half_trace(likelihood, own, mode.mu, V)
     alpha = own.gradient(slope)
     nu = alpha - (HV @ alpha[..., None])[..., 0]
     g, cross = mode.score, nu.T @ mode.score
@@ -675,13 +659,13 @@ def _evidence_of_some(likelihood, stack, mean, L, varying, u=None):
         (V @ alpha[..., None])[..., 0]
     )
     of_eta = likelihood.slope(mode.mu, stack.Y) * stack.weight[..., None] + slope
-    of_eta = of_eta - _times_curvature(likelihood, stack.weight, mode.mu, moved)
+    of_eta = of_eta - times_curvature(likelihood, stack, mode.mu, moved)
 
     def precision():  # it costs more than the rest, and few are asked for
         J = own.times(half.swapaxes(-1, -2))
-        J = np.moveaxis(_times_curvature(likelihood, stack.weight, mode.mu, J), -1, 1)
-        K = np.einsum("trno,tnd->trod", J, stack.X, optimize=True).reshape(-1, P)
-        return stack.sum_of_hessians(likelihood, mode.mu) - K.T @ K
+        K = stack.gradients(times_curvature(likelihood, stack, mode.mu, J))
+        K = K.reshape(-1, P)
+        return sum_of_hessians(likelihood, stack, mode.mu) - K.T @ K
 
     return lines.Terms(
         value=mode.value - np.log(np.diagonal(C, axis1=-2, axis2=-1)).sum(axis=-1),
@@ -690,26 +674,6 @@ def _evidence_of_some(likelihood, stack, mean, L, varying, u=None):
         precision=precision,
         u=mode.u,
     )
-
-
-def _times_curvature(likelihood, weight, mu, A):
-    """W times A (T, n, o, ...), with W the curvature of each row in its o outputs."""
-    W = likelihood.curvatures(mu) * weight[..., None, None]
-    return np.einsum("tnab,tnb...->tna...", W, A)
-
-
-def eta_covariance(X, V, o):
-    """Covariance (T, n, o, o) of the linear predictors, given the coefficients' V."""
-    n_tasks, n, d = X.shape
-    V = V.reshape(n_tasks, o, d, o, d)
-    Q = np.empty((n_tasks, n, o, o))
-    for a in range(o):
-        for b in range(a + 1):
-            for rows in row_blocks(X):
-                part = X[:, rows]
-                Q[:, rows, a, b] = ((part @ V[:, a, :, b]) * part).sum(axis=-1)
-            Q[..., b, a] = Q[..., a, b]
-    return Q
 
 
 def _posterior_covariance(mode, L):
@@ -749,7 +713,7 @@ def _condition_by_rows(likelihood, mean, factor, stack):
 
     The predictors move by Z u. With Z' = QR, Q orthonormal, only v = Q'u moves them.
     """
-    (T, n, _), o = stack.X.shape, stack.n_outputs
+    T, n, o = stack.Y.shape
     Z = stack.times(factor[None]).reshape(T, n * o, -1)
     Q, R = np.linalg.qr(Z.swapaxes(-1, -2))
     # each predictor of a row is taken for a coefficient

@@ -88,6 +88,7 @@ def learn(table, model, design, options, rng, before_search=None):
 
 def learn_and_measure(table, model, design, options, rng, before_search=None):
     """The same, and the `ToMeasure` with the folds that its errors are measured in."""
+    model, table = model.prepared(table)
     given = table, model, design, options, before_search
     if table.n_tasks == 1:
         learned, measured = _learn_from_one(*given)
@@ -100,13 +101,14 @@ def learn_and_measure(table, model, design, options, rng, before_search=None):
         part.step("half-life")
         found = learned.model.calibrate(learned, measured, rng)
         part.step("calibration")
-    return replace(learned, calibration=found), measured
+    learned = learned.model.finished(replace(learned, calibration=found))
+    return learned, measured
 
 
-def _shape(table, design):
+def _shape(model, table, design):
     """(n_features, n_outputs, fit_intercept) of the coefficients that vary."""
     n_features = int(design.varying.sum()) - design.fit_intercept
-    return n_features, table.Y.shape[1], design.fit_intercept
+    return n_features, model.n_vectors(table), design.fit_intercept
 
 
 # -- many tasks -----------------------------------------------------------------------
@@ -124,7 +126,7 @@ def _learn_from_many(table, model, design, options, before_search, rng):
     tasks = model.gather(few, design)
     if before_search is not None:
         before_search(tasks, len(parts))
-    shape = _shape(table, design)
+    shape = _shape(model, table, design)
     model, tasks = model.learn_slopes(tasks, shape, options.units)
     search = StructureSearch(
         tasks,
@@ -217,7 +219,7 @@ def _learn_from_one(table, model, design, options, before_search):
     tasks = model.gather([part], design).with_pinned_slopes()
     if before_search is not None:
         before_search(tasks, 1)
-    of_slopes = groups("isotropic", *_shape(table, design))
+    of_slopes = groups("isotropic", *_shape(model, table, design))
     structure = Diagonal(np.where(of_slopes == 0, 0, NONE))
     with options.progress.part("prior"):
         prior = first_fit(

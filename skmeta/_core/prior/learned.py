@@ -199,6 +199,8 @@ class LearnedPrior:
     def _moved(self, X, factor):
         """A factor (n, o, r) of how the outputs of rows vary."""
         columns = self.design(X)
+        if columns.ndim == 3:
+            return columns @ factor
         blocks = factor.reshape(self.n_outputs, columns.shape[1], -1)
         return np.einsum("nd,odr->nor", columns, blocks, optimize=True)
 

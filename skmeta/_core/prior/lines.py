@@ -63,6 +63,8 @@ def are_lines(X):
 
 def on_lines(parts, likelihood):
     """Which tasks (T,) are to be integrated along a line."""
+    if likelihood.own_designs:
+        return np.zeros(len(parts), dtype=bool)
     if not are_many(parts):
         return np.array(
             [is_line(X) and likelihood.suits_lines(w) for X, _, w, _ in parts]

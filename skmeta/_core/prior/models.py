@@ -83,6 +83,18 @@ class TaskModel(ABC):
         """What the log evidence of the tasks in a table lacks, as standardised."""
         return 0.0
 
+    def prepared(self, table):
+        """The model and the table of all tasks in the form that `learn` works with."""
+        return self, table
+
+    def finished(self, learned):
+        """What has been learned, in the form that is kept."""
+        return learned
+
+    def n_vectors(self, table):
+        """How many vectors of coefficients the rows of a table have."""
+        return table.Y.shape[1]
+
     @abstractmethod
     def gather(self, parts, design):
         """Tasks as a search for the prior meets them: evidence, losses, scores."""
@@ -577,9 +589,14 @@ class LaplaceModel(TaskModel):
         recency = self.recency
         if recency is not None:
             recency = recency.in_columns(design.n_learned)
+        likelihood = self.likelihood_of(parts[0][0])
         return LaplaceTasks.gather(
-            parts, self.likelihood, design.fit_intercept, design.varying, recency
+            parts, likelihood, design.fit_intercept, design.varying, recency
         )
+
+    def likelihood_of(self, X):
+        """The likelihood of rows X."""
+        return self.likelihood
 
     def learn_slopes(self, tasks, shape, units):
         if not self.likelihood.only_differences:
@@ -589,8 +606,12 @@ class LaplaceModel(TaskModel):
 
     def posterior(self, mean, factor, noise, rows):
         stack = Stack(*(field[None] for field in rows))
-        theta, factor = laplace.condition(self.likelihood, mean, factor, stack)
+        theta, factor = self.posteriors(mean, factor, stack)
         return theta[0], factor[0]
+
+    def posteriors(self, mean, factor, stack):
+        """Centres (T, P) and factors (T, P, r) of the tasks of a `Stack`."""
+        return laplace.condition(self.likelihood, mean, factor, stack)
 
     def condition(self, learned, rows, present):
         # The posterior is not normal. So the prior meets all rows again, to make the
@@ -662,9 +683,7 @@ class LaplaceModel(TaskModel):
         return self.likelihood.draw(Z + np.einsum("nor,dr->dno", moved, u), rng)
 
     def log_score_after(self, learned, prior, given, asked):
-        theta, factor = laplace.condition(
-            self.likelihood, prior.mean, prior.factor, given
-        )
+        theta, factor = self.posteriors(prior.mean, prior.factor, given)
         J = np.sqrt(self.share_of_variance(learned)) * asked.times(factor)
         score = self.likelihood.log_predictive(
             asked.eta(theta), J, asked.Y, asked.weight

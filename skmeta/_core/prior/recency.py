@@ -22,10 +22,14 @@ class Recency:
         much as new ones. None until it has been learned, which also counts as infinite.
     column : int or None
         The column that holds the times. None if age is counted in rows.
+    alternative : int or None
+        Where a row has a design for each of its alternatives: the one that holds the
+        time of the row.
     """
 
     half_life: float | None = np.inf
     column: int | None = None
+    alternative: int | None = None
 
     @property
     def forgets(self):
@@ -43,6 +47,8 @@ class Recency:
 
         X (..., n, d) is standardised. Times that are counted have no leading axes.
         """
+        if self.alternative is not None:
+            X = X[..., self.alternative, :]
         if self.column is None:
             return first + np.arange(X.shape[-2])
         return X[..., self.column]

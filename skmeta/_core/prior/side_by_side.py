@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from skmeta._core.prior import laplace, many
+from skmeta._core.prior import many
 from skmeta._core.prior.learned import LearnedPrior, SeenRows
 from skmeta._core.prior.many import ManyPresent, ManyTargets, ToldRows
 from skmeta._core.prior.models import GaussianModel
@@ -20,7 +20,8 @@ class AdaptedTasks:
     """What is known of T tasks after their rows, and what it says of new rows.
 
     New rows come as ``columns`` (T, n, d) of the design, padded, with the ``offset``
-    (T, n, o) of a base model or None. The methods return k numbers for each row,
+    (T, n, o) of a base model or None; or as sets of alternatives (T, n, J, d), with J
+    in the place of o. The methods return k numbers for each row,
     (T, n, k), as the methods of `LearnedPrior` with these names do for one task.
 
     Attributes
@@ -43,6 +44,9 @@ class AdaptedTasks:
     def outputs(self, columns, offset=None):
         """The o outputs at the centre of what is known."""
         coef = self.present.mean
+        if columns.ndim == 4:
+            Z = (columns @ coef[:, None, :, None])[..., 0]
+            return Z if offset is None else Z + offset
         coef = coef.reshape(len(coef), self.learned.n_outputs, -1).swapaxes(1, 2)
         Z = columns @ coef
         return Z if offset is None else Z + offset
@@ -57,9 +61,12 @@ class AdaptedTasks:
 
     def _of_each_row(self, columns, Z):
         """The predictive distribution of a `LaplaceModel`, for all rows together."""
-        (T, n, d), o, factor = columns.shape, Z.shape[-1], self.present.factor
-        blocks = factor.reshape(T, o, d, -1)
-        moved = (columns[:, None] @ blocks).swapaxes(1, 2)
+        (T, n), o, factor = columns.shape[:2], Z.shape[-1], self.present.factor
+        if columns.ndim == 4:
+            moved = columns @ factor[:, None]
+        else:
+            blocks = factor.reshape(T, o, columns.shape[2], -1)
+            moved = (columns[:, None] @ blocks).swapaxes(1, 2)
         moved = moved.reshape(T * n, o, -1)
         model = self.learned.model
         found = model.predictive(self.learned, Z.reshape(T * n, o), moved, self.present)
@@ -90,7 +97,7 @@ def adapt_many(learned, stack, with_factor=True):
         return AdaptedTasks(
             learned, many.condition_many(learned, told, with_factor), n_rows
         )
-    found = laplace.condition(model.likelihood, learned.mean, learned.factor, stack)
+    found = model.posteriors(learned.mean, learned.factor, stack)
     return AdaptedTasks(learned, ManyPresent(*found), n_rows)
 
 

@@ -3,13 +3,19 @@
 A task is given as (X, Y, weight, offset) with n rows, d columns and o outputs. The
 coefficients of o outputs are laid out (o, d) and stored as one vector of P = o d
 numbers. The linear predictors of a row are eta = coefficients times x, plus its offset.
+
+A row may instead have a design of its own for each of o alternatives: X is (n, o, d),
+and one vector of P = d coefficients serves all of them. Alternatives that a row does
+not have are padding: their offset is `ABSENT`, and their x is zero.
 """
 
+import math
 from typing import NamedTuple
 
 import numpy as np
+from scipy.special import softmax
 
-from skmeta._core.tasks import are_many, slices
+from skmeta._core.tasks import ABSENT, are_many, slices
 
 # One stack holds at most about this many numbers, ...
 STACK_CELLS = 2**18
@@ -23,7 +29,7 @@ FEWER_OF_MANY = 8
 class Stack(NamedTuple):
     """Rows of T tasks, padded with zeros; ``weight`` is 0 where a row is padding."""
 
-    X: np.ndarray  # (T, n, d)
+    X: np.ndarray  # (T, n, d), or (T, n, o, d) if rows have o designs
     Y: np.ndarray  # (T, n, o)
     weight: np.ndarray  # (T, n)
     offset: np.ndarray  # (T, n, o)
@@ -31,6 +37,9 @@ class Stack(NamedTuple):
     @classmethod
     def of(cls, parts):
         """The stack of a list of tasks (X, Y, weight, offset)."""
+        if parts[0][0].ndim == 3:
+            n_alternatives = max(X.shape[1] for X, *_ in parts)
+            parts = [with_alternatives(part, n_alternatives) for part in parts]
         longest = max(len(X) for X, *_ in parts)
 
         def padded(field):
@@ -40,24 +49,49 @@ class Stack(NamedTuple):
                 out[task, : len(row)] = row
             return out
 
-        return cls(*map(padded, range(4)))
+        return cls(*map(padded, range(4))).trimmed()
+
+    @property
+    def has_designs(self):
+        """Whether a row has a design of its own for each of its outputs."""
+        return self.X.ndim == 4
 
     @property
     def n_outputs(self):
         return self.Y.shape[-1]
 
+    @property
+    def rows(self):
+        """All designs (T, n, d), or (T, n o, d) if a row has several."""
+        return flat(self.X)
+
     def part(self, tasks):
         """The stack of some of the tasks."""
         return Stack(*(field[tasks] for field in self))
 
+    def trimmed(self):
+        """The same without alternatives that no row has."""
+        if not self.has_designs:
+            return self
+        here = (self.offset > 0.5 * ABSENT) & (self.weight > 0)[..., None]
+        here = here.any(axis=(0, 1))
+        if here.all() or not here.any():
+            return self
+        X, Y, offset = self.X[:, :, here], self.Y[..., here], self.offset[..., here]
+        return Stack(X, Y, self.weight, offset)
+
     def eta(self, theta):
         """Linear predictors (T, n, o) of coefficients (T, P) or (1, P)."""
+        if self.has_designs:
+            return (self.rows @ theta[..., None]).reshape(self.Y.shape) + self.offset
         o, d = self.n_outputs, self.X.shape[-1]
         coef = theta.reshape(len(theta), o, d).swapaxes(-1, -2)
         return self.X @ coef + self.offset
 
     def times(self, factor):
         """Rows times the columns of a factor (T or 1, P, r), as (T, n, o, r)."""
+        if self.has_designs:
+            return (self.rows @ factor).reshape(*self.Y.shape, factor.shape[-1])
         o, d = self.n_outputs, self.X.shape[-1]
         blocks = factor.reshape(len(factor), o, d, -1)
         return np.einsum(
@@ -69,22 +103,62 @@ class Stack(NamedTuple):
 
     def gradient(self, slope):
         """Gradient (T, P) in the coefficients, given that in eta (T, n, o)."""
+        if self.has_designs:
+            return (flat(slope[..., None]).swapaxes(-1, -2) @ self.rows)[:, 0]
         return (slope.swapaxes(-1, -2) @ self.X).reshape(len(self.X), -1)
 
-    def sum_of_hessians(self, likelihood, mu):
-        """Sum of X' W X over all tasks, with W the curvature at means mu: (P, P)."""
-        d, o = self.X.shape[-1], self.n_outputs
-        H, X = np.empty((o, d, o, d)), self.X.reshape(-1, d)
-        for a in range(o):
-            for b in range(a + 1):
-                W = (self.weight * likelihood.curvature(mu, a, b)).reshape(-1, 1)
-                H[a, :, b] = (X * W).T @ X
-                H[b, :, a] = H[a, :, b].T
-        return H.reshape(o * d, o * d)
+    def gradients(self, slopes):
+        """The same of r slopes (T, n, o, r) for each task: (T, r, P)."""
+        if self.has_designs:
+            return flat(slopes).swapaxes(-1, -2) @ self.rows
+        products = np.einsum(
+            "trno,tnd->trod", np.moveaxis(slopes, -1, 1), self.X, optimize=True
+        )
+        return products.reshape(*products.shape[:2], -1)
+
+    def squares(self):
+        """Squares (T, n, d) of what the outputs of a row depend on.
+
+        If a row has several designs, they are the variances among them, each as
+        probable as its offset says.
+        """
+        if not self.has_designs:
+            return self.X**2
+        share = softmax(self.offset, axis=-1)[:, :, None]
+        apart = self.X - share @ self.X
+        return (share @ apart**2)[:, :, 0]
+
+
+def flat(A):
+    """An array (T, n, ..., d) of rows as (T, m, d)."""
+    n_tasks, *n_rows, d = A.shape
+    return A.reshape(n_tasks, math.prod(n_rows), d)
+
+
+def with_alternatives(part, n):
+    """Rows (X, Y, weight, offset) with n alternatives, the last of them padding."""
+    X, Y, weight, offset = part
+    more = n - X.shape[1]
+    if more <= 0:
+        return part
+    of_rows = (0, 0), (0, more)
+    return (
+        np.pad(X, (*of_rows, (0, 0))),
+        np.pad(Y, of_rows),
+        weight,
+        np.pad(offset, of_rows, constant_values=ABSENT),
+    )
 
 
 def one_task(stacks):
     """All rows of some stacks as the rows of a single task."""
+    if stacks[0].has_designs:
+        parts = [field for stack in stacks for field in zip(*stack, strict=True)]
+        n_alternatives = max(stack.n_outputs for stack in stacks)
+        parts = [with_alternatives(part, n_alternatives) for part in parts]
+        return Stack(
+            *(np.concatenate(of_all)[None] for of_all in zip(*parts, strict=True))
+        )
     fields = (
         np.concatenate([field.reshape(-1, *field.shape[2:]) for field in of_all])
         for of_all in zip(*stacks, strict=True)
@@ -101,21 +175,25 @@ def in_stacks(parts, sizes, labels, n_varying=None):
     if it is None.
     """
     X, Y = parts[0][:2]
-    n_varying = X.shape[1] if n_varying is None else n_varying
-    n_coefficients, n_shared = n_varying * Y.shape[1], X.shape[1] - n_varying
+    n_columns = X.shape[-1]
+    n_varying = n_columns if n_varying is None else n_varying
+    # a row has one design for o vectors of coefficients, or o designs for one
+    n_vectors, n_designs = (1, Y.shape[1]) if X.ndim == 3 else (Y.shape[1], 1)
+    n_coefficients, n_shared = n_varying * n_vectors, n_columns - n_varying
     many = are_many(parts)
-    most = STACK_CELLS * (MORE_OF_SEVERAL if Y.shape[1] > 1 else 1)
+    most = STACK_CELLS * (MORE_OF_SEVERAL if n_vectors > 1 else 1)
     most = most // FEWER_OF_MANY if many else most
     buckets = 2 * np.ceil(2 * np.log2(np.maximum(sizes, 1))) + labels
     stacks, orders = [], []
     for bucket in np.unique(buckets):
         tasks = np.flatnonzero(buckets == bucket)
         longest = sizes[tasks].max()
-        cells = n_coefficients * (n_coefficients + longest) + n_shared * longest
+        n_rows = longest * n_designs
+        cells = n_coefficients * (n_coefficients + n_rows) + n_shared * n_rows
         n_stacks = -(-len(tasks) * cells // most)
         for order in np.array_split(tasks, min(n_stacks, len(tasks))):
             if many:
-                stacks.append(Stack(*parts.padded(order)))
+                stacks.append(Stack(*parts.padded(order)).trimmed())
             else:
                 stacks.append(Stack.of([parts[task] for task in order]))
             orders.append(order)
@@ -143,6 +221,6 @@ def pieces_of(part, n_rows):
 
 
 def row_blocks(X):
-    """Slices of the rows of X (T, n, d) that hold a bounded number of cells."""
-    n_tasks, n, d = X.shape
-    return slices(n, STACK_CELLS // max(1, n_tasks * d))
+    """Slices of the rows of X (T, n, ...) that hold a bounded number of cells."""
+    n_tasks, n, *others = X.shape
+    return slices(n, STACK_CELLS // max(1, n_tasks * math.prod(others)))

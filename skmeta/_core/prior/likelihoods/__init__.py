@@ -6,6 +6,7 @@
 from skmeta._core.prior.likelihoods._likelihood import Likelihood, OneOutput
 from skmeta._core.prior.likelihoods.bernoulli import Bernoulli
 from skmeta._core.prior.likelihoods.categorical import Categorical
+from skmeta._core.prior.likelihoods.choice import Choice
 from skmeta._core.prior.likelihoods.gaussian import Gaussian
 from skmeta._core.prior.likelihoods.poisson import Poisson
 
@@ -15,12 +16,14 @@ LIKELIHOODS = {
     "bernoulli": Bernoulli,
     "categorical": Categorical,
     "poisson": Poisson,
+    "choice": Choice,
 }
 
 __all__ = [
     "LIKELIHOODS",
     "Bernoulli",
     "Categorical",
+    "Choice",
     "Gaussian",
     "Likelihood",
     "OneOutput",

@@ -87,6 +87,9 @@ class Likelihood(ABC):
     one_row_tells : bool
         Whether tasks of one row each show how much tasks differ. They do if a target
         can vary more than it would if all tasks were alike; a label cannot.
+    own_designs : bool
+        Whether a row has a design of its own for each of its J linear predictors, and
+        one vector of coefficients serves them all. Then ``n_outputs`` is 1.
     weight_is_exposure : bool
         Whether the weight of a row is the size of what a target was counted in, which
         may be in any unit. Otherwise a weight of 2 is a row that is there twice.
@@ -103,6 +106,7 @@ class Likelihood(ABC):
     centre_is_mean = False
     only_differences = False
     one_row_tells = False
+    own_designs = False
     weight_is_exposure = False
 
     @property
@@ -163,7 +167,7 @@ class Likelihood(ABC):
 
     def curvatures(self, mu):
         """All of them as matrices W (..., o, o)."""
-        o = self.n_outputs
+        o = mu.shape[-1]
         W = [self.curvature(mu, a, b) for a in range(o) for b in range(o)]
         return np.stack(W, axis=-1).reshape(*mu.shape, o)
 
