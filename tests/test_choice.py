@@ -15,6 +15,7 @@ from skmeta._core.prior.learn import Options, learn
 from skmeta._core.prior.learned import SeenRows
 from skmeta._core.prior.likelihoods import Bernoulli, Choice, of_labels
 from skmeta._core.prior.models import LaplaceModel
+from skmeta._core.prior.queries import Sets, choose_queries
 from skmeta._core.prior.stacks import Stack, with_alternatives
 from skmeta._core.tasks import ABSENT, TaskTable
 
@@ -247,6 +248,52 @@ def test_if_all_sets_are_pairs_they_are_labels_of_two_classes(outside, prior):
     p = np.exp(found.predictive(table.X, table.offset, present))[:, 1]
     odds = expected.predictive(rows.X, rows.offset, same)[:, 0]
     assert_allclose(p, Bernoulli().mean(odds), atol=1e-9)
+
+
+# -- questions ------------------------------------------------------------------------
+
+
+def chosen_by_a_loop(X, p, covariance, n_queries):
+    """Sets that leave the least total variance tr(W X V X') over the pool."""
+    W = [np.diag(one) - np.outer(one, one) for one in p]
+    H, asked = [x.T @ w @ x for x, w in zip(X, W, strict=True)], []
+    for _ in range(n_queries):
+        precision = np.linalg.inv(covariance) + sum((H[i] for i in asked), 0.0)
+        left = [
+            np.inf
+            if i in asked
+            else np.trace(np.linalg.solve(precision + H[i], sum(H)))
+            for i in range(len(X))
+        ]
+        asked.append(int(np.argmin(left)))
+    return asked
+
+
+@pytest.mark.parametrize("d", [3, 8])
+def test_each_set_asked_about_leaves_the_least_variance_over_the_pool(d):
+    rng = np.random.default_rng(0)
+    X, _, _, offset = sets_of(rng, [5, 3, 4, 5, 2, 5, 4, 4, 3], d)
+    p = softmax(X @ rng.normal(size=d) + offset, axis=1)
+    factor = rng.normal(size=(d, d))
+    pool = Sets(lambda rows: X[rows], CHOICE.root_curvature(p), factor)
+    expected = chosen_by_a_loop(X, p, factor @ factor.T, 4)
+    assert choose_queries(pool, 4).tolist() == expected
+
+
+def test_sets_of_two_are_asked_about_as_rows_of_two_classes_are(learned):
+    rng = np.random.default_rng(4)
+    sets = sets_of(rng, [2] * 12)
+    rows = differences(*sets)
+    classes = replace(learned, model=LaplaceModel(of_labels(1)))
+    unseen = np.linalg.qr(rng.normal(size=(D, 1)))[0]
+    for nowhere in (learned.unseen, unseen):
+        found, expected = (
+            replace(one, unseen=nowhere).choose_queries(
+                lambda some, X=X: X[some], one.information(X, offset), 5
+            )
+            for one, (X, _, _, offset) in ((learned, sets), (classes, rows))
+        )
+        assert found.tolist() == expected.tolist()
 
 
 def test_utilities_of_flat_offers_are_those_in_their_sets():

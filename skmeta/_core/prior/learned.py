@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 
 from skmeta._core.prior.design import Design
-from skmeta._core.prior.queries import Pool, apart_from, choose_queries
+from skmeta._core.prior.queries import Pool, Sets, apart_from, choose_queries
 
 
 class SeenRows(NamedTuple):
@@ -217,7 +217,8 @@ class LearnedPrior:
         Parameters
         ----------
         columns : callable
-            Returns the columns of the design for a slice of the rows.
+            Returns the columns of the design for a slice of the rows: (n, P), or
+            (n, J, P) for choice sets.
         information : ndarray of shape (n, o, o)
             The information of all rows.
         n_queries : int
@@ -226,7 +227,8 @@ class LearnedPrior:
         factor = self.known(present).factor / np.sqrt(self.mean_noise(present))
         if factor.shape[1] > len(factor):  # fewer columns give the same covariance
             factor = np.linalg.qr(factor.T, mode="r").T
-        pool = apart_from(Pool(columns, information, factor), self.unseen)
+        kind = Sets if columns(slice(0, 1)).ndim == 3 else Pool
+        pool = apart_from(kind(columns, information, factor), self.unseen)
         return choose_queries(pool, n_queries)
 
 

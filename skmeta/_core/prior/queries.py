@@ -24,11 +24,44 @@ class Pool(NamedTuple):
     root: np.ndarray  # (n, o, o)
     factor: np.ndarray  # (o P, r)
 
+    @property
+    def width(self):
+        """How many numbers are held for a row."""
+        o = self.root.shape[1]
+        return max(self.factor.shape[1], len(self.factor) // o, o * o)
+
+    @property
+    def n_answers(self):
+        """How many numbers an answer says of a row."""
+        return self.root.shape[1]
+
     def blocks(self):
-        n, o, _ = self.root.shape
-        width = max(self.factor.shape[1], len(self.factor) // o, o * o)
-        for rows in gen_batches(n, max(1, POOL_CELLS // max(1, width))):
+        size = max(1, POOL_CELLS // max(1, self.width))
+        for rows in gen_batches(len(self.root), size):
             yield rows, self.design(rows), self.root[rows]
+
+    def moved(self, X, factor):
+        """How the outputs of rows vary with a factor (o P, q): (n, o, q)."""
+        o = self.root.shape[1]
+        return np.einsum("nd,odq->noq", X, factor.reshape(o, X.shape[1], -1))
+
+
+class Sets(Pool):
+    """Choice sets that could be asked about: a row has a design for each alternative.
+
+    ``design`` gives (n, J, P), ``root`` is (n, J, J) and ``factor`` (P, r). An answer
+    says which alternative is chosen.
+    """
+
+    n_answers = 1
+
+    @property
+    def width(self):
+        J, (P, r) = self.root.shape[1], self.factor.shape
+        return J * max(P, r, J)
+
+    def moved(self, X, factor):
+        return X @ factor
 
 
 def apart_from(pool, unseen):
@@ -40,14 +73,13 @@ def apart_from(pool, unseen):
     """
     if unseen.shape[1] == 0:
         return pool
-    o = pool.root.shape[1]
     within = unseen.T @ pool.factor
     values, vectors = np.linalg.eigh(within @ within.T)
     half = unseen @ (vectors * np.sqrt(np.maximum(values, 0.0)))
     variance = np.empty(len(pool.root))
     for rows, X, root in pool.blocks():
-        J = root @ np.einsum("nd,odq->noq", X, half.reshape(o, X.shape[1], -1))
-        variance[rows] = (J**2).sum(axis=(1, 2)) / o
+        J = root @ pool.moved(X, half)
+        variance[rows] = (J**2).sum(axis=(1, 2)) / pool.n_answers
     root = pool.root / np.sqrt(1.0 + variance)[:, None, None]
     return pool._replace(root=root, factor=pool.factor - unseen @ within)
 
@@ -73,6 +105,8 @@ def choose_queries(pool, n_queries):
     block at a time, and an answer changes only the factor.
     """
     chooser = _of_one_output if pool.root.shape[1] == 1 else _of_more_outputs
+    if isinstance(pool, Sets):
+        chooser = _of_sets
     asked = np.zeros(len(pool.root), dtype=bool)
     rows = []
     chosen = chooser(pool)
@@ -136,6 +170,34 @@ def _of_more_outputs(pool):
             A[rows] -= u @ u.swapaxes(1, 2)
             cross = u @ w.swapaxes(1, 2)
             B[rows] += u @ middle @ u.swapaxes(1, 2) - cross - cross.swapaxes(1, 2)
+
+
+def _of_sets(pool):
+    """The same for choice sets; gains are formed anew, as of one output.
+
+    With M = J'J the gain of a set is tr(S M (I + M)^-1).
+    """
+    G, r = pool.factor, pool.factor.shape[1]
+    while True:
+        S, gain = np.zeros((r, r)), np.empty(len(pool.root))
+        for _, X, root in pool.blocks():
+            J = (root @ (X @ G)).reshape(-1, r)
+            S += J.T @ J
+        for rows, X, root in pool.blocks():
+            J = root @ (X @ G)
+            transposed = J.swapaxes(1, 2)
+            if J.shape[1] <= r:
+                inner = np.eye(J.shape[1]) + J @ transposed
+                along = np.linalg.solve(inner, J @ S)
+                gain[rows] = np.einsum("njr,njr->n", along, J)
+            else:
+                M = transposed @ J
+                along = np.linalg.solve(np.eye(r) + M, M)
+                gain[rows] = np.einsum("nij,ij->n", along, S)
+        row = yield gain
+        J = pool.root[row] @ (pool.design(slice(row, row + 1))[0] @ G)
+        C = np.linalg.cholesky(np.eye(r) + J.T @ J)
+        G = np.linalg.solve(C, G.T).T
 
 
 def _outputs(X, part, o):
