@@ -201,7 +201,8 @@ def test_probabilities_of_a_shelf_are_averages_over_what_is_not_known(learned, a
     u = np.concatenate([u, -u])
     theta = known.mean + np.sqrt(share) * u @ known.factor.T
     eta = np.einsum("njd,kd->knj", rows.X, theta) + rows.offset
-    assert_allclose(found, softmax(eta, axis=-1).mean(axis=0), atol=0.02)
+    expected = softmax(eta, axis=-1).mean(axis=0)
+    assert_allclose(found, expected, atol=0.01)
     assert_allclose(found.sum(axis=1), np.ones(len(found)))
     assert (found[rows.offset < 0.5 * ABSENT] == 0).all()
 

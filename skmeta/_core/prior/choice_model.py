@@ -69,7 +69,11 @@ class ChoiceModel(LaplaceModel):
         return replace(self, recency=replace(self.recency, alternative=place))
 
     def finished(self, learned):
-        return replace(learned, model=self._at_alternative(int(self.outside)))
+        return replace(
+            learned,
+            model=self._at_alternative(int(self.outside)),
+            factor=symmetric(learned.factor),
+        )
 
     def n_vectors(self, table):
         return 1
@@ -79,6 +83,14 @@ class ChoiceModel(LaplaceModel):
         return self.likelihood if X.ndim == 3 else Bernoulli()
 
     def posteriors(self, mean, factor, stack):
+        """See `TaskModel`; the factors are symmetric, so that each is the only one.
+
+        The points that probabilities are averaged over belong to its columns.
+        """
+        centre, factor = self._posteriors(mean, factor, stack)
+        return centre, symmetric(factor)
+
+    def _posteriors(self, mean, factor, stack):
         if not stack.has_designs:
             return laplace.condition(Bernoulli(), mean, factor, stack)
         # tasks of nothing but pairs are differences, wherever they come from
@@ -137,6 +149,13 @@ def as_sets(X, Y, weight, offset, starts, outside=False):
     if outside:
         utility[:, 0], chosen[:, 0] = 0.0, chosen.sum(axis=1) == 0
     return sets, chosen, weight, utility
+
+
+def symmetric(factor):
+    """The symmetric factors (..., P, P) of the covariances with such factors."""
+    values, vectors = np.linalg.eigh(factor @ factor.swapaxes(-1, -2))
+    roots = np.sqrt(np.maximum(values, 0.0))[..., None, :]
+    return (vectors * roots) @ vectors.swapaxes(-1, -2)
 
 
 def _are_pairs(offset, Y):

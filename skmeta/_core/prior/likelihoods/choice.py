@@ -14,8 +14,12 @@ from skmeta._core.prior.likelihoods._softmax import Softmax
 from skmeta._core.prior.quadrature import normal_points
 from skmeta._core.tasks import ABSENT, slices
 
+# Probabilities are averaged over 2 * 2**9 points.
+LOG2_POINTS = 9
 # About this many numbers are held at a time in averaging over points.
-AVERAGE_CELLS = 2**20
+AVERAGE_CELLS = 2**18
+# The logarithm of the largest sum of utilities that is told from infinity.
+LARGEST = 500.0
 
 
 @dataclass(frozen=True)
@@ -41,24 +45,40 @@ class Choice(Softmax):
         evenly spread points u. They belong to the columns of the factor and not to the
         alternatives, whose order and number (if they are absent) then mean nothing.
         """
-        shape = eta.shape
-        eta = eta.reshape(-1, shape[-1])
-        factor = np.broadcast_to(factor, (*shape, factor.shape[-1]))
-        factor = factor.reshape(*eta.shape, -1)
-        here = eta > 0.5 * ABSENT
-        scores = np.empty(eta.shape)
-        two = here.sum(axis=1) == 2
-        if two.any():
-            scores[two] = _of_pairs(eta[two], factor[two], here[two])
-        more = np.flatnonzero(~two)
-        points = normal_points(factor.shape[-1])
-        size = AVERAGE_CELLS // (len(points) * shape[-1])
-        for some in slices(len(more), size):
-            rows = more[some]
-            moved = np.moveaxis(factor[rows] @ points.T, 2, 1)
-            log_p = log_softmax(eta[rows][:, None] + moved, axis=2)
-            scores[rows] = logsumexp(log_p, axis=1) - np.log(len(points))
-        return scores.reshape(shape)
+        points = normal_points(factor.shape[-1], LOG2_POINTS)
+
+        def average(eta, factor):
+            moved = np.moveaxis(factor @ points.T, 2, 1)
+            log_p = log_softmax(eta[:, None] + moved, axis=2)
+            return logsumexp(log_p, axis=1) - np.log(len(points))
+
+        return _by_rows(eta, factor, len(points), average, _of_pairs)
+
+    def log_predictive(self, eta, factor, Y, weight):
+        """The same of the chosen alternative, with fewer points: see `Likelihood`."""
+        chosen = np.broadcast_to(Y, eta.shape).argmax(axis=-1)[..., None]
+        eta = eta - np.take_along_axis(eta, chosen, axis=-1)
+        factor = factor - np.take_along_axis(factor, chosen[..., None], axis=-2)
+        # without any uncertainty all points are one
+        points = np.zeros((1, factor.shape[-1]))
+        if factor.any():
+            points = normal_points(factor.shape[-1])
+
+        def average(eta, factor):
+            # of 1 / sum of exp(utilities above that of the chosen one)
+            above = eta[..., None] + factor @ points.T
+            total = np.exp(np.minimum(above, LARGEST)).sum(axis=1)
+            return np.log((1.0 / total).mean(axis=1))
+
+        def of_pairs(eta, factor):
+            # the chosen one is where eta is zero, and the sum is that of the other
+            here = eta > 0.5 * ABSENT
+            variance = np.where(here[..., None], factor, 0.0).sum(axis=1)
+            variance = (variance**2).sum(axis=1)
+            above = np.where(here, eta, 0.0).sum(axis=1)
+            return log_expit(-above / np.sqrt(1 + np.pi / 8 * variance))
+
+        return weight * _by_rows(eta, factor, len(points), average, of_pairs)
 
     def suits_lines(self, weight):
         return False
@@ -67,8 +87,25 @@ class Choice(Softmax):
         raise NotImplementedError  # no task suits
 
 
-def _of_pairs(eta, factor, here):
-    """Scores (n, J) of sets of two alternatives, ``here`` (n, J) says which."""
+def _by_rows(eta, factor, n_points, average, of_pairs):
+    """A function of the rows (n, J) and (n, J, r), and another one for sets of two."""
+    shape, (J, r) = eta.shape[:-1], factor.shape[-2:]
+    factor = np.broadcast_to(factor, (*shape, J, r)).reshape(-1, J, r)
+    eta = eta.reshape(-1, J)
+    two = (eta > 0.5 * ABSENT).sum(axis=1) == 2
+    found = of_pairs(eta[two], factor[two])
+    out = np.empty((len(eta), *found.shape[1:]))
+    out[two] = found
+    others = np.flatnonzero(~two)
+    for some in slices(len(others), AVERAGE_CELLS // (n_points * J)):
+        rows = others[some]
+        out[rows] = average(eta[rows], factor[rows])
+    return out.reshape(*shape, *out.shape[1:])
+
+
+def _of_pairs(eta, factor):
+    """Scores (n, J) of sets of two alternatives."""
+    here = eta > 0.5 * ABSENT
     first, second = np.argsort(~here, axis=1, kind="stable")[:, :2].T
     n = np.arange(len(eta))
     apart = eta[n, first] - eta[n, second]
