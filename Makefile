@@ -78,9 +78,9 @@ test-oldest: $(VENV_OLDEST)/.has-test  ## tests on the oldest supported dependen
 # An editable install would hide that a module is missing from the wheel. So the package
 # comes from the wheel and the tests from the sdist, and both are in a place from which
 # the sources cannot be imported. `make test` has already tested this code. Here every
-# module is imported, the estimators go through all checks of scikit-learn, and a case
-# of the fuzz shows that the sdist holds the benchmarks.
-WHEEL_TESTS ?= tests/test_common.py tests/test_import.py tests/test_persistence.py \
+# module is imported, models of every kind are fitted and saved, and a case of the fuzz
+# shows that the sdist holds the benchmarks.
+WHEEL_TESTS ?= tests/test_import.py tests/test_persistence.py \
     'tests/test_fuzz.py::test_what_must_never_happen_does_not_happen[0]'
 .PHONY: test-wheel
 test-wheel: dist  ## the built wheel, in an environment of its own
@@ -163,6 +163,14 @@ $(VENV)/.created:
 	@$(call require_python,(3, 11) <= v,3.11 or newer)
 	$(PYTHON) -m venv $(VENV)
 	@touch $@
+
+# CI installs all at once, since each call of pip builds the package anew.
+ALL_EXTRAS = dev docs examples test
+.PHONY: environment environment-oldest
+environment: | $(VENV)/.created
+	$(BIN)/python $(PIP_INSTALL) --editable ".[dev,docs,examples,test,scale,onnx]"
+	@touch $(ALL_EXTRAS:%=$(VENV)/.has-%)
+environment-oldest: $(VENV_OLDEST)/.has-test
 
 # The oldest versions are exactly the lower bounds of pyproject.toml: "numpy>=1.26" is
 # tested as "numpy==1.26", which is release 1.26.0.

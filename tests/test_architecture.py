@@ -1,4 +1,10 @@
-"""The house keeps its shape: what an estimator holds besides its public attributes."""
+"""The house keeps its shape: what an estimator holds, and what an example imports."""
+
+import ast
+import re
+import sys
+import tomllib
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -29,3 +35,30 @@ def test_a_fitted_model_keeps_three_private_objects_at_most(kind):
     X, y = (np.asarray(part)[:6] for part in tasks[0])
     for fitted in (model, model.adapt(X, y).partial_adapt(X, y)):
         assert {name for name in vars(fitted) if name.startswith("_")} <= PRIVATE
+
+
+# -- examples -------------------------------------------------------------------------
+
+ROOT = Path(__file__).parents[1]
+
+
+def packages(requirements):
+    return {re.match(r"[\w-]+", r).group().replace("-", "_") for r in requirements}
+
+
+@pytest.mark.parametrize(
+    "example", sorted((ROOT / "examples").glob("*.py")), ids=lambda path: path.stem
+)
+def test_an_example_needs_only_the_packages_of_its_extra(example):
+    with open(ROOT / "pyproject.toml", "rb") as file:
+        project = tomllib.load(file)["project"]
+    given = packages(project["dependencies"])
+    given |= packages(project["optional-dependencies"]["examples"])
+    imported = set()
+    for node in ast.walk(ast.parse(example.read_text())):
+        if isinstance(node, ast.Import):
+            imported |= {alias.name.partition(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            imported.add(node.module.partition(".")[0])
+    known = given | {"sklearn", "skmeta"} | set(sys.stdlib_module_names)
+    assert imported <= known
