@@ -165,7 +165,7 @@ class BaseMetaLearner(ManyTasks, LearnedRepr, BaseEstimator, metaclass=ABCMeta):
     _has_zero_shot_model = False
 
     __metadata_request__fit = {"task": True}
-    __metadata_request__score = {"task": True}
+    __metadata_request__score = {"task": True, "unit": True}
 
     def __init_subclass__(cls, **kwargs):
         super().__init_subclass__(**kwargs)

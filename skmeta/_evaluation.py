@@ -17,6 +17,7 @@ from skmeta._base_model import remembering
 from skmeta._checks.aligned import check_aligned
 from skmeta._checks.ids import encode_tasks
 from skmeta._checks.values import check_alike, is_missing, plain_weight, show
+from skmeta._units import Units, read_units
 from skmeta._warn import warn_once_per_search
 
 # This many tasks are adapted to at once, ...
@@ -32,6 +33,16 @@ NO_TASK = (
     "search, params={'task': ...} to cross_validate, or task=... to score."
 )
 
+STRATIFIED_UNITS = (
+    "stratify=True draws rows so that classes are in proportion, and unit= keeps the "
+    "rows of a unit together, whatever their classes. Set one of them to None."
+)
+UNITS_OF_CLASSES = (
+    "Each task has classes of its own, so that rows of each class must be given, and "
+    "unit= gives whole units, whatever their classes. Leave unit out, or, if each unit "
+    "has rows of all classes, set stratify=False in few_shot_scores or the scorer."
+)
+
 
 def scores_of_tasks(
     estimator,
@@ -43,7 +54,9 @@ def scores_of_tasks(
     task,
     *,
     sample_weight=None,
+    unit=None,
     n_support=5,
+    n_query=None,
     n_repeats=3,
     stratify=False,
     in_time=False,
@@ -63,9 +76,10 @@ def scores_of_tasks(
     the most classes that a task may have if each task has its own, and otherwise None.
     ``in_time`` says that the rows of a task are in order of time, and that earlier ones
     are given; with ``in_order`` rows drawn at random are given in their order. If there
-    are ``times`` (n_rows,), rows are sorted by them. ``together`` adapts to many tasks
-    and scores them without copies; it is None if that is impossible. Returns
-    (n_tasks, n_repeats), with NaN for a task that cannot be scored.
+    are ``times`` (n_rows,), rows are sorted by them. ``unit`` (n_rows,) labels rows
+    that belong together, which ``n_support`` and ``n_query`` then count. ``together``
+    adapts to many tasks and scores them without copies; it is None if that is
+    impossible. Returns (n_tasks, n_repeats), with NaN for a task that cannot be scored.
     """
     if task is None:
         raise ValueError(NO_TASK)
@@ -73,16 +87,26 @@ def scores_of_tasks(
         raise ValueError(
             f"few-shot scoring needs X and y; got {'X' if X is None else 'y'}=None."
         )
-    y, weight, order, starts, ids = _checked_rows(X, y, task, sample_weight)
-    if times is not None:
-        place = np.repeat(np.arange(len(ids)), np.diff(starts))
-        order = order[np.lexsort((times[order], place))]
-    seeds = check_random_state(random_state).randint(2**31, size=len(ids))
-    draw = Draw(n_support, n_repeats, stratify, in_time, in_order, n_way)
-    obstacles = np.array(
-        [draw.obstacle(y[order[a:b]]) for a, b in pairwise(starts)], dtype=object
+    if unit is not None and stratify:
+        raise ValueError(STRATIFIED_UNITS if n_way is None else UNITS_OF_CLASSES)
+    y, weight, units, order, starts, ids = _checked_rows(
+        X, y, task, sample_weight, unit
     )
-    _tell(ids, np.diff(starts), obstacles, draw, small_tasks)
+    if in_time or times is not None:
+        order = units.in_time(order, starts, ids, times)
+    seeds = check_random_state(random_state).randint(2**31, size=len(ids))
+    draw = Draw(
+        n_support, n_repeats, stratify, in_time, in_order, n_way, n_query, units
+    )
+    sizes = units.counts(order, starts)
+    obstacles = np.array(
+        [
+            draw.obstacle(y[order[a:b]], size)
+            for (a, b), size in zip(pairwise(starts), sizes, strict=True)
+        ],
+        dtype=object,
+    )
+    _tell(ids, sizes, obstacles, draw, small_tasks)
     kept = np.flatnonzero(obstacles == "")
     size = BLOCK if together is None else BLOCK_TOGETHER
     blocks = (  # the rows of a block are drawn when it is scored
@@ -104,21 +128,22 @@ def scores_of_tasks(
     return scores
 
 
-def _checked_rows(X, y, task, sample_weight):
-    """Targets, weights, rows sorted by task, starts of tasks therein, and their ids.
+def _checked_rows(X, y, task, sample_weight, unit):
+    """Targets, weights, units, rows sorted by task, starts of tasks, and their ids.
 
     A weight of 0 removes a row before anything is drawn.
     """
-    check_aligned(X=X, y=y, sample_weight=sample_weight, task=task)
+    check_aligned(X=X, y=y, sample_weight=sample_weight, task=task, unit=unit)
     check_consistent_length(X, y, sample_weight)
     codes, ids = encode_tasks(task, _num_samples(X))
+    units = read_units(unit, codes)
     y = column_or_1d(y, warn=True)
     weight = _checked_weight(sample_weight, y)
     rows = np.arange(len(y)) if weight is None else np.flatnonzero(weight > 0)
     rows = rows[np.argsort(codes[rows], kind="stable")]
     _check_targets(y, rows, codes, ids)
     present, sizes = np.unique(codes[rows], return_counts=True)
-    return y, weight, rows, np.r_[0, np.cumsum(sizes)], ids[present]
+    return y, weight, units, rows, np.r_[0, np.cumsum(sizes)], ids[present]
 
 
 def _check_targets(y, rows, codes, ids):
@@ -185,25 +210,39 @@ def _one_number(score):
 
 
 class Draw:
-    """How the support rows of a task are drawn."""
+    """How the support rows of a task are drawn, and the rows to ask."""
 
-    def __init__(self, n_support, n_repeats, stratify, in_time, in_order, n_way):
-        self.n_support = n_support
+    def __init__(
+        self,
+        n_support,
+        n_repeats,
+        stratify,
+        in_time,
+        in_order,
+        n_way,
+        n_query=None,
+        units=None,
+    ):
+        self.n_support, self.n_query = n_support, n_query
         self.n_repeats = n_repeats
         self.in_time, self.in_order = in_time, in_order
         self.per_class = stratify and n_way is not None
         self.stratify = stratify and n_way is None and n_support > 0
         self.n_way = np.inf if n_way is None else n_way
+        self.units = units or Units()
 
-    def obstacle(self, labels):
-        """Why a task cannot be scored, as a key of `_OBSTACLES`; "" if it can."""
+    def obstacle(self, labels, n_units):
+        """Why a task cannot be scored, as a key of `_OBSTACLES`; "" if it can.
+
+        ``labels`` are the targets of its rows, which make up ``n_units`` units.
+        """
         if self.n_way < np.inf or self.per_class:
             n_classes = len(np.unique(labels))
             if n_classes > self.n_way:
                 return "classes"
             if self.per_class and self.n_support:
                 return "single" if n_classes == len(labels) else ""
-        if len(labels) <= self.n_support:
+        if n_units <= self.n_support:
             return "small"
         return "proportion" if self.stratify and self._indivisible(labels) else ""
 
@@ -215,22 +254,35 @@ class Draw:
 
     def __call__(self, rows, y, seed):
         """Support and query rows of one task, ``n_repeats`` times."""
-        if self.n_support == 0:
-            return [(rows[:0], rows)] * self.n_repeats
-        if self.per_class and self.in_time:
-            return [self._of_each_class(rows, y)] * self.n_repeats
-        if self.in_time:
-            cuts = cut_points(self.n_support, len(rows), self.n_repeats)
-            return [(rows[cut - self.n_support : cut], rows[cut:]) for cut in cuts]
-        if self.per_class:
-            rng = np.random.RandomState(seed)
-            return [self._of_each_class(rows, y, rng) for _ in range(self.n_repeats)]
-        parts = (self._in_proportion if self.stratify else self._at_random)(
-            y[rows], seed
-        )
-        return [(rows[np.sort(a) if self.in_order else a], rows[b]) for a, b in parts]
+        if self.per_class and self.n_support:
+            return list(self._of_classes(rows, y, seed))
+        units = self.units.of(rows)
+        return [
+            (units.take(given), units.take(asked[: self.n_query]))
+            for given, asked in self._places(units, y[rows], seed)
+        ]
 
-    def _in_proportion(self, labels, seed):
+    def _of_classes(self, rows, y, seed):
+        rng = None if self.in_time else np.random.RandomState(seed)
+        for _ in range(self.n_repeats):
+            given, asked = self._of_each_class(rows, y, rng)
+            yield given, asked[: self.n_query]
+
+    def _places(self, units, labels, seed):
+        """Places of the units to give and of those to ask, ``n_repeats`` times."""
+        n, size = self.n_support, len(units)
+        places = np.arange(size)
+        if n == 0 and self.n_query is None:
+            yield from [(places[:0], places)] * self.n_repeats
+        elif self.in_time:
+            for cut in cut_points(n, size, self.n_repeats, self.n_query):
+                yield places[cut - n : cut], places[cut:]
+        else:
+            draw = self._in_proportion if self.stratify else self._at_random
+            for given, asked in draw(labels, size, seed):
+                yield np.sort(given) if self.in_order else given, asked
+
+    def _in_proportion(self, labels, size, seed):
         # This is imported here, since it takes longer to import than skmeta itself.
         from sklearn.model_selection import StratifiedShuffleSplit
 
@@ -239,11 +291,11 @@ class Draw:
         )
         return splitter.split(labels, labels)
 
-    def _at_random(self, labels, seed):
+    def _at_random(self, labels, size, seed):
         """The draws of scikit-learn's ``ShuffleSplit``, which takes much longer."""
-        rng, n_asked = np.random.RandomState(seed), len(labels) - self.n_support
+        rng, n_asked = np.random.RandomState(seed), size - self.n_support
         for _ in range(self.n_repeats):
-            order = rng.permutation(len(labels))
+            order = rng.permutation(size)
             yield order[n_asked:], order[:n_asked]
 
     def _of_each_class(self, rows, y, rng=None):
@@ -262,26 +314,30 @@ class Draw:
         return rows[given], rows[~given]
 
 
-def cut_points(n_given, n_rows, n_cuts):
-    """Numbers of rows after which a task in order of time is cut: given, then asked.
+def cut_points(n_given, n_units, n_cuts, n_asked=None):
+    """Numbers of units after which a task in order of time is cut: given, then asked.
 
-    The first cut leaves ``n_given`` rows before it. The others follow at equal
-    distances, and there is a row after each. In a short task some are the same.
+    The first cut leaves ``n_given`` units before it. The others follow at equal
+    distances, and there is a unit after each; if ``n_asked`` units are asked for, there
+    are as many after the last cut, too. In a short task some cuts are the same.
     """
-    return np.linspace(n_given, n_rows, n_cuts + 1)[:-1].astype(int)
+    if n_asked is not None:
+        last = max(n_given, n_units - n_asked)
+        return np.linspace(n_given, last, n_cuts).astype(int)
+    return np.linspace(n_given, n_units, n_cuts + 1)[:-1].astype(int)
 
 
 # -- warnings and errors --------------------------------------------------------------
 
 _OBSTACLES = {
-    "small": "no more than n_support={n_support} rows, which leaves none to score",
+    "small": "no more than n_support={n_support} {word}s, which leaves none to score",
     "single": "one row of each class, which leaves none to score",
     "classes": "more classes than the {n_way} that the model was meta-trained for",
     "proportion": "too few rows to split them with the classes in proportion",
 }
 _REMEDIES = {
     "small": (
-        "Lower n_support (of make_few_shot_scorer). If tasks have more rows in all, "
+        "Lower n_support (of make_few_shot_scorer). If tasks have more {word}s in all, "
         "they have been cut apart: split whole tasks, "
         "cv=GroupKFold().set_split_request(groups='task'), and give a halving search "
         "another resource than rows, such as resource='max_iter'."
@@ -297,27 +353,29 @@ def _tell(ids, sizes, obstacles, draw, small_tasks):
     left_out = np.flatnonzero(obstacles != "")
     if not len(left_out):
         return
+    word = draw.units.word
     words = {
-        reason: text.format(n_support=draw.n_support, n_way=draw.n_way)
+        reason: text.format(n_support=draw.n_support, n_way=draw.n_way, word=word)
         for reason, text in _OBSTACLES.items()
     }
+    remedies = {reason: text.format(word=word) for reason, text in _REMEDIES.items()}
     first, reason = left_out[0], obstacles[left_out[0]]
     if small_tasks == "raise":
         what = f"; it has {words[reason]}"
         if reason == "small":
             what = f": n_support={draw.n_support} leaves none to score"
         raise ValueError(
-            f"Task {show(ids[first])} has {sizes[first]} rows{what}. "
-            f"{_REMEDIES[reason]} Or leave such tasks out: small_tasks='skip'."
+            f"Task {show(ids[first])} has {sizes[first]} {word}s{what}. "
+            f"{remedies[reason]} Or leave such tasks out: small_tasks='skip'."
         )
     found = " ".join(
         f"{np.sum(obstacles == reason)} of {len(ids)} tasks have {words[reason]} "
-        f"({_some(ids[obstacles == reason])}). {_REMEDIES[reason]}"
+        f"({_some(ids[obstacles == reason])}). {remedies[reason]}"
         for reason in dict.fromkeys(obstacles[left_out])
     )
     if len(left_out) == len(ids):
         raise ValueError(
-            f"No task can be scored; the longest has {sizes.max()} rows. {found}"
+            f"No task can be scored; the longest has {sizes.max()} {word}s. {found}"
         )
     warn_once_per_search(f"Tasks are left out of the few-shot score: {found}")
 

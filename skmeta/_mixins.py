@@ -26,20 +26,25 @@ ZERO_SHOT = {
     ),
 }
 
+UNIT_WITHOUT_TASK = (
+    "unit= says which rows of a task are given or scored together, and there is no "
+    "task. Pass the ids as task=ids."
+)
+
 
 class _ScoresTasks:
     """`score` of both mixins. To the right of it stands a mixin of scikit-learn."""
 
     @with_hint_to_task
-    def score(self, X, y, sample_weight=None, *, task=None):
+    def score(self, X, y, sample_weight=None, *, task=None, unit=None):
         """Few-shot score if task ids are given, else the ordinary score.
 
         With ids, a copy is adapted to 5 random rows of each task (of each class, where
-        tasks have their own) and scored on the task's other rows, three times; the
-        result is the mean over tasks. Tasks of 5 rows or less are left out, with a
-        warning that counts them. A model whose rows are in order of time gets 5 rows in
-        a row, and is scored on later ones. Other numbers of rows and other metrics:
-        :func:`skmeta.model_selection.make_few_shot_scorer`.
+        tasks have their own; or to 5 units) and scored on the task's other rows, three
+        times; the result is the mean over tasks. Tasks of 5 rows or units or less are
+        left out, with a warning that counts them. A model whose rows are in order of
+        time gets 5 rows in a row, and is scored on later ones. Other numbers of rows
+        and other metrics: :func:`skmeta.model_selection.make_few_shot_scorer`.
 
         Parameters
         ----------
@@ -52,6 +57,9 @@ class _ScoresTasks:
             row.
         task : array-like of shape (n_samples,), default=None
             Task of each row.
+        unit : array-like of shape (n_samples,), default=None
+            What each row belongs to within its task, such as its basket or visit: rows
+            that are given or scored together. It takes ids of tasks as well.
 
         Returns
         -------
@@ -59,6 +67,8 @@ class _ScoresTasks:
             Mean :math:`R^2` of a regressor, mean accuracy of a classifier.
         """
         if task is None:
+            if unit is not None:
+                raise ValueError(UNIT_WITHOUT_TASK)
             if self._is_zero_shot() and not scored_on_purpose():
                 warn(ZERO_SHOT["score"].format(self), ZeroShotWarning)
             return self._score_as_it_is(X, y, sample_weight)
@@ -72,6 +82,7 @@ class _ScoresTasks:
             y,
             task,
             sample_weight=sample_weight,
+            unit=unit,
             stratify=targets.own_classes,
             in_time=self._rows_in_time,
             times=self._times_given(X) if self._rows_in_time else None,

@@ -14,7 +14,7 @@ from skmeta.adaptation import adapt
 
 __all__ = ["AdaptationDisplay", "FewShotCurveDisplay", "PriorDisplay"]
 
-ROWS_GIVEN = "rows of a new task"
+GIVEN = "{}s of a new task"
 
 
 def _axes(ax, verb):
@@ -131,7 +131,9 @@ class FewShotCurveDisplay:
                     place, mean - half, mean + half, color=line.get_color(), alpha=0.15
                 )
         self.ax_.set_xticks(place, found.n_support)
-        self.ax_.set(xlabel=ROWS_GIVEN, ylabel=f"{found.metric}, mean over tasks")
+        self.ax_.set(
+            xlabel=GIVEN.format(found.unit), ylabel=f"{found.metric}, mean over tasks"
+        )
         self.ax_.legend()
         return self
 

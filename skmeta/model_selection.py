@@ -42,6 +42,7 @@ __all__ = [
 _OPTIONS = {
     "scoring": [StrOptions(set(get_scorer_names())), callable, list, dict, None],
     "n_support": [Interval(Integral, 0, None, closed="left")],
+    "n_query": [Interval(Integral, 1, None, closed="left"), None],
     "n_repeats": [Interval(Integral, 1, None, closed="left")],
     "stratify": ["boolean", None],
     "row_order": [StrOptions({"random", "time"}), None],
@@ -60,8 +61,10 @@ def few_shot_scores(
     task,
     *,
     sample_weight=None,
+    unit=None,
     scoring=None,
     n_support=5,
+    n_query=None,
     n_repeats=3,
     stratify=None,
     row_order=None,
@@ -73,7 +76,8 @@ def few_shot_scores(
 
     Of each task, ``n_support`` random rows are given to a copy of ``estimator`` to
     adapt to; the copy is scored on the task's other rows. Where each task has its own
-    classes, ``n_support`` rows of each class are given.
+    classes, ``n_support`` rows of each class are given. Rows that belong together, such
+    as those of a basket, are given or scored as a whole if ``unit`` names them.
 
     Parameters
     ----------
@@ -88,15 +92,24 @@ def few_shot_scores(
     sample_weight : array-like of shape (n_samples,), default=None
         Weights of the rows, in adapting and, where the metric takes them, scoring.
         Rows of weight 0 are left out before any are drawn.
+    unit : array-like of shape (n_samples,), default=None
+        What each row belongs to within its task: its basket, visit or day. Units are
+        never cut in two, and ``n_support`` and ``n_query`` then count units. The same
+        label in two tasks means two units. None: each row is a unit.
     scoring : str, callable or None, default=None
         A scorer of scikit-learn, as for
         :func:`~sklearn.model_selection.cross_val_score`. None is the estimator's own
         score: :math:`R^2` or accuracy. If only one or two rows are left to score, take
         an error rather than :math:`R^2`. More on metrics in Notes.
     n_support : int, default=5
-        Number of rows of each task to adapt to; 0 scores the learned start itself.
-        Where each task has its own classes, it is the number of rows of each class: a
-        class that has no more gives all but one, and a class of one row gives that row.
+        Number of rows of each task to adapt to, or of units; 0 scores the learned start
+        itself. Where each task has its own classes, it is the number of rows of each
+        class: a class that has no more gives all but one, and a class of one row gives
+        that row.
+    n_query : int, default=None
+        Number of rows of each task to score, or of units: random ones of those not
+        given, or, in order of time, those that follow the rows given (the horizon of a
+        forecast). A task with fewer gives what it has. None scores all.
     n_repeats : int, default=3
         Draws of support rows per task; in order of time, the number of cut points.
     stratify : bool, default=None
@@ -109,15 +122,16 @@ def few_shot_scores(
         With "time" the rows of a task are taken to be in order of time. First its first
         ``n_support`` rows are given, and all later ones are scored. Each further repeat
         cuts the task at a later point, where the ``n_support`` rows before the cut are
-        given and those after it are scored. Where each task has its own classes, the
+        given and those after it are scored. Units must then be in one piece. Where each
+        task has its own classes, the
         first rows of each class are given. None is "time" if the meta-learner has
         ``row_order="time"`` or a ``half_life``, and "random" otherwise.
     small_tasks : {"skip", "raise"}, default="skip"
         What to do with tasks that cannot be scored: those with no more than
-        ``n_support`` rows, those with more classes of their own than the model has
-        outputs for, and those that cannot be split in proportion. "skip" leaves them
-        out, with one warning that counts them; their scores are NaN. "raise" makes the
-        first of them an error.
+        ``n_support`` rows or units, those with more classes of their own than the model
+        has outputs for, and those that cannot be split in proportion. "skip" leaves
+        them out, with one warning that counts them; their scores are NaN. "raise" makes
+        the first of them an error.
     random_state : int, RandomState instance or None, default=0
         Seed of the draws. The same for all candidates of a search, so that they are
         compared on the same rows.
@@ -190,7 +204,9 @@ def few_shot_scores(
         y,
         task,
         sample_weight=sample_weight,
+        unit=unit,
         n_support=n_support,
+        n_query=n_query,
         n_repeats=n_repeats,
         stratify=n_way is not None if stratify is None else stratify,
         in_time=in_time,
@@ -305,15 +321,16 @@ class FewShotScorer:
     def __init__(self, scoring, **options):
         self._scoring = scoring
         self._options = options
-        self._requests = {"task": True, "sample_weight": None}
+        self._requests = {"task": True, "unit": True, "sample_weight": None}
 
-    def __call__(self, estimator, X, y, sample_weight=None, *, task=None):
+    def __call__(self, estimator, X, y, sample_weight=None, *, task=None, unit=None):
         scores = few_shot_scores(
             estimator,
             X,
             y,
             task,
             sample_weight=sample_weight,
+            unit=unit,
             scoring=self._scoring,
             **self._options,
         )
@@ -331,8 +348,8 @@ class FewShotScorer:
         **requests : dict
             ``sample_weight``: True passes the weights given to the search on to the
             scorer, False does not, and a name passes metadata of that name. Without
-            one of these, weights given to a search are an error. ``task`` is always
-            asked for; a name asks for metadata of that name instead.
+            one of these, weights given to a search are an error. ``task`` and ``unit``
+            are always asked for; a name asks for metadata of that name instead.
 
         Returns
         -------
@@ -370,6 +387,7 @@ def make_few_shot_scorer(
     scoring=None,
     *,
     n_support=5,
+    n_query=None,
     n_repeats=3,
     stratify=None,
     row_order=None,
@@ -388,7 +406,11 @@ def make_few_shot_scorer(
         estimator's own score.
     n_support : int, default=5
         Number of rows of each held-out task to adapt to; 0 scores the learned start.
-        Where each task has its own classes, it is the number of rows of each class.
+        Where each task has its own classes, it is the number of rows of each class. If
+        the scorer is given ``unit``, it counts units.
+    n_query : int, default=None
+        Number of rows or units of each held-out task to score; None scores all that are
+        not given. See :func:`few_shot_scores`.
     n_repeats : int, default=3
         Draws of support rows per task; in order of time, the number of cut points.
     stratify : bool, default=None
@@ -406,9 +428,11 @@ def make_few_shot_scorer(
     Returns
     -------
     scorer : callable
-        ``scorer(estimator, X, y, sample_weight=None, *, task)``: the mean score over
-        tasks, without those where a metric is undefined (ROC AUC of rows of one class).
-        It asks for ``task`` by metadata routing. To use the weights that a search is
+        ``scorer(estimator, X, y, sample_weight=None, *, task, unit=None)``: the mean
+        score over tasks, without those where a metric is undefined (ROC AUC of rows of
+        one class). It asks for ``task`` by metadata routing, and for ``unit`` if the
+        search is given it: the rows that belong together, as in
+        :func:`few_shot_scores`. To use the weights that a search is
         given in adapting and scoring, write
         ``scorer.set_score_request(sample_weight=True)``, as with any scorer of
         scikit-learn.
@@ -441,6 +465,7 @@ def make_few_shot_scorer(
     return FewShotScorer(
         scoring,
         n_support=n_support,
+        n_query=n_query,
         n_repeats=n_repeats,
         stratify=stratify,
         row_order=row_order,
@@ -456,6 +481,7 @@ def make_few_shot_scorer(
     {
         "estimator": [BaseEstimator, dict, list],
         "n_support": ["array-like", Integral],
+        "n_query": _OPTIONS["n_query"],
         "scoring": [StrOptions(set(get_scorer_names())), callable, None],
         "cv": [Interval(Integral, 2, None, closed="left"), HasMethods("split"), None],
         "n_repeats": _OPTIONS["n_repeats"],
@@ -474,7 +500,9 @@ def compare_baselines(
     y,
     *,
     task,
+    unit=None,
     n_support=(0, 1, 2, 5, 10),
+    n_query=None,
     scoring=None,
     cv=None,
     n_repeats=3,
@@ -503,12 +531,19 @@ def compare_baselines(
         Their targets.
     task : array-like of shape (n_samples,)
         Task of each row.
+    unit : array-like of shape (n_samples,), default=None
+        What each row belongs to within its task: its basket, visit or day. Units are
+        given or predicted as a whole, and ``n_support`` and ``n_query`` count units.
+        None: each row is a unit.
     n_support : int or sequence of int, default=(0, 1, 2, 5, 10)
-        Numbers of rows given. A task takes part in a number if it has more rows. The
-        rows given for a small number are among those for a larger one, and the rows to
-        predict are the same for all numbers. If 0 is among them, a meta-learner pays
-        only if given rows make it better, and not if it merely starts out better than
-        the pooled model.
+        Numbers of rows given, or of units. A task takes part in a number if it has
+        more. The rows given for a small number are among those for a larger one, and
+        the rows to predict are the same for all numbers. If 0 is among them, a
+        meta-learner pays only if given rows make it better, and not if it merely starts
+        out better than the pooled model.
+    n_query : int, default=None
+        Number of rows or units to predict in each task, of those that are not given; in
+        order of time the next ones (the horizon of a forecast). None means all.
     scoring : str, callable or None, default=None
         A scorer of scikit-learn. None is ``"neg_root_mean_squared_error"`` for
         regressors, ``"neg_log_loss"`` for classifiers, and ``"accuracy"`` where each
@@ -619,7 +654,9 @@ def compare_baselines(
         y,
         task,
         FewRowsScore,
+        unit=unit,
         n_support=n_support,
+        n_query=n_query,
         scoring=scoring,
         cv=cv,
         n_repeats=n_repeats,

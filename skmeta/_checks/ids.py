@@ -62,12 +62,17 @@ def _check_none_missing(ids, name):
     if len(missing):
         raise ValueError(
             f"{name} has {len(missing)} missing ids, the first in row {missing[0]}. "
-            "Drop those rows, or give them the id of their task."
+            f"Drop those rows, or give them the id of their {_what(name)}."
         )
 
 
+def _what(name):
+    """What ids of this name stand for."""
+    return {"unit": "unit", "choice_set": "choice set"}.get(name, "task")
+
+
 _NUMBER_THEM = (
-    "If a task is named by several columns, number their combinations: "
+    "If an id takes several columns, number their combinations: "
     "{}=df.groupby(['store', 'week']).ngroup()."
 )
 

@@ -19,6 +19,8 @@ from skmeta._comparing.kinds import (
     ComparedOwnLabels,
 )
 from skmeta._compositions import meta_learner, targets_of
+from skmeta._evaluation import STRATIFIED_UNITS, UNITS_OF_CLASSES
+from skmeta._units import Units, read_units
 
 # The number of folds if the user gives none.
 N_COMPARED_FOLDS = 5
@@ -32,6 +34,8 @@ class ComparedRows(NamedTuple):
     task: np.ndarray  # id of each row's task
     codes: np.ndarray  # number of each row's task
     ids: np.ndarray  # the tasks' ids, by their numbers
+    units: Units  # rows that belong together
+    counts: np.ndarray  # number of units of each task
 
     def rows(self, index):
         """X and y of some rows."""
@@ -76,9 +80,9 @@ def _kind(estimator):
     return ComparedOwnLabels if targets.own_classes else ComparedLabels
 
 
-def checked_rows(X, y, task, labels):
+def checked_rows(X, y, task, unit, labels):
     """`ComparedRows` of the user's table; ``labels`` says whether y holds labels."""
-    check_aligned(X=X, y=y, task=task)
+    check_aligned(X=X, y=y, task=task, unit=unit)
     check_consistent_length(X, y)
     n_rows = _num_samples(X)
     codes, ids = encode_tasks(check_task_ids(task, n_rows), n_rows)
@@ -87,26 +91,31 @@ def checked_rows(X, y, task, labels):
             "There is one task, and comparing needs some to learn from and others to "
             "test. Pass the id of each row's task: task=df['shop']."
         )
+    units = read_units(unit, codes)
     y = column_or_1d(y, warn=True)
     with naming_the_task(task, **{"labels" if labels else "y": y}):
         check_target(y, labels)
         assert_all_finite(y, input_name="y")
     if labels:
         check_classification_targets(y)
-    return ComparedRows(X, y if labels else y.astype(float), ids[codes], codes, ids)
+    y = y if labels else y.astype(float)
+    order, starts = np.argsort(codes, kind="stable"), np.cumsum(np.bincount(codes))
+    counts = units.counts(order, np.r_[0, starts])
+    return ComparedRows(X, y, ids[codes], codes, ids, units, counts)
 
 
 def checked_sizes(n_support, data, n_way):
-    """Sorted numbers of rows to give; ``n_way`` is the smallest that makes sense."""
+    """Sorted numbers of units to give; ``n_way`` is the smallest that makes sense."""
+    word = data.units.word
     sizes = np.unique(n_support)
     if not np.issubdtype(sizes.dtype, np.integer) or not len(sizes) or sizes[0] < 0:
         raise ValueError(
-            f"n_support must be whole numbers of rows from 0 on; got {n_support!r}."
+            f"n_support must be whole numbers of {word}s from 0 on; got {n_support!r}."
         )
-    longest = np.bincount(data.codes).max()
+    longest = data.counts.max()
     if sizes[0] >= longest:
         raise ValueError(
-            f"No task has more than {longest} rows: n_support={n_support!r} leaves "
+            f"No task has more than {longest} {word}s: n_support={n_support!r} leaves "
             "none to predict. Lower n_support."
         )
     if sizes[0] < n_way:
@@ -116,6 +125,14 @@ def checked_sizes(n_support, data, n_way):
             f"number of classes, such as n_support=({n_way}, {5 * n_way})."
         )
     return sizes
+
+
+def checked_stratify(stratify, units, kind):
+    """Whether given rows take the task's classes in turn, which units do not."""
+    stratify = kind.own_classes if stratify is None else stratify
+    if stratify and units.codes is not None:
+        raise ValueError(UNITS_OF_CLASSES if kind.own_classes else STRATIFIED_UNITS)
+    return stratify
 
 
 def checked_baselines(names, kind):

@@ -1,9 +1,10 @@
 """What one would do about many small tasks without meta-learning.
 
-A baseline learns from rows of known tasks, ``fit(rows)``. Then ``adapt(X, codes)``
-gives it some rows of a new task, and returns a function from new X to raw predictions
-(see `kinds`). Features are standardised. How far a baseline moves is learned from the
-known tasks, as carefully as the meta-learners do it.
+A baseline learns from rows of known tasks, ``fit(rows)``. Then ``adapt(X, codes, k)``
+gives it k units of a new task, which are rows unless the user names units, and returns
+a function from new X to raw predictions (see `kinds`). Features are standardised. How
+far a baseline moves is learned from the known tasks, as carefully as the meta-learners
+do it.
 """
 
 from copy import deepcopy
@@ -36,6 +37,7 @@ from skmeta._comparing.names import (
     POOLED,
     SUPPORT_MEAN,
 )
+from skmeta._units import Units
 
 # How far a baseline moves is chosen on at most this many of the known tasks.
 N_TUNING_TASKS = 40
@@ -53,15 +55,19 @@ class KnownRows(NamedTuple):
     y: np.ndarray  # codes of the targets
     tasks: np.ndarray  # number of each row's task
     kind: ComparedTargets
-    sizes: tuple  # numbers of rows that a new task will give
+    sizes: tuple  # numbers of units that a new task will give
     seed: int
     in_time: bool = False  # whether the rows of a task are in order of time
+    units: Units = Units()  # rows that are given together
 
     def of(self, tasks):
         """The rows of some tasks."""
         chosen = np.isin(self.tasks, tasks)
         return self._replace(
-            X=self.X[chosen], y=self.y[chosen], tasks=self.tasks[chosen]
+            X=self.X[chosen],
+            y=self.y[chosen],
+            tasks=self.tasks[chosen],
+            units=self.units.some(chosen),
         )
 
     def each(self):
@@ -74,7 +80,7 @@ class KnownRows(NamedTuple):
 
 
 def best_settings(rows, settings, predict):
-    """For each number of rows given, the setting with the least loss on these tasks.
+    """For each number of units given, the setting with the least loss on these tasks.
 
     ``predict(given, asked)`` yields for each setting in turn the raw predictions of the
     rows asked, after some rows are given; both are indices of rows. The rows given are
@@ -83,10 +89,12 @@ def best_settings(rows, settings, predict):
     rng = np.random.RandomState(rows.seed)
     losses = {k: [np.zeros(len(settings))] for k in rows.sizes}
     for index in rows.each()[:N_TUNING_TASKS]:
-        order = index if rows.in_time else rng.permutation(index)
+        units = rows.units.of(index)
+        order = np.arange(len(units))
+        order = order if rows.in_time else rng.permutation(order)
         for k in losses:
             if len(order) > k:
-                given, asked = order[:k], order[k:]
+                given, asked = units.take(order[:k]), units.take(order[k:])
                 raws = predict(given, asked)
                 losses[k].append([rows.kind.loss(raw, rows.y[asked]) for raw in raws])
     return {
@@ -123,7 +131,7 @@ class Pooled:
         raw = raw_prediction(self.model, X, self.kind.classes)
         return self.kind.raw_of_base(raw)
 
-    def adapt(self, X, y):
+    def adapt(self, X, y, k):
         return self.raw
 
 
@@ -148,7 +156,7 @@ class PooledOffset:
     def _fit_shrinkage(self, rows, raw):
         error = rows.y - raw[:, 0]
         c = variance_ratio([error[index] for index in rows.each()])
-        self.offset = lambda raw, y: np.sum(y - raw[:, 0]) / (len(y) + c)
+        self.offset = lambda raw, y, k: np.sum(y - raw[:, 0]) / (len(y) + c)
 
     def _fit_penalties(self, rows, raw):
         columns = rows.kind.columns
@@ -159,12 +167,12 @@ class PooledOffset:
                 yield raw[asked] + logit_offset(raw[given], y, penalty)
 
         best = best_settings(rows, self.penalties, predict)
-        self.offset = lambda raw, y: logit_offset(raw, columns(y), best[len(y)])
+        self.offset = lambda raw, y, k: logit_offset(raw, columns(y), best[k])
 
-    def adapt(self, X, y):
-        if not len(y):
+    def adapt(self, X, y, k):
+        if not k:
             return self.pooled.raw
-        offset = self.offset(self.pooled.raw(X), y)
+        offset = self.offset(self.pooled.raw(X), y, k)
         return lambda X_new: self.pooled.raw(X_new) + offset
 
 
@@ -208,7 +216,7 @@ class OwnModel:
         self.kind, self.overall = rows.kind, rows.kind.overall(rows.y)
         return self
 
-    def adapt(self, X, y):
+    def adapt(self, X, y, k):
         if self.kind.are_labels:
             return self._logistic(X, y) if len(np.unique(y)) > 1 else self._mean(y)
         if len(y) < 3:
@@ -265,10 +273,10 @@ class Neighbours:
         total = weight @ self.kind.columns(y) + c * self.overall
         return self.kind.raw(total / (weight.sum(axis=1, keepdims=True) + c))
 
-    def adapt(self, X, y):
-        if not len(y):
+    def adapt(self, X, y, k):
+        if not k:
             return partial(_constant, self.kind.raw(self.overall))
-        return partial(self._raw, self.best[len(y)], X, y)
+        return partial(self._raw, self.best[k], X, y)
 
 
 def _is_dense(X):
@@ -330,8 +338,8 @@ class FineTuned:
     def _raw(self, network, X):
         return self.kind.raw_of_base(raw_prediction(network, X, self.kind.classes))
 
-    def adapt(self, X, y):
-        (network,) = self._networks([self.best[len(y)] if len(y) else 0], X, y)
+    def adapt(self, X, y, k):
+        (network,) = self._networks([self.best[k] if k else 0], X, y)
         return partial(self._raw, network)
 
 
@@ -413,8 +421,11 @@ class Baselines:
         self.candidates, self.seed, self.back = candidates, seed, back
         self.in_time = in_time
 
-    def fit(self, X, y, tasks, sizes):
-        """Learn from known tasks; a new task will give one of ``sizes`` rows."""
+    def fit(self, X, y, tasks, sizes, units=None):
+        """Learn from known tasks; a new task will give one of ``sizes`` units.
+
+        ``units`` (n,) number the rows that belong together; None if each is alone.
+        """
         self.scaler = StandardScaler(with_mean=not sparse.issparse(X)).fit(X)
         self.kind = self.kind.scaled(y)
         rows = KnownRows(
@@ -425,6 +436,7 @@ class Baselines:
             tuple(k for k in sizes if k),
             self.seed,
             self.in_time,
+            Units(units),
         )
         self.fitted = fit_baselines(self.names, rows, self.candidates)
         return self
@@ -438,12 +450,12 @@ class Baselines:
                 return make_pipeline(clone(self.scaler), clone(model.chosen))
         return None
 
-    def adapt(self, X, y):
-        """Estimators by name that have adapted to these rows. There may be no rows."""
+    def adapt(self, X, y, k):
+        """Estimators by name that have adapted to k units. There may be no rows."""
         given, codes = self.scaler.transform(X) if len(y) else X, self.kind.encode(y)
         return {
             name: self.kind.adapted(
-                y, partial(self._raw, baseline.adapt(given, codes)), self.back
+                y, partial(self._raw, baseline.adapt(given, codes, k)), self.back
             )
             for name, baseline in self.fitted.items()
         }

@@ -19,6 +19,7 @@ from skmeta._comparing.arguments import (
     checked_folds,
     checked_rows,
     checked_sizes,
+    checked_stratify,
     kind_of_targets,
     named_estimators,
 )
@@ -46,7 +47,9 @@ def compare(
     task,
     scorer_of,
     *,
+    unit,
     n_support,
+    n_query,
     scoring,
     cv,
     n_repeats,
@@ -60,8 +63,9 @@ def compare(
     """`compare_baselines`, with ``scorer_of(model, scoring)`` for the metric."""
     estimators = named_estimators(estimator)
     kind = kind_of_targets(estimators)
-    data = checked_rows(X, y, task, kind.are_labels)
+    data = checked_rows(X, y, task, unit, kind.are_labels)
     kind = kind.of(data.y, data.codes)
+    stratify = checked_stratify(stratify, data.units, kind)
     sizes = checked_sizes(n_support, data, kind.n_way)
     names = checked_baselines(baselines, kind)
     folds, tested = checked_folds(data, cv, kind)
@@ -81,8 +85,9 @@ def compare(
             data,
             sizes,
             n_repeats,
+            n_query=n_query,
             in_time=in_time,
-            stratify=kind.own_classes if stratify is None else stratify,
+            stratify=stratify,
             seed=random_state,
         ),
     )
@@ -95,6 +100,7 @@ def compare(
         scoring if isinstance(scoring, str) else getattr(scoring, "__name__", "score"),
         chosen,
         trial.behind,
+        data.units.word,
     )
 
 
@@ -106,28 +112,40 @@ class GivenAndAsked(NamedTuple):
 
     given: np.ndarray
     asked: np.ndarray
+    ends: np.ndarray  # the number of rows that the first k units have
+
+    def first(self, k):
+        """The rows of the first k units."""
+        return self.given[: self.ends[k]]
 
 
-def draw_given_and_asked(data, sizes, n_repeats, *, in_time, stratify, seed):
+def draw_given_and_asked(data, sizes, n_repeats, *, n_query, in_time, stratify, seed):
     """Draws of each task, as lists of `GivenAndAsked`.
 
-    The first k rows in ``given`` are given for size k. The rows asked are the same for
-    all sizes: those after the largest size that leaves at least one row to ask. With
-    ``in_time`` each draw begins later in the task, and rows keep their order.
+    The first k units in ``given`` are given for size k. The units asked are the same
+    for all sizes: ``n_query`` of those after the largest size that leaves at least one
+    to ask. With ``in_time`` each draw begins later in the task, and rows keep their
+    order.
     """
     draws = []
     seeds = check_random_state(seed).randint(2**31, size=len(data.ids))
     order = np.argsort(data.codes, kind="stable")
-    parts = np.split(order, np.cumsum(np.bincount(data.codes))[:-1])
-    for rows, task_seed in zip(parts, seeds, strict=True):
-        rng = np.random.RandomState(task_seed)
-        n = max((k for k in sizes if k < len(rows)), default=0)
+    starts = np.r_[0, np.cumsum(np.bincount(data.codes))]
+    if in_time:
+        order = data.units.in_time(order, starts, data.ids)
+    for rows, task_seed in zip(np.split(order, starts[1:-1]), seeds, strict=True):
+        rng, units = np.random.RandomState(task_seed), data.units.of(rows)
+        n = max((k for k in sizes if k < len(units)), default=0)
         of_task = []
-        for cut in cut_points(n, len(rows), n_repeats):
-            index = rows[cut - n :] if in_time else rng.permutation(rows)
+        for cut in cut_points(n, len(units), n_repeats, n_query):
+            index = np.arange(len(units))
+            index = index[cut - n :] if in_time else rng.permutation(index)
             if stratify:
-                index = index[_round_robin(data.y[index])]
-            of_task.append(GivenAndAsked(index[:n], index[n:]))
+                index = index[_round_robin(data.y[rows[index]])]
+            given, asked = index[:n], index[n:][:n_query]
+            of_task.append(
+                GivenAndAsked(units.take(given), units.take(asked), units.ends(given))
+            )
         draws.append(of_task)
     return draws
 
@@ -192,6 +210,7 @@ class Job(NamedTuple):
     column: int  # place of the number of given rows among the sizes
     given: np.ndarray
     asked: np.ndarray
+    n_given: int  # how many units these are
 
 
 def baselines_behind(estimators, names):
@@ -257,11 +276,11 @@ def _run_fold(trial, train, test):
 def _jobs(trial, tasks):
     """The scores to make on the tested tasks of a fold."""
     return [
-        Job(place, column, draw.given[:k], draw.asked)
+        Job(place, column, draw.first(k), draw.asked, k)
         for place, number in enumerate(tasks)
         for draw in trial.draws[number]
         for column, k in enumerate(trial.sizes)
-        if k <= len(draw.given) and len(draw.asked)
+        if k < len(draw.ends) and len(draw.asked)
     ]
 
 
@@ -289,7 +308,9 @@ def _fit_baselines(trial, model, train):
         back=back,
     )
     X, y = transformed_rows(model, X), transformed_targets(model, y)
-    return learned.fit(X, y, trial.data.codes[train], trial.sizes)
+    units = trial.data.units.codes
+    units = None if units is None else units[train]
+    return learned.fit(X, y, trial.data.codes[train], trial.sizes, units)
 
 
 def _baseline_scores(trial, model, learned, test, jobs, name):
@@ -304,7 +325,8 @@ def _baseline_scores(trial, model, learned, test, jobs, name):
         X_given, X_asked = (
             _safe_indexing(X, place[index]) for index in (job.given, job.asked)
         )
-        for plain, adapted in learned.adapt(X_given, y[job.given]).items():
+        known = X_given, y[job.given], job.n_given
+        for plain, adapted in learned.adapt(*known).items():
             scores[plain].append(score(adapted, X_asked, data.y[job.asked]))
     return scores
 

@@ -8,8 +8,6 @@ import numpy as np
 from skmeta._comparing.differences import Differences, mean_and_half_width
 from skmeta._comparing.verdict import Verdict
 
-HEADING = "rows given"
-
 # The lines of a printed verdict are broken at this column.
 LINE_WIDTH = 88
 
@@ -32,7 +30,7 @@ class BaselineComparison:
     meta_learners : list of str
         Names of the meta-learners among the models; the others are baselines.
     n_support : ndarray of shape (n_sizes,)
-        Numbers of rows given.
+        Numbers of rows given, or of units.
     tasks : ndarray of shape (n_tasks,)
         Ids of the tasks.
     scoring : str
@@ -42,6 +40,8 @@ class BaselineComparison:
     behind : dict of str to dict, default=None
         For each meta-learner its own baselines: what they are, and their names among
         the models. None means that all baselines belong to each meta-learner.
+    unit : str, default="row"
+        What ``n_support`` counts, in the singular.
 
     Attributes
     ----------
@@ -79,6 +79,7 @@ class BaselineComparison:
         scoring,
         pooled=(),
         behind=None,
+        unit="row",
     ):
         self.scores = scores
         self.meta_learners = list(meta_learners)
@@ -88,6 +89,7 @@ class BaselineComparison:
         self.n_support = np.asarray(n_support)
         self.tasks = tasks
         self.scoring = scoring
+        self.unit = unit
         words = [_model_in_words(model) for model in pooled]
         self._pooled_words = sorted(set(words), key=lambda w: (-words.count(w), w))
         self._pooled_counts = [words.count(w) for w in self._pooled_words]
@@ -103,6 +105,7 @@ class BaselineComparison:
                 name,
                 self._behind[name],
                 self.pooled_model,
+                unit,
             )
             for name in self.meta_learners
         }
@@ -287,6 +290,10 @@ class BaselineComparison:
             f"folds, else {' or '.join(others)}."
         ]
 
+    @property
+    def _heading(self):
+        return f"{self.unit}s given"
+
     def _title(self):
         better = "less" if self.is_error else "more"
         metric = self.metric.capitalize()
@@ -325,7 +332,7 @@ class BaselineComparison:
     def __str__(self):
         lines = []
         for title, rows in self._blocks():
-            table = [(HEADING, [str(k) for k in self.n_support]), *rows]
+            table = [(self._heading, [str(k) for k in self.n_support]), *rows]
             first = max(len(name) for name, _ in table)
             columns = zip(*(cells for _, cells in table), strict=True)
             widths = [2 + max(map(len, column)) for column in columns]
@@ -356,7 +363,7 @@ class BaselineComparison:
             )
             parts.append(
                 f"<table><caption>{escape(title)}</caption><thead><tr>"
-                f"<th style='text-align:left'>{HEADING}</th>{heads}</tr></thead>"
+                f"<th style='text-align:left'>{self._heading}</th>{heads}</tr></thead>"
                 f"<tbody>{body}</tbody></table>"
             )
         parts.append(f"<p>{FOOTNOTE}</p>")

@@ -28,7 +28,7 @@ LITTLE = 0.05
 # A task is named if it has more than this part of all tasks' differences.
 DECIDING_PART = 0.5
 
-AVERAGE = "on average over the numbers of rows"
+AVERAGE = "on average over the numbers of {}s"
 
 
 class Verdict:
@@ -48,6 +48,8 @@ class Verdict:
         Names of its own baselines among the models, by what they are.
     pooled_model : estimator or None
         What the pooled model is, if that is known.
+    unit : str
+        What the numbers count: rows, unless the user names units.
 
     Attributes
     ----------
@@ -61,10 +63,12 @@ class Verdict:
 
     deciding_task = None
 
-    def __init__(self, differences, n_support, tasks, name, baselines, pooled_model):
+    def __init__(
+        self, differences, n_support, tasks, name, baselines, pooled_model, unit="row"
+    ):
         self.differences, self.scores = differences, differences.scores
         self.n_support, self.tasks, self.name = n_support, tasks, name
-        self.pooled_model = pooled_model
+        self.pooled_model, self.unit = pooled_model, unit
         self.pooled, self.offset = baselines.get(POOLED), baselines.get(OFFSET)
         self.rivals = [key for plain, key in baselines.items() if plain != POOLED]
         counts = np.sum(~np.isnan(self.scores[name]), axis=0)
@@ -78,8 +82,8 @@ class Verdict:
         """Advice, and the sentences that give the reasons."""
         if not len(self.places):
             return "unclear", (
-                f"fewer than {FEWEST_TASKS} tasks have more rows than are given: too "
-                "few to tell."
+                f"fewer than {FEWEST_TASKS} tasks have more {self.unit}s than are "
+                "given: too few to tell."
             )
         self.last = self.places[-1]
         if self.pooled is not None:
@@ -163,13 +167,20 @@ class Verdict:
 
     # -- sentences
 
+    def _units(self, n):
+        return f"{n} {self.unit}" if n == 1 else f"{n} {self.unit}s"
+
+    @property
+    def _on_average(self):
+        return AVERAGE.format(self.unit)
+
     def _with_pool(self):
         """Advice and sentence where there is a pooled model."""
         start = self._pays_from(self.name)
         if start is None:
             return self._no_gain()
         gain = self._gain(self.name, self.pooled)
-        text = f"adapting pays from {_n_rows(start)} on ({gain})"
+        text = f"adapting pays from {self._units(start)} on ({gain})"
         if self._is_worse_on_average():
             return "unclear", (
                 f"{text} in a typical task; but the mean over tasks is worse, because "
@@ -194,12 +205,15 @@ class Verdict:
         enough = not _is_ahead(lead, half) or (share >= NEARLY_ALL and lead <= LITTLE)
         later = self._overtakes_from(self.offset)
         if enough and later is not None:
-            words += f" and does as well with fewer than {_n_rows(later)}"
+            words += f" and does as well with fewer than {self._units(later)}"
             enough = False
         if enough:
             word = "better" if lead >= 0 else "worse"
             amount = self.differences.amount(lead, half)
-            words += f", and the meta-learner is {word} than it by {amount} {AVERAGE}"
+            words += (
+                f", and the meta-learner is {word} than it by {amount} "
+                f"{self._on_average}"
+            )
         return enough, words
 
     def _take_the_offset(self):
@@ -222,15 +236,18 @@ class Verdict:
         if _is_ahead(-mean, half):
             return "baseline", (
                 f"{text}. But {rival} is better still: the meta-learner is worse by "
-                f"{amount} {AVERAGE}. Use that."
+                f"{amount} {self._on_average}. Use that."
             )
         if mean > half:
-            than = f"The best baseline, {rival}, is outdone by {amount} {AVERAGE}."
+            than = (
+                f"The best baseline, {rival}, is outdone by {amount} "
+                f"{self._on_average}."
+            )
         else:
             word = "better" if mean >= 0 else "worse"
             than = (
                 f"The best baseline, {rival}, is about as good: the meta-learner is "
-                f"{word} by {amount} {AVERAGE}."
+                f"{word} by {amount} {self._on_average}."
             )
         return "meta-learn", f"{text}. Meta-learn here. {than}"
 
@@ -244,19 +261,19 @@ class Verdict:
         if rival and not (begins_ahead and not self._ahead(rival, self.name)):
             return "offset" if rival == self.offset else "baseline", (
                 f"not clearly better than one pooled model ({gain}). But adapting "
-                f"pays: {rival} is ahead from {_n_rows(starts[rival])} on "
+                f"pays: {rival} is ahead from {self._units(starts[rival])} on "
                 f"({self._gain(rival, self.pooled)}). "
                 + (self._take_the_offset() if rival == self.offset else "Use that.")
             )
         if not self._nothing_to_gain():
             return "unclear", (
                 f"it is unclear whether adapting pays: {gain}. More tasks would show "
-                "it, or more rows to predict in each."
+                f"it, or more {self.unit}s to predict in each."
             )
         if begins_ahead:
             return "pooled", (
-                f"adapting does not pay: {gain}, but hardly better than before any row "
-                "was given. Use it as one model for all tasks."
+                f"adapting does not pay: {gain}, but hardly better than before any "
+                f"{self.unit} was given. Use it as one model for all tasks."
             )
         return "pooled", (
             f"adapting does not pay ({gain}), and by no baseline clearly. Do not "
@@ -272,14 +289,15 @@ class Verdict:
         gain = self._gain(self.name, rival)
         if start is not None:
             return "meta-learn", (
-                f"meta-learning pays from {_n_rows(start)} on ({gain}, which is the "
-                "best baseline)."
+                f"meta-learning pays from {self._units(start)} on ({gain}, which is "
+                "the best baseline)."
             )
         if mean[self.last] + half[self.last] < NOTHING_TO_GAIN:
             return "baseline", f"no better than {rival} ({gain}). Use that."
         return "unclear", (
             f"it is unclear whether meta-learning pays: {gain}, which is the best "
-            "baseline. More tasks would show it, or more rows to predict in each."
+            f"baseline. More tasks would show it, or more {self.unit}s to predict in "
+            "each."
         )
 
     def _gain(self, better, worse):
@@ -289,7 +307,7 @@ class Verdict:
         ahead, compared = (
             n[place] for n in self.differences.tasks_ahead(better, worse)
         )
-        k = _n_rows(self.n_support[place])
+        k = self._units(self.n_support[place])
         than = _the(worse)
         if not mean and not half:
             return f"after {k} as good as {than} in every task"
@@ -338,10 +356,6 @@ def _is_ahead(mean, half):
 
 def _the(name):
     return f"the {name}" if name.startswith((POOLED, OWN)) else name
-
-
-def _n_rows(n):
-    return "1 row" if n == 1 else f"{n} rows"
 
 
 def _percent(share):
