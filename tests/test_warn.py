@@ -42,6 +42,7 @@ from skmeta import (
     _warn,
 )
 from skmeta._core.prior.features import FeatureSearch
+from skmeta.metrics import choice_log_loss
 from skmeta.model_selection import (
     compare_baselines,
     few_shot_scores,
@@ -218,6 +219,11 @@ def scoring_a_model_that_is_not_adapted(patch):
 @case
 def a_scorer_of_a_model_that_is_not_adapted(patch):
     get_scorer("r2")(trained(), X, y)  # warns
+
+
+@case
+def a_choice_set_that_says_nothing(patch):
+    choice_log_loss([1, 0, 0], [0.5, 0.5, 1.0], choice_set=["a", "a", "b"])  # warns
 
 
 @case
