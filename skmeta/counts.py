@@ -371,6 +371,8 @@ class EmpiricalBayesPoissonRegressor(
         ours = is_ours(self, "score", "_score_as_it_is", "_ordinary_score")
         return explained_deviance if ours else None
 
+    _scale_of_parts = "log rate"
+
     # -- a plain model ----------------------------------------------------------------
 
     _adds_to_base = False  # it multiplies its rates

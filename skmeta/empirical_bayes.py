@@ -32,6 +32,7 @@ from skmeta._core.prior.likelihoods import of_labels
 from skmeta._core.prior.models import GaussianModel, LaplaceModel
 from skmeta._core.prior.noise_model import NoiseModel
 from skmeta._core.prior.varying import columns_that_vary
+from skmeta._explain import ExplainsLabels, ExplainsPredictions
 from skmeta._from_statistics import LearnsFromStatistics
 from skmeta._mixins import MetaClassifierMixin, MetaRegressorMixin
 from skmeta._ordered_rows import RowsInTime
@@ -69,6 +70,7 @@ class BaseEmpiricalBayes(
     _callbacks.CallbackSupportMixin,
     PriorSideBySideMixin,
     RowsInTime,
+    ExplainsPredictions,
     LinearCoefficients,
     BaseMetaLearner,
 ):
@@ -735,7 +737,7 @@ class EmpiricalBayesRegressor(
 
 
 class EmpiricalBayesClassifier(
-    MetaClassifierMixin, LabelsSideBySide, BaseEmpiricalBayes
+    MetaClassifierMixin, LabelsSideBySide, ExplainsLabels, BaseEmpiricalBayes
 ):
     r"""Logistic classifier that learns from many tasks how much tasks differ.
 

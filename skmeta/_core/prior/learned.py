@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from skmeta._core.prior.answers import Answers
 from skmeta._core.prior.design import Design
 from skmeta._core.prior.queries import Pool, Sets, apart_from, choose_queries
 
@@ -28,7 +29,8 @@ class Present(NamedTuple):
     ``rows`` are the rows it has seen, with X in the columns of the design, or all that
     they tell. They are kept only if the posterior is not normal, so that it must be
     computed anew, or if they are to count less when later rows come. ``shares`` are the
-    probabilities of the factors of the noise.
+    probabilities of the factors of the noise. ``answers`` are the latest rows, for
+    `explain`, unless ``rows`` are all rows.
     """
 
     mean: np.ndarray  # (P,)
@@ -36,6 +38,7 @@ class Present(NamedTuple):
     rows: object = None  # SeenRows or RowTriangle
     shares: np.ndarray | None = None  # (J,)
     latest: float | None = None  # the time of the latest row, if old rows count less
+    answers: Answers | None = None
 
 
 @dataclass(frozen=True)
@@ -141,10 +144,14 @@ class LearnedPrior:
     def condition(self, rows, present=None):
         """What is known about a task after further `SeenRows`, as a `Present`."""
         recency = self.model.recency
-        if recency is None or not recency.forgets:
-            return self.model.condition(self, rows, present)
-        rows, present, latest = recency.fade(rows, present)
-        return self.model.condition(self, rows, present)._replace(latest=latest)
+        latest = None
+        if recency is not None and recency.forgets:
+            rows, present, latest = recency.fade(rows, present)
+        found = self.model.condition(self, rows, present)
+        answers = None
+        if not isinstance(found.rows, SeenRows):
+            answers = Answers.after(present, rows, latest)
+        return found._replace(latest=latest, answers=answers)
 
     def known(self, present):
         """What is known about the coefficients: those of a task, or the prior."""

@@ -1,0 +1,57 @@
+"""The answers that a model of numbers remembers, so that it can give its reasons.
+
+The posterior of numbers needs no rows. It is a sum over them, and predictions do not
+get slower with more of them. So only the latest rows are kept, up to some number.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+
+# So many of the latest rows are remembered one by one.
+MOST_ANSWERS = 256
+
+
+class Answered(NamedTuple):
+    """Rows that were given together, X standardised."""
+
+    X: np.ndarray  # (n, n_features)
+    y: np.ndarray  # (n,)
+    weight: np.ndarray  # (n,), as they counted when they came
+    latest: float | None  # the time up to which they have aged, if old rows count less
+
+
+class Answers(NamedTuple):
+    """The latest rows of a task, in the order in which they came."""
+
+    parts: tuple  # of Answered
+    n_rows: int
+    are_all: bool  # whether the task has given no other rows
+
+    @classmethod
+    def after(cls, present, rows, latest=None):
+        """Those of a `Present`, or None, and further `SeenRows`."""
+        before = NONE if present is None else present.answers or UNKNOWN
+        part = Answered(rows.X, rows.Y[:, 0], rows.weight, latest)
+        n = len(rows.Y)
+        if n > MOST_ANSWERS:  # copies, so that the others need not stay in memory
+            last = (field[-MOST_ANSWERS:].copy() for field in part[:3])
+            return cls((Answered(*last, latest),), MOST_ANSWERS, False)
+        parts, n, are_all = (*before.parts, part), before.n_rows + n, before.are_all
+        while n > MOST_ANSWERS:
+            n, parts, are_all = n - len(parts[0].y), parts[1:], False
+        return cls(parts, n, are_all)
+
+    def now(self, latest, recency):
+        """X (n, n_features), y (n,) and the weights (n,) that they have by now."""
+        weight = [part.weight for part in self.parts]
+        if latest is not None:
+            weight = [
+                part.weight * recency.share(latest - part.latest) for part in self.parts
+            ]
+        X, y = ([getattr(part, name) for part in self.parts] for name in "Xy")
+        return np.concatenate(X), np.concatenate(y), np.concatenate(weight)
+
+
+NONE = Answers((), 0, True)
+UNKNOWN = Answers((), 0, False)
