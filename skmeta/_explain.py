@@ -81,6 +81,19 @@ class Explanation:
             )
         return self._parts.table(row % n)
 
+    def rescaled(self, factor, level, scale):
+        """The same parts in other units: ``factor`` times the sum, plus ``level``."""
+        parts = self._parts.rescaled(factor, level)
+        names = self.source_names, self.feature_names
+        return Explanation(parts, *names, scale, self.labels, self.n_answers)
+
+    def with_features(self, names):
+        """The same with other names of the features of X."""
+        n = len(names)
+        names = [self.feature_names[0], *names, *self.feature_names[1 + n :]]
+        what = self.scale, self.labels, self.n_answers
+        return Explanation(self._parts, self.source_names, names, *what)
+
     def to_frame(self, by="source", row=None):
         """The parts as a pandas DataFrame.
 
@@ -140,6 +153,16 @@ class Parts(NamedTuple):
     which: np.ndarray  # (n,) the output to explain
     sign: np.ndarray  # (n,) and the sign to give it
 
+    def rescaled(self, factor, level):
+        """The parts in other units, with a level added to the first of them."""
+        base = None if self.base is None else factor * self.base
+        return self._replace(
+            coefs=factor * self.coefs,
+            present=factor * self.present,
+            level=factor * self.level + level,
+            base=base,
+        )
+
     def of_output(self, coefs):
         """Coefficients (..., o, p) of the output of each row: (..., n or 1, p)."""
         one = (self.which == self.which[:1]).all()
@@ -195,8 +218,8 @@ class Parts(NamedTuple):
             [at_start, self.through_features(coefs, self.rows[row])]
         )
         if len(base):
-            table = np.pad(table, ((0, 0), (0, 1)))
-            table = np.insert(table, 1, np.append(np.zeros(table.shape[1] - 1), base), 0)
+            table = np.insert(np.pad(table, ((0, 0), (0, 1))), 1, 0.0, axis=0)
+            table[1, -1] = base[0]
         return self.sign[row] * table
 
 
@@ -265,9 +288,10 @@ class ExplainsPredictions:
             row = _task_input.validate_new_rows(self, reference)
         else:
             row = np.asarray(reference, dtype=float).reshape(1, -1)
-        if row.shape != (1, self.n_features_in_) or not np.isfinite(
-            row.data if hasattr(row, "indptr") else row
-        ).all():
+        if (
+            row.shape != (1, self.n_features_in_)
+            or not np.isfinite(row.data if hasattr(row, "indptr") else row).all()
+        ):
             raise ValueError(
                 f"reference must be one row of {self.n_features_in_} finite numbers; "
                 f"got {show(reference)}."
@@ -406,7 +430,7 @@ def _parts_at(model, X, reference, found):
 
 
 def _base_of(model, X):
-    """What the base model contributes to the outputs (n, o) for validated X, or None."""
+    """What the base model says of validated X, as outputs (n, o), or None."""
     base = model._offset(X)
     base = model._base_offset(X) if base is None else base
     if base is not None and base.shape[1] > 1:  # only differences of classes matter

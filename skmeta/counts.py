@@ -13,6 +13,7 @@ from skmeta._coefficients import CoefficientsOfOneOutput
 from skmeta._core.prior.count_model import CountModel
 from skmeta._core.prior.likelihoods import Poisson
 from skmeta._core.scaling import fit_scaling
+from skmeta._deciding import DecidesByCounts
 from skmeta._export import averaged_poisson_regression, poisson_regression
 from skmeta._many_tasks import is_ours
 from skmeta._mixins import MetaRegressorMixin
@@ -75,7 +76,7 @@ class Counts(Numbers):
 
 
 class EmpiricalBayesPoissonRegressor(
-    MetaRegressorMixin, CoefficientsOfOneOutput, BaseEmpiricalBayes
+    MetaRegressorMixin, CoefficientsOfOneOutput, DecidesByCounts, BaseEmpiricalBayes
 ):
     r"""Poisson regressor of counts that learns from many tasks how much tasks differ.
 

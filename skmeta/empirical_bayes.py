@@ -32,6 +32,7 @@ from skmeta._core.prior.likelihoods import of_labels
 from skmeta._core.prior.models import GaussianModel, LaplaceModel
 from skmeta._core.prior.noise_model import NoiseModel
 from skmeta._core.prior.varying import columns_that_vary
+from skmeta._deciding import Decides, DecidesByLabels
 from skmeta._explain import ExplainsLabels, ExplainsPredictions
 from skmeta._from_statistics import LearnsFromStatistics
 from skmeta._mixins import MetaClassifierMixin, MetaRegressorMixin
@@ -71,6 +72,7 @@ class BaseEmpiricalBayes(
     PriorSideBySideMixin,
     RowsInTime,
     ExplainsPredictions,
+    Decides,
     LinearCoefficients,
     BaseMetaLearner,
 ):
@@ -737,7 +739,11 @@ class EmpiricalBayesRegressor(
 
 
 class EmpiricalBayesClassifier(
-    MetaClassifierMixin, LabelsSideBySide, ExplainsLabels, BaseEmpiricalBayes
+    MetaClassifierMixin,
+    LabelsSideBySide,
+    ExplainsLabels,
+    DecidesByLabels,
+    BaseEmpiricalBayes,
 ):
     r"""Logistic classifier that learns from many tasks how much tasks differ.
 

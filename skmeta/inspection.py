@@ -6,13 +6,22 @@ from sklearn.utils.validation import check_is_fitted
 
 from skmeta._compositions import (
     meta_learner,
+    original_targets,
     transformed_names,
     transformed_rows,
     transforms_targets,
 )
+from skmeta._explain import Explanation
 from skmeta.adaptation import adapt
 
-__all__ = ["AdaptationDisplay", "FewShotCurveDisplay", "PriorDisplay"]
+__all__ = [
+    "AdaptationDisplay",
+    "Explanation",
+    "ExplanationDisplay",
+    "FewShotCurveDisplay",
+    "PriorDisplay",
+    "explain",
+]
 
 GIVEN = "{}s of a new task"
 
@@ -563,3 +572,271 @@ def _feature_names(estimator, model):
     if names is None or len(names) != n:
         return [f"x{i}" for i in range(n)]
     return list(names)
+
+
+# -- reasons --------------------------------------------------------------------------
+
+
+def explain(estimator, X, *, reference=None, **options):
+    """Explain predictions of a meta-learner, or of a composition with one inside.
+
+    Parameters
+    ----------
+    estimator : estimator
+        Meta-trained, and usually adapted: an empirical Bayes model, or a Pipeline, a
+        search, a FrozenEstimator or a TransformedTargetRegressor with one inside.
+    X : {array-like, sparse matrix, dataframe} of shape (n_samples, n_features)
+        Rows as they go into ``estimator.predict``.
+    reference : {array-like, dataframe} of shape (1, n_features), default=None
+        The row that features are compared with, as it goes into ``estimator.predict``.
+        By default it is the mean of all rows of the meta-training, as they reach the
+        meta-learner.
+    **options : dict
+        Further arguments of the meta-learner's ``explain``, such as ``label``.
+
+    Returns
+    -------
+    explanation : Explanation
+        The parts; see :meth:`skmeta.EmpiricalBayesRegressor.explain`. Inside a Pipeline
+        the features are those that reach the meta-learner.
+
+    Notes
+    -----
+    Inside a TransformedTargetRegressor the parts are in the units of y if the
+    transformation only changes units. Otherwise they sum to what is predicted before it
+    is transformed back, and ``scale`` is "transformed y".
+
+    Examples
+    --------
+    >>> from sklearn.pipeline import make_pipeline
+    >>> from sklearn.preprocessing import StandardScaler
+    >>> from skmeta import EmpiricalBayesRegressor, adapt, meta_fit
+    >>> from skmeta.datasets import make_linear_tasks
+    >>> from skmeta.inspection import explain
+    >>> *tasks, (X, y) = make_linear_tasks(30, random_state=0)
+    >>> pipe = make_pipeline(StandardScaler(), EmpiricalBayesRegressor(random_state=0))
+    >>> adapted = adapt(meta_fit(pipe, tasks), X[:2], y[:2])
+    >>> explain(adapted, X[2:]).source_names
+    ['prior', 'answer 1', 'answer 2']
+    """
+    inner = meta_learner(estimator, "explain")
+    if not hasattr(inner, "explain"):
+        raise TypeError(
+            f"explain needs a linear model with a learned prior, such as "
+            f"EmpiricalBayesRegressor; {type(inner).__name__} has no such parts."
+        )
+    check_is_fitted(inner)
+    if estimator is inner:
+        return inner.explain(X, reference=reference, **options)
+    if reference is not None:
+        reference = transformed_rows(estimator, _as_table(reference))
+    found = inner.explain(
+        transformed_rows(estimator, X), reference=reference, **options
+    )
+    names = transformed_names(estimator)
+    if names is not None:
+        found = found.with_features(list(map(str, names)))
+    if transforms_targets(estimator):
+        found = _in_units_of_y(estimator, found)
+    return found
+
+
+def _as_table(row):
+    return row if np.ndim(row) == 2 else np.reshape(np.asarray(row), (1, -1))
+
+
+# A transformation that is a straight line up to this share only changes units.
+STRAIGHT = 1e-10
+
+
+def _in_units_of_y(estimator, found):
+    """An `Explanation` in the units of y, if transforming back only changes units."""
+    seen = np.concatenate([found.by_source[:, 0], found.total])
+    low, high = seen.min(), seen.max()
+    grid = np.linspace(low, high if high > low else low + 1.0, 9)
+    y = original_targets(estimator, grid)
+    slope = (y[-1] - y[0]) / (grid[-1] - grid[0])
+    line = y[0] + slope * (grid - grid[0])
+    if np.abs(y - line).max() > STRAIGHT * np.abs(y).max():
+        return found.rescaled(1.0, 0.0, "transformed y")
+    return found.rescaled(slope, y[0] - slope * grid[0], found.scale)
+
+
+class ExplanationDisplay:
+    """One prediction as a sum of parts: what was expected, and what each answer added.
+
+    Made by :meth:`from_estimator` or :meth:`from_explanation`.
+
+    Parameters
+    ----------
+    start : float
+        The first part, from which the others are added up: the prior, or the
+        prediction at the reference row.
+    parts : ndarray of shape (n_parts,)
+        The other parts.
+    names : list of str
+        Names of the start and of the parts.
+    scale : str
+        Label of the horizontal axis.
+
+    Attributes
+    ----------
+    ax_ : matplotlib Axes
+        The axes.
+    figure_ : matplotlib Figure
+        The figure.
+    bars_ : matplotlib BarContainer
+        The bars of the parts, from above to below.
+
+    Examples
+    --------
+    >>> from skmeta import EmpiricalBayesRegressor
+    >>> from skmeta.datasets import make_linear_tasks
+    >>> from skmeta.inspection import ExplanationDisplay
+    >>> *tasks, (X, y) = make_linear_tasks(30, random_state=0)
+    >>> adapted = EmpiricalBayesRegressor(random_state=0).meta_fit(tasks).adapt(X, y)
+    >>> ExplanationDisplay.from_estimator(adapted, X, max_parts=4).names
+    ['prior', 'answer ...', 'answer ...', 'answer ...', '17 others']
+    """
+
+    def __init__(self, *, start, parts, names, scale="y"):
+        self.start = start
+        self.parts = parts
+        self.names = names
+        self.scale = scale
+
+    @classmethod
+    def from_estimator(
+        cls,
+        estimator,
+        X,
+        *,
+        row=0,
+        by="source",
+        max_parts=12,
+        names=None,
+        ax=None,
+        **options,
+    ):
+        """Explain one prediction and plot its parts.
+
+        Parameters
+        ----------
+        estimator : estimator
+            What :func:`explain` takes.
+        X : {array-like, sparse matrix, dataframe} of shape (n_samples, n_features)
+            Rows as they go into ``estimator.predict``.
+        row : int, default=0
+            Number of the row to explain.
+        by : {"source", "feature"}, default="source"
+            Whether the parts are the prior and the answers, or the features.
+        max_parts : int, default=12
+            Draw so many parts; the smallest are drawn together.
+        names : list of str, default=None
+            Names of the known answers, in the order in which they were given, or of the
+            features. None means those of the explanation.
+        ax : matplotlib Axes, default=None
+            Axes to draw on; None makes a figure.
+        **options : dict
+            Arguments of :func:`explain`.
+
+        Returns
+        -------
+        display : ExplanationDisplay
+            The display, plotted.
+        """
+        found = explain(estimator, X, **options)
+        how = {"row": row, "by": by, "max_parts": max_parts, "names": names, "ax": ax}
+        return cls.from_explanation(found, **how)
+
+    @classmethod
+    def from_explanation(
+        cls, explanation, *, row=0, by="source", max_parts=12, names=None, ax=None
+    ):
+        """Plot the parts of one row of an explanation.
+
+        Parameters
+        ----------
+        explanation : Explanation
+            What ``explain`` returned.
+        row : int, default=0
+            Number of the row.
+        by : {"source", "feature"}, default="source"
+            Whether the parts are the prior and the answers, or the features.
+        max_parts : int, default=12
+            Draw so many parts; the smallest are drawn together.
+        names : list of str, default=None
+            Names of the known answers, in the order in which they were given, or of the
+            features. None means those of the explanation.
+        ax : matplotlib Axes, default=None
+            Axes to draw on; None makes a figure.
+
+        Returns
+        -------
+        display : ExplanationDisplay
+            The display, plotted.
+        """
+        table = explanation.table(row)
+        if by not in ("source", "feature"):
+            raise ValueError(f"by must be 'source' or 'feature'; got {by!r}.")
+        if max_parts < 1:
+            raise ValueError(f"max_parts must be at least 1; got {max_parts!r}.")
+        values = table.sum(axis=1 if by == "source" else 0)
+        own = _part_names(explanation, by, names)
+        start, parts = values[0], values[1:]
+        if len(parts) > max_parts:
+            kept = np.sort(np.argsort(-np.abs(parts), kind="stable")[: max_parts - 1])
+            rest = len(parts) - len(kept)
+            own = [own[0], *(own[1 + i] for i in kept), f"{rest} others"]
+            parts = np.append(parts[kept], parts.sum() - parts[kept].sum())
+        scale = explanation.scale
+        if explanation.labels is not None:
+            scale = f"{scale} of {explanation.labels[row]}"
+        return cls(start=start, parts=parts, names=own, scale=scale).plot(ax=ax)
+
+    def plot(self, ax=None):
+        """Plot the parts, added up from above to below.
+
+        Parameters
+        ----------
+        ax : matplotlib Axes, default=None
+            Axes to draw on; None makes a figure.
+
+        Returns
+        -------
+        display : ExplanationDisplay
+            The display itself.
+        """
+        self.ax_, self.figure_ = _axes(ax, "ExplanationDisplay")
+        ends = self.start + np.cumsum(self.parts)
+        total = ends[-1] if len(ends) else self.start
+        place = np.arange(len(self.parts)) + 1
+        colors = np.where(np.asarray(self.parts) < 0, "C3", "C0")
+        self.bars_ = self.ax_.barh(
+            place, self.parts, left=ends - self.parts, color=colors, height=0.7
+        )
+        line = {"color": "0.55", "ls": "--", "lw": 1, "zorder": 0}
+        self.ax_.axvline(self.start, label=f"{self.names[0]} {self.start:.4g}", **line)
+        line |= {"color": "0.2", "ls": "-"}
+        self.ax_.axvline(total, label=f"prediction {total:.4g}", **line)
+        self.ax_.set_yticks(place, self.names[1:])
+        self.ax_.set_ylim(len(self.parts) + 0.6, 0.4)
+        self.ax_.set(xlabel=self.scale)
+        self.ax_.legend(loc="best")
+        return self
+
+
+def _part_names(explanation, by, names):
+    """Names of the parts of an explanation, of which the user may give the last."""
+    own = getattr(explanation, f"{by}_names")
+    if names is None:
+        return own
+    n = explanation.n_answers
+    some = slice(len(own) - n, len(own))
+    if by == "feature":
+        n = len(own) - 1 - (own[-1] == "base model")
+        some = slice(1, 1 + n)
+    if len(names) != n:
+        what = "known answers" if by == "source" else "features"
+        raise ValueError(f"names has {len(names)} names, but there are {n} {what}.")
+    return [*own[: some.start], *map(str, names), *own[some.stop :]]

@@ -1,4 +1,4 @@
-"""The pool of rows that a new task's owner can be asked about."""
+"""The pool of rows that a new task's owner can be asked about, and shelves."""
 
 from numbers import Integral
 
@@ -16,10 +16,21 @@ def check_pool(pool, n_queries, scaling):
             f"n_queries must be a whole number from 1 to {n_pool}, the rows of the "
             f"pool; got {n_queries!r}."
         )
-    column, distance = farthest(pool, scaling)
+    check_not_far(pool, scaling)
+
+
+def check_not_far(rows, scaling, name="pool"):
+    """Refuse validated rows of which one is so far away that no other matters."""
+    column, distance = farthest(rows, scaling)
     if distance > FARTHEST:
         raise ValueError(
-            f"pool has a row that is {distance:.2g} deviations of column {column} "
+            f"{name} has a row that is {distance:.2g} deviations of column {column} "
             "away from the rows of the meta-training; next to it no other row "
             "matters. Correct such rows, or leave them out."
         )
+
+
+def check_n_draws(n):
+    """Refuse a number of draws that is no whole number of at least 1."""
+    if not isinstance(n, Integral) or isinstance(n, bool) or n < 1:
+        raise ValueError(f"n, the number of draws, must be at least 1; got {n!r}.")

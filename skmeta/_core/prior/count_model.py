@@ -15,6 +15,8 @@ EXCESSES = (0.0, 0.01, 0.03, 0.1, 0.2, 0.4, 0.8, 1.6)
 # its other rows are scored.
 GIVEN_ROWS = (1, 2, 4, 8)
 MAX_ASKED = 10
+# NumPy draws no counts of a larger mean.
+LARGEST_MEAN = 1e18
 
 
 class CountCalibration(NamedTuple):
@@ -84,3 +86,14 @@ class CountModel(LaplaceModel):
         if present is None and learned.zero_shot != "prior":
             Z = Z - 0.5 * variance  # such a start predicts a mean over all tasks
         return np.column_stack([Z, np.sqrt(variance)])
+
+    def draw(self, learned, Z, moved, present, n_draws, rng, exposure=1.0):
+        """See `TaskModel`: counts for exposures (n,), which vary as intervals say."""
+        Z, _ = self.predictive(learned, Z, moved, present).T
+        moved = self._moderated(learned, moved, present)[:, 0]
+        excess = learned.calibration.overdispersion
+        u = rng.standard_normal(size=(n_draws, moved.shape[1]))
+        own = rng.standard_normal(size=(n_draws, len(Z)))
+        log_rate = Z + u @ moved.T + np.sqrt(excess) * own - 0.5 * excess
+        mean = exposure * self.likelihood.mean(log_rate)
+        return rng.poisson(np.minimum(mean, LARGEST_MEAN))[..., None] * 1.0

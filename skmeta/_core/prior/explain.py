@@ -1,7 +1,7 @@
 r"""Where the coefficients of a task come from: the prior, and each answer given.
 
-Let m be the prior's mean, Sigma its covariance, and r_i = y_i - m'x_i how far the answer
-to row x_i is from what the prior expects. The posterior's mean of numbers is
+Let m be the prior's mean, Sigma its covariance, and r_i = y_i - m'x_i how far the
+answer to row x_i is from what the prior expects. The posterior's mean of numbers is
 
     theta = m + sum_i V x_i r_i w_i / noise,    V = (Sigma^-1 + X' W X / noise)^-1,
 
@@ -66,10 +66,11 @@ def _by_gain(learned, present):
         return np.zeros((0, len(present.mean))), known.are_all
     X, y, weight = known.now(present.latest, learned.model.recency)
     X = learned.design(X)
-    error = weight * (y - X @ learned.mean)
     factors, shares = learned.model.noise_levels(present)
     if not known.are_all:
-        return (X @ _mean_gain(learned, present, factors, shares)) * error[:, None], False
+        error = weight * (y - X @ learned.mean)
+        gain = X @ _mean_gain(learned, present, factors, shares)
+        return gain * error[:, None], False
     # By the directions of the rows this is exact however small the noise is.
     root = np.sqrt(weight / learned.noise)
     left, size, right = np.linalg.svd(

@@ -199,9 +199,13 @@ class LearnedPrior:
             present,
         )
 
-    def draw(self, X, n_draws, rng, offset=None, present=None):
-        """Targets (n_draws, n, o), each row drawn from its predictive distribution."""
-        return self.model.draw(self, *self._at(X, offset, present), n_draws, rng)
+    def draw(self, X, n_draws, rng, offset=None, present=None, **options):
+        """Targets (n_draws, n, o), drawn from the predictive distribution.
+
+        The rows of a draw have the same coefficients.
+        """
+        at = self._at(X, offset, present)
+        return self.model.draw(self, *at, n_draws, rng, **options)
 
     def _moved(self, X, factor):
         """A factor (n, o, r) of how the outputs of rows vary."""

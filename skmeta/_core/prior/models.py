@@ -14,6 +14,7 @@ from scipy.stats import norm
 
 from skmeta._core.prior import calibration, episodic, features, gaussian, laplace
 from skmeta._core.prior.calibration import FoldRows, KnownVariances, ToMeasure
+from skmeta._core.prior.draws import draw_together
 from skmeta._core.prior.episodic import Belief
 from skmeta._core.prior.fit import fit_prior
 from skmeta._core.prior.gaussian import ROWS_PER_COEFFICIENT, GaussianTasks
@@ -183,7 +184,10 @@ class TaskModel(ABC):
 
     @abstractmethod
     def draw(self, learned, Z, moved, present, n_draws, rng):
-        """Targets (n_draws, n, o), each row drawn from its predictive distribution."""
+        """Targets (n_draws, n, o), drawn from the predictive distribution.
+
+        The rows of a draw have the same coefficients.
+        """
 
     def log_score_before(self, losses):
         """Scores (T,) of tasks before adapting, by what the tasks lose then."""
@@ -469,9 +473,10 @@ class GaussianModel(TaskModel):
         return norm.logpdf(y, mean, deviation)
 
     def draw(self, learned, Z, moved, present, n_draws, rng):
-        mean, deviation, _ = self.predictive(learned, Z, moved, present).T
-        drawn = mean + deviation * rng.standard_normal(size=(n_draws, len(mean)))
-        return drawn[..., None]
+        _, deviation, _ = self.predictive(learned, Z, moved, present).T
+        own = learned.calibration.of(present).scales[1] * learned.noise
+        drawn = draw_together(moved[:, 0], deviation**2, own, n_draws, rng)
+        return (Z[:, 0] + drawn)[..., None]
 
     def log_score_before(self, losses):
         # the losses are root mean squares of errors, taken for normal of one variance

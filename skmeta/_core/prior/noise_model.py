@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from skmeta._core.prior import calibration, noise
+from skmeta._core.prior.draws import draw_together
 from skmeta._core.prior.episodic import Belief
 from skmeta._core.prior.learned import Present
 from skmeta._core.prior.models import GaussianModel
@@ -203,9 +204,18 @@ class NoiseModel(GaussianModel):
         return targets.log_density(y - Z[:, 0])
 
     def draw(self, learned, Z, moved, present, n_draws, rng):
-        targets = self._targets(learned, moved, present)
-        shape = n_draws, len(Z)
-        level = rng.choice(len(targets.shares), size=shape, p=targets.shares)
-        row = np.arange(len(Z))
-        drawn = targets.deviations[row, level] * rng.standard_normal(size=shape)
-        return (Z[:, 0] + targets.shifts[row, level] + drawn)[..., None]
+        factors, _ = self.noise_levels(present)
+        parts, shifts, shares = self._mixed(learned, moved, present)
+        variances = parts.sum(axis=-1)
+        moved = np.broadcast_to(moved[:, 0], (len(factors), *moved[:, 0].shape))
+        if present is not None:
+            moved, _ = Posterior.split(moved[0], shares)
+        own = learned.calibration.of(present).scales[1] * learned.noise * factors
+        level = rng.choice(len(shares), size=n_draws, p=shares)
+        drawn = np.empty((n_draws, len(Z)))
+        for j in np.unique(level):  # the noise of a task is the same in all its rows
+            some = np.flatnonzero(level == j)
+            drawn[some] = shifts[:, j] + draw_together(
+                moved[j], variances[:, j], own[j], len(some), rng
+            )
+        return (Z[:, 0] + drawn)[..., None]
