@@ -162,7 +162,7 @@ def test_the_gain_of_numbers_is_that_of_a_simulation(base):
     gain, now = adapted.expected_gain(X[1:4], shelf), adapted.predict(shelf).argmax()
     found, rng = [], np.random.default_rng(0)
     off = 0.0 if base is None else adapted.base_estimator_.predict(X[2:3])[0]
-    for coef in adapted.sample_coef(400, random_state=0):
+    for coef in adapted.sample_coef(200, random_state=0):
         answer = off + X[2] @ coef[:2] + coef[2]
         answer += np.sqrt(adapted.noise_variance_) * rng.normal()
         # the mean of the truth given the answer varies less than the truth itself
