@@ -10,11 +10,12 @@ from skmeta._checks.values import show
 from skmeta._core.prior import deciding
 from skmeta._core.prior.draws import draw_coefficients
 from skmeta._core.prior.likelihoods import Bernoulli
+from skmeta._explain import ExplainsLabels, ExplainsPredictions
 from skmeta._task_input import validate_new_rows
 
 
-class Decides:
-    """The verbs `sample_coef`, `sample_y` and `expected_gain` of a learned prior."""
+class Decides(ExplainsPredictions):
+    """The verbs `sample_coef`, `sample_y` and `expected_gain`, beside `explain`."""
 
     def sample_coef(self, n=1, random_state=None):
         """Draw coefficients of the task, in the units of X and y.
@@ -206,7 +207,7 @@ class DecidesByOutcomes(Decides):
         return deciding.utilities
 
 
-class DecidesByLabels(DecidesByOutcomes):
+class DecidesByLabels(ExplainsLabels, DecidesByOutcomes):
     """The same of a classifier."""
 
     def _sampled(self, X, n, rng):

@@ -33,7 +33,6 @@ from skmeta._core.prior.models import GaussianModel, LaplaceModel
 from skmeta._core.prior.noise_model import NoiseModel
 from skmeta._core.prior.varying import columns_that_vary
 from skmeta._deciding import Decides, DecidesByLabels
-from skmeta._explain import ExplainsLabels, ExplainsPredictions
 from skmeta._from_statistics import LearnsFromStatistics
 from skmeta._mixins import MetaClassifierMixin, MetaRegressorMixin
 from skmeta._ordered_rows import RowsInTime
@@ -71,7 +70,6 @@ class BaseEmpiricalBayes(
     _callbacks.CallbackSupportMixin,
     PriorSideBySideMixin,
     RowsInTime,
-    ExplainsPredictions,
     Decides,
     LinearCoefficients,
     BaseMetaLearner,
@@ -739,11 +737,7 @@ class EmpiricalBayesRegressor(
 
 
 class EmpiricalBayesClassifier(
-    MetaClassifierMixin,
-    LabelsSideBySide,
-    ExplainsLabels,
-    DecidesByLabels,
-    BaseEmpiricalBayes,
+    MetaClassifierMixin, LabelsSideBySide, DecidesByLabels, BaseEmpiricalBayes
 ):
     r"""Logistic classifier that learns from many tasks how much tasks differ.
 
