@@ -14,9 +14,11 @@ from skmeta._base_model import (
     FittedBase,
     base_offset,
     check_base,
+    check_kind_of_base,
     estimator_or_none,
     fit_base_of,
     given_base,
+    scale_of_margin,
     told_by_base,
 )
 from skmeta._checks.aligned import check_aligned
@@ -163,6 +165,8 @@ class BaseMetaLearner(ManyTasks, LearnedRepr, BaseEstimator, metaclass=ABCMeta):
     _largest_weight = np.inf
     _reads_rows_once = False
     _has_zero_shot_model = False
+    _frame_kind = Frame
+    _comes_beside = ()
 
     __metadata_request__fit = {"task": True}
     __metadata_request__score = {"task": True, "unit": True}
@@ -205,6 +209,14 @@ class BaseMetaLearner(ManyTasks, LearnedRepr, BaseEstimator, metaclass=ABCMeta):
         """What the base model is fitted to (n,). ``codes`` (n,) number the tasks."""
         return y
 
+    def _check_base(self, targets, base):
+        """Refuse a base model that does not predict what it is to predict."""
+        check_kind_of_base(self, targets, base)
+
+    def _scale_of_base(self, targets, X, y, weight, offset):
+        """The factor of out-of-task offsets (n, o) of validated rows; None for 1."""
+        return scale_of_margin(targets, X, y, weight, offset)
+
     def _times_of(self, X):
         """Times (n,) of validated X (n, d), if a task's rows are in order of time."""
         return None
@@ -221,6 +233,19 @@ class BaseMetaLearner(ManyTasks, LearnedRepr, BaseEstimator, metaclass=ABCMeta):
             f"{type(self).__name__} cannot learn in portions. Call meta_fit with all "
             "tasks."
         )
+
+    def _targets_with(self, y, weight, codes, ids):
+        """Validated y (n,) with what came beside the rows, as further arguments.
+
+        ``codes`` (n,) are the numbers of the rows' tasks, and ``ids`` their ids, or
+        None for the rows of one task.
+        """
+        return y
+
+    def _canonical(self, rows, targets):
+        """`_task_input.canonical` of `GivenRows`."""
+        times = self._times_of(rows.X)
+        return _task_input.canonical(rows, targets.order_key, times)
 
     def _in_order_of_tasks(self, rows, order, starts, ids):
         """Rows, tasks' starts and their ids in another order of the tasks."""
@@ -277,20 +302,24 @@ class BaseMetaLearner(ManyTasks, LearnedRepr, BaseEstimator, metaclass=ABCMeta):
         self : object
             The meta-trained estimator.
         """
+        return self._fit(X, y, sample_weight, task)
+
+    def _fit(self, X, y, sample_weight=None, task=None, **beside):
+        """`fit`; what comes ``beside`` the rows goes to ``_targets_with``."""
         with lock_of(self), restored_on_error(self):
-            check_aligned(X=X, y=y, sample_weight=sample_weight, task=task)
+            check_aligned(X=X, y=y, sample_weight=sample_weight, task=task, **beside)
             again = self._parameter("warm_start") and self.__sklearn_is_fitted__()
             targets = self._make_targets()
             check_base(self, targets, again)
             rows = _task_input.read_training_rows(
-                self, X, y, sample_weight, task, reset=not again
+                self, X, y, sample_weight, task, reset=not again, **beside
             )
             if task is None:
                 warn_of_groups_above(self)
             if not again:
                 _task_input.warn_of_far_values(self, rows, task is not None)
             metadata = {} if task is None else {"metadata": {"task": task}}
-            data = {"X": rows.X, "y": rows.y, **metadata}
+            data = {"X": rows.X, "y": targets.values(rows.y), **metadata}
             with base_chosen(self, rows, targets, again, data) as known:
                 made = self._training_data(rows, targets, again, known)
                 del rows  # the next steps need the memory
@@ -300,8 +329,7 @@ class BaseMetaLearner(ManyTasks, LearnedRepr, BaseEstimator, metaclass=ABCMeta):
 
     def _training_data(self, rows, targets, again, known=None):
         """The `TrainingData` of validated rows. It does not change the model."""
-        times = self._times_of(rows.X)
-        order, starts, ids = _task_input.canonical(rows, targets.order_key, times)
+        order, starts, ids = self._canonical(rows, targets)
         if known is None:
             order, starts, ids = self._in_order_of_tasks(rows, order, starts, ids)
         X, y, weight = rows.X[order], rows.y[order], rows.weight[order]
@@ -318,7 +346,7 @@ class BaseMetaLearner(ManyTasks, LearnedRepr, BaseEstimator, metaclass=ABCMeta):
         else:
             scaling = self._fit_scaling(targets, X, Y, weight)
             given = given_base(self._parameter("base_estimator"))
-            frame = Frame(scaling, targets, given)
+            frame = self._frame_kind(scaling, targets, given)
         coded = coded._replace(Y=Y)
         if self._reads_rows_once and isinstance(X, np.ndarray):
             X, options = rows.X, {"order": order}
@@ -344,17 +372,17 @@ class BaseMetaLearner(ManyTasks, LearnedRepr, BaseEstimator, metaclass=ABCMeta):
         """
         if isinstance(tasks, TaskStatistics):
             return self._meta_fit_statistics(tasks)
-        X, y, sample_weight, task = read_tasks(tasks)
+        X, y, sample_weight, task, beside = read_tasks(tasks, self._comes_beside)
         if sample_weight is None:
             with tasks_one_by_one():
-                return self.fit(X, y, task=task)
+                return self.fit(X, y, task=task, **beside)
         if not has_fit_parameter(self, "sample_weight"):
             raise ValueError(
                 f"{type(self).__name__} meta-trains on rows of equal weight. Leave the "
                 "sample weights out of the tasks: pass (X, y). adapt takes weights."
             )
         with tasks_one_by_one():
-            return self.fit(X, y, sample_weight, task=task)
+            return self.fit(X, y, sample_weight, task=task, **beside)
 
     @with_hint_to_task
     def partial_meta_fit(self, tasks):
@@ -453,12 +481,12 @@ class BaseMetaLearner(ManyTasks, LearnedRepr, BaseEstimator, metaclass=ABCMeta):
         with lock_of(self):
             return self._adapt_in_place(X, y, sample_weight)
 
-    def _adapt_in_place(self, X, y, sample_weight=None):
+    def _adapt_in_place(self, X, y, sample_weight=None, **beside):
         """`partial_adapt` of a model that no other thread knows yet."""
         with restored_on_error(self):
-            X, y, weight = _task_input.validate_task(self, X, y, sample_weight)
-            self._adapt_to(self._one_task(X, y, weight))
-            self.n_adapt_rows_ += len(y)
+            rows = _task_input.validate_task(self, X, y, sample_weight, **beside)
+            self._adapt_to(self._one_task(*rows))
+            self.n_adapt_rows_ += len(rows[1])
         return self
 
     def reset_adaptation(self):

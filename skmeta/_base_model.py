@@ -375,7 +375,7 @@ def check_base(model, targets, again):
     if again and not to_choose and (given := model._frame.given_base) is not None:
         _check_same_parameters(base, given)
     if not to_choose:
-        check_kind_of_base(model, targets, base)
+        model._check_base(targets, base)
     if targets.own_classes:
         raise ValueError(
             f"base_estimator={base!r} needs labels that all tasks share, but with "
@@ -430,15 +430,15 @@ def fit_base_of(model, targets, X, y, weight, codes, known=None):
         )
     if known is None:
         known = base_offsets(model, targets, X, y, weight, codes)
-    y, offset = known
+    target, offset = known
     seed = model._parameter("random_state")
     groups = codes if codes[0] < codes[-1] else None  # a single task has no groups
     with naming_base(
         base, f"could not be fitted to all {len(y)} rows, as base_estimator"
     ):
-        fitted = fit_base(base, X, y, weight, groups, seed)
-    scale, offset = scaled_offset(targets, X, y, weight, offset)
-    return FittedBase(fitted, scale, offset)
+        fitted = fit_base(base, X, target, weight, groups, seed)
+    scale = model._scale_of_base(targets, X, y, weight, offset)
+    return FittedBase(fitted, scale, offset if scale is None else scale * offset)
 
 
 class BaseOffsets(NamedTuple):
@@ -466,11 +466,16 @@ def base_offsets(model, targets, X, y, weight, codes, target=None):
 
 def scaled_offset(targets, X, y, weight, offset):
     """How far a classifier's out-of-task offsets can be trusted, and them so scaled."""
+    scale = scale_of_margin(targets, X, y, weight, offset)
+    return scale, offset if scale is None else scale * offset
+
+
+def scale_of_margin(targets, X, y, weight, offset):
+    """How far a classifier's out-of-task offsets can be trusted; None for numbers."""
     if not targets.are_labels or len(targets.classes) == 1:
-        return None, offset
+        return None
     scaled = fit_scaling(X, None, weight).transform_X(X)
-    scale = margin_scale(offset, targets.encode(y).Y, weight, scaled)
-    return scale, scale * offset
+    return margin_scale(offset, targets.encode(y).Y, weight, scaled)
 
 
 def base_offset(model, X):

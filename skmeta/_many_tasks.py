@@ -9,9 +9,15 @@ from skmeta import _task_input
 from skmeta._base_model import remembering, told_by_base
 from skmeta._checks.keywords import with_hint_to_task
 
-METHODS = ("predict", "predict_proba", "decision_function", "predict_interval")
+METHODS = (
+    "predict",
+    "predict_proba",
+    "decision_function",
+    "predict_interval",
+    "rank",
+)
 # These arguments of a method may hold one value for each new row.
-OF_ROWS = ("exposure",)
+OF_ROWS = ("exposure", "choice_set")
 
 
 class ManyTasks:
@@ -66,11 +72,15 @@ class ManyTasks:
             or scores of the classes, or the lower and upper ends of intervals. With
             ``return_std`` it is a tuple of predictions and deviations.
         """
+        return self._adapt_and_predict(
+            (X, y, X_new, sample_weight, task, task_new), method, options
+        )
+
+    def _adapt_and_predict(self, given, method, options, **beside):
+        """`adapt_predict` of what it was given, and of what came beside the rows."""
         check_is_fitted(self)
         self._check_method(method, options)
-        known, new = _task_input.read_known_and_new(
-            self, X, y, X_new, sample_weight, task, task_new
-        )
+        known, new = _task_input.read_known_and_new(self, *given, **beside)
         return self._predict_each(known, new, method, options)
 
     def _predict_numbered(self, known, new, n_tasks, method):
@@ -120,7 +130,7 @@ class ManyTasks:
                 vars(model).pop("feature_names_in_", None)  # they have been checked
                 rows = slice(known.starts[t], known.starts[t + 1])
                 if rows.stop > rows.start:
-                    model._adapt_in_place(
+                    model._adapt_to_rows(
                         known.X[rows], known.y[rows], known.weight[rows]
                     )
                 rows = order[starts[t] : starts[t + 1]]
@@ -129,14 +139,19 @@ class ManyTasks:
                 answer = put(found, rows, answer, len(order))
         return answer
 
+    def _adapt_to_rows(self, X, y, weight):
+        """Adapt in place to rows that have been validated with others."""
+        self._adapt_in_place(X, y, weight)
+
     def _adapt_each(self, parts):
-        """Copies adapted to each of a list of (X, y) or (X, y, sample_weight)."""
+        """Copies adapted to each of a list of tasks, whose members are as in `meta_fit`.
+        """
         told = None
         if hasattr(self, "base_estimator_"):
-            tables = [_task_input.validate_task(self, *part)[0] for part in parts]
+            tables = [_task_input.validate_task(self, *part[:3])[0] for part in parts]
             told = told_by_base(self, tables)
         with remembering(told):
-            return [self.adapt(*part) for part in parts]
+            return [self.adapt(*of_part(part)[0], **of_part(part)[1]) for part in parts]
 
 
 def is_ours(model, *names):

@@ -19,7 +19,7 @@ MIN_FREEDOM = 2.0
 
 def warn_of_few_rows(table, fit_intercept, rows_per_coefficient):
     """Warn if all rows together hardly show what the tasks have in common."""
-    n_rows, n_columns = table.X.shape
+    n_rows, n_columns = table.X.shape[0], table.X.shape[-1]
     if n_rows < n_columns:
         warn(
             f"All tasks together have {n_rows} rows for {n_columns} columns: what "

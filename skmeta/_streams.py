@@ -62,7 +62,8 @@ class GoesOnFromAll:
         if is_known and not self._by_sums:
             return self._meta_fit_statistics(tasks)  # it says what is wrong
         if not is_known:
-            tasks = read_tasks(_with_ids(tasks, None if kept is None else kept.ids))
+            known = None if kept is None else kept.ids
+            *tasks, _ = read_tasks(_with_ids(tasks, known))
         begin, go_on = self._begin_by_rows, self._go_on_by_rows
         if self._by_sums:
             begin, go_on = self._begin_by_sums, self._go_on_by_sums

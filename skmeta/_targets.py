@@ -65,6 +65,10 @@ class Targets(ABC):
         ``task`` (n_rows,) are the ids of the rows' tasks, for the message.
         """
 
+    def values(self, y):
+        """The targets (n_rows,) as the user gave them, without what came with them."""
+        return y
+
     @abstractmethod
     def order_key(self, y, codes):
         """Values (n_rows,) by which rows are sorted first.

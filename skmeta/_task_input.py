@@ -150,12 +150,13 @@ def validate_weight(model, sample_weight, X):
     return weight
 
 
-def validate_task(model, X, y, sample_weight=None):
+def validate_task(model, X, y, sample_weight=None, **beside):
     """Rows of one task, their targets and weights, without those of weight zero."""
-    check_aligned(X=X, y=y, sample_weight=sample_weight)
+    check_aligned(X=X, y=y, sample_weight=sample_weight, **beside)
     X, y = validate_rows(model, X, y, reset=False, dtype=model._dtype)
     model._targets.check(y)
     weight = validate_weight(model, sample_weight, X)
+    y = model._targets_with(y, weight, np.zeros(len(y), np.intp), None, **beside)
     if sample_weight is None:
         return X, y, weight
     rows = weight > 0
@@ -174,7 +175,7 @@ def _kind_of_y(model):
 # -- tasks to learn from --------------------------------------------------------------
 
 
-def read_training_rows(model, X, y, sample_weight, task, *, reset):
+def read_training_rows(model, X, y, sample_weight, task, *, reset, **beside):
     """The `GivenRows` of all tasks that `fit` was given."""
     with _naming_the_task(model, task, X, y):
         X, y = validate_rows(model, X, y, reset=reset, dtype=list(model._fit_dtypes))
@@ -182,6 +183,7 @@ def read_training_rows(model, X, y, sample_weight, task, *, reset):
     model._targets.check(y, None if task is None else ids[codes])
     warn_of_single_rows(codes, ids)
     weight = validate_weight(model, sample_weight, X)
+    y = model._targets_with(y, weight, codes, ids, **beside)
     return GivenRows(X, y, weight, codes, ids)
 
 
@@ -249,12 +251,12 @@ def warn_of_far_values(model, rows, named):
 # -- tasks to adapt to ----------------------------------------------------------------
 
 
-def read_known_and_new(model, X, y, X_new, sample_weight, task, task_new):
+def read_known_and_new(model, X, y, X_new, sample_weight, task, task_new, **beside):
     """The `KnownRows` to adapt to and the `NewRows` to predict, of the same tasks.
 
     Tasks without a new row are left out.
     """
-    check_aligned(X=X, y=y, sample_weight=sample_weight, task=task)
+    check_aligned(X=X, y=y, sample_weight=sample_weight, task=task, **beside)
     check_aligned(X_new=X_new, task_new=task_new)
     if np.shape(X)[:1] == (0,):
         raise ValueError(
@@ -272,6 +274,7 @@ def read_known_and_new(model, X, y, X_new, sample_weight, task, task_new):
     except ValueError:
         model._targets.check(y, ids[codes])  # this names the task
         raise
+    y = model._targets_with(y, weight, codes, ids, **beside)
     return arranged(X, y, weight, codes, X_new, codes_new, len(ids))
 
 

@@ -161,7 +161,7 @@ class BaseEmpiricalBayes(
             return design
         varying = self._named_columns(design.n_features)
         if varying is None:
-            varying = columns_that_vary(table, design)
+            varying = self._columns_that_vary(table, design)
         if not (varying.any() or self.fit_intercept):
             raise ValueError(
                 "No column varies, and fit_intercept=False leaves no intercept either: "
@@ -170,7 +170,15 @@ class BaseEmpiricalBayes(
             )
         return replace(design, x_varying=varying)
 
+    def _columns_that_vary(self, table, design):
+        """Which columns (d,) have slopes of each task's own, with ``varying="auto"``."""
+        return columns_that_vary(table, design)
+
     # -- likelihood -------------------------------------------------------------------
+
+    def _n_outputs(self, table):
+        """How many vectors of coefficients a task has."""
+        return table.Y.shape[1]
 
     @abstractmethod
     def _task_model(self, table):
@@ -184,7 +192,7 @@ class BaseEmpiricalBayes(
 
     @on_one_blas_thread
     def _meta_train(self, table, ids, again, data):
-        check_structure(self.prior, self.fit_intercept, table.Y.shape[1])
+        check_structure(self.prior, self.fit_intercept, self._n_outputs(table))
         before = self._learned if again else None
         model, design = self._model_and_design(table, before)
         if self._rows_in_time:
@@ -197,7 +205,7 @@ class BaseEmpiricalBayes(
         if table.n_tasks > 1:
             warn_of_few_rows(table, self.fit_intercept, model.rows_per_coefficient)
         options = self._options(table, features)._replace(before=before)
-        shape = table.X.shape[1], table.Y.shape[1], self.fit_intercept
+        shape = table.X.shape[-1], self._n_outputs(table), self.fit_intercept
         n = n_parts(table.n_tasks, options)
         with (
             _callbacks.parts_of_fit(self, n, **data) as progress,
@@ -216,7 +224,7 @@ class BaseEmpiricalBayes(
 
     def _options(self, table, features):
         """How the prior of the tasks in a table is searched for."""
-        units = self._units_of_structures(table.Y.shape[1])
+        units = self._units_of_structures(self._n_outputs(table))
         return Options(self.prior, self.tol, self.max_iter, units, features)
 
     _held_out_scores = scores_by_folds

@@ -9,30 +9,35 @@ import numpy as np
 from scipy import sparse
 
 from skmeta._checks.aligned import check_aligned
+from skmeta._checks.ids import check_task_ids
 from skmeta._checks.values import as_object_array, kinds_of, plain_weight, show
 
 
-def read_tasks(tasks):
+def read_tasks(tasks, beside=()):
     """Check tasks and put their rows under each other.
 
     Parameters
     ----------
     tasks : dict {id: (X, y)} or iterable of (X, y)
-        Each may have a third member, sample_weight.
+        Each may have a third member, sample_weight, and then those named by ``beside``.
+    beside : tuple of str
+        Names of what else may come with the rows.
 
     Returns
     -------
     X, y, sample_weight, task
         All rows in order; ``sample_weight`` is None if no task has weights.
+    beside : dict of {str: ndarray}
+        What else came with the rows of some task.
     """
     named = _named_tasks(tasks)
-    parts = [_read_task(name, members) for name, members in named]
+    parts = [_read_task(name, members, beside) for name, members in named]
     if not parts:
         raise ValueError("tasks is empty: meta-learning needs at least one task.")
     first_name, (first, *_) = named[0][0], parts[0]
     for (name, _), (X, *_) in zip(named, parts, strict=True):
         _check_same_columns(name, X, first_name, first)
-    X, y, weights = zip(*parts, strict=True)
+    X, y, weights, *others = zip(*parts, strict=True)
     sizes = [len(target) for target in y]
     weight = None
     if any(w is not None for w in weights):
@@ -43,7 +48,26 @@ def read_tasks(tasks):
             ]
         )
     ids = as_object_array(_plain_names([name for name, _ in named]))
-    return stack_rows(X), _stack_targets(y), weight, np.repeat(ids, sizes)
+    found = {
+        name: _stack_beside(name, given, named, sizes)
+        for name, given in zip(beside, others, strict=True)
+        if any(part is not None for part in given)
+    }
+    return stack_rows(X), _stack_targets(y), weight, np.repeat(ids, sizes), found
+
+
+def _stack_beside(name, given, named, sizes):
+    """What came with the rows of each task, under each other."""
+    parts = []
+    for part, n, (task, _) in zip(given, sizes, named, strict=True):
+        with _named(task):
+            if part is None:
+                raise ValueError(
+                    f"it has no {name}, and other tasks have. Give it one label per "
+                    f"row; if its rows are one, the same label {n} times."
+                )
+            parts.append(check_task_ids(part, n, name))
+    return _stack_targets(parts)
 
 
 class TaskName(str):
@@ -99,15 +123,18 @@ def _named(name):
         raise ValueError(f"Task {name!r}: {error}") from None
 
 
-def _read_task(name, members):
-    if not isinstance(members, (tuple, list)) or len(members) not in (2, 3):
+def _read_task(name, members, beside=()):
+    known = ("sample_weight", *beside)
+    if not isinstance(members, (tuple, list)) or not (
+        2 <= len(members) <= 2 + len(known)
+    ):
         got = type(members).__name__
         if isinstance(members, (tuple, list)):
             got += f" of {len(members)}"
         raise ValueError(
-            f"Task {name!r} must be (X, y) or (X, y, sample_weight); got {got}."
+            f"Task {name!r} must be (X, y) or (X, y, {', '.join(known)}); got {got}."
         )
-    X, y, weight = (*members, None)[:3]
+    X, y, weight, *others = (*members, *[None] * len(known))[: 2 + len(known)]
     with _named(name):
         X = X if hasattr(X, "shape") else np.asarray(X)
     if len(X.shape) != 2:
@@ -126,7 +153,9 @@ def _read_task(name, members):
             f"Task {name!r} is empty: X has 0 rows. Leave the task out of tasks."
         )
     with _named(name):
-        check_aligned(X=X, y=y, sample_weight=weight)
+        check_aligned(
+            X=X, y=y, sample_weight=weight, **dict(zip(beside, others, strict=True))
+        )
     y = np.asarray(y)
     y = y[:, 0] if y.ndim == 2 and y.shape[1] == 1 else y
     if y.ndim != 1 or len(y) != X.shape[0]:
@@ -146,7 +175,7 @@ def _read_task(name, members):
             raise ValueError(
                 f"Task {name!r}: sample_weight has {wrong}. Weights must be 0 or more."
             )
-    return X, y, weight
+    return X, y, weight, *others
 
 
 def _check_same_columns(name, X, first_name, first):
