@@ -20,6 +20,7 @@ from skmeta.empirical_bayes import EmpiricalBayesClassifier, EmpiricalBayesRegre
 from skmeta.few_shot import FewShotClassifier, FewShotRegressor
 from skmeta.learned_features import LearnedFeatures
 from skmeta.prototypical import PrototypicalClassifier
+from skmeta.ranker import EmpiricalBayesRanker
 from skmeta.reptile import ReptileClassifier, ReptileRegressor
 from skmeta.task_statistics import TaskStatistics, statistics_query
 
@@ -27,6 +28,7 @@ __all__ = [
     "ChosenBase",
     "EmpiricalBayesClassifier",
     "EmpiricalBayesPoissonRegressor",
+    "EmpiricalBayesRanker",
     "EmpiricalBayesRegressor",
     "FewShotClassifier",
     "FewShotRegressor",

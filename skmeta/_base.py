@@ -105,8 +105,14 @@ class BaseMetaLearner(ManyTasks, LearnedRepr, BaseEstimator, metaclass=ABCMeta):
     ``_fit_scaling(targets, X, Y, weight)``
         The `Scaling`; by default that of ``targets``, or none if ``standardize`` is
         False.
+    ``_targets_with(y, weight, codes, ids, **beside)``
+        Validated y (n,) together with what came beside the rows; by default y alone.
+    ``_canonical(rows, targets)``
+        An order of the rows that only depends on their content.
     ``_base_target(X, y, weight, codes)``
         What the base model is fitted to (n,); by default y.
+    ``_check_base(targets, base)``, ``_scale_of_base(targets, X, y, weight, offset)``
+        Which base models are refused, and how far their predictions are trusted.
     ``_times_of(X)``, ``_times_given(X)``
         Times (n,) by which ``fit`` and few-shot scores sort the rows of each task; by
         default None, which leaves the rows in the given order.
@@ -141,6 +147,13 @@ class BaseMetaLearner(ManyTasks, LearnedRepr, BaseEstimator, metaclass=ABCMeta):
     ``_reads_rows_once``
         Whether ``_meta_train`` reads the rows a few times only, so that a copy of X can
         be saved: ``table.X`` is then no array. By default False.
+    ``_frame_kind``
+        The class of the `Frame`, which makes the core's rows of the user's.
+    ``_comes_beside``
+        Names of what ``fit`` and ``adapt`` take besides, a value for each row, which
+        then goes to ``_targets_with``; by default nothing.
+    ``_predicts_targets``
+        Whether ``predict`` returns numbers of the kind of y; by default True.
     ``_has_zero_shot_model``
         Whether the methods that predict are decorated by `before_adapting`, so that
         another base model may predict for tasks without rows. By default False.
@@ -167,6 +180,7 @@ class BaseMetaLearner(ManyTasks, LearnedRepr, BaseEstimator, metaclass=ABCMeta):
     _has_zero_shot_model = False
     _frame_kind = Frame
     _comes_beside = ()
+    _predicts_targets = True
 
     __metadata_request__fit = {"task": True}
     __metadata_request__score = {"task": True, "unit": True}

@@ -1,4 +1,4 @@
-"""A base model of utilities: regressors, classifiers and rankers that a ranker corrects."""
+"""Base models of a ranker: regressors, classifiers and rankers that say utilities."""
 
 import numpy as np
 from scipy.optimize import minimize
@@ -7,13 +7,14 @@ from sklearn.base import BaseEstimator, clone, is_classifier, is_regressor
 from sklearn.utils.validation import has_fit_parameter
 
 from skmeta._base_model import fit_base, raw_prediction
+from skmeta._core.margin import DEVIATION, LARGEST
 from skmeta._core.tasks import ABSENT
 from skmeta._warn import warn
 
 # Arguments of `fit` by which rankers are told which offers belong together.
 OF_SETS = ("choice_set", "qid", "group")
-# The scale of utilities, in deviations within sets, has a prior of this deviation.
-DEVIATION = 3.0
+# The factor of utilities by itself, in their deviations, has a prior of this deviation.
+WIDE = 10.0
 
 
 class PredictsUtility(BaseEstimator):
@@ -142,37 +143,54 @@ def check_base_of_choices(model, base):
 
 
 def utility_scale(table, outside):
-    """The factor (at least 0) of a base model's utilities that best predicts choices.
+    """The factor of a base model's utilities that best predicts choices.
 
-    ``table`` is a `TaskTable` of events whose offsets are out-of-task utilities. The
-    factor is found beside a linear model, which may say the same.
+    It is the factor that fits best by itself, times one from 0 to `LARGEST` beside a
+    linear model, which may say the same: see `_core.margin`.
+
+    Parameters
+    ----------
+    table : TaskTable
+        Events, whose offsets are out-of-task utilities.
+    outside : bool
+        Whether the first alternative is none of the offers.
     """
     here = table.offset > 0.5 * ABSENT
     n_here = here.sum(axis=1, keepdims=True)
     utility = np.where(here, table.offset, 0.0)
-    utility = np.where(here, utility - utility.sum(axis=1, keepdims=True) / n_here, 0.0)
-    weight, X, Y = table.weight, table.X, table.Y
-    if outside:  # the first alternative is none of the offers
-        is_offer = np.ones((*Y.shape, 1))
-        is_offer[:, 0] = 0.0
-        X = np.concatenate([X, is_offer], axis=2)
-    size = np.sqrt((weight @ utility**2).sum() / (weight @ here).sum())
+    mean = utility.sum(axis=1, keepdims=True) / n_here
+    utility = np.where(here, utility - mean, 0.0)
+    size = np.sqrt((table.weight @ utility**2).sum() / (table.weight @ here).sum())
     if size == 0.0:
         return 1.0
-    d = X.shape[2]
+    X = table.X
+    if outside:
+        is_offer = np.ones((*here.shape, 1))
+        is_offer[:, 0] = 0.0
+        X = np.concatenate([X, is_offer], axis=2)
+    own = utility[..., None] / size
+    level = X[..., X.shape[2] - outside :]
+    alone = _fitted(table, here, np.concatenate([own, level], axis=2), 0.0, WIDE)
+    beside = np.concatenate([alone * own, X], axis=2)
+    share = _fitted(table, here, beside, 1.0, DEVIATION) if alone > 0 else 0.0
+    return float(min(share, LARGEST) * alone / size)
+
+
+def _fitted(table, here, columns, start, deviation):
+    """The first coefficient, at least 0, of a conditional logit of columns (E, J, k).
+
+    Its prior has a mean of ``start``; the others have a deviation of 1.
+    """
+    weight, Y = table.weight, table.Y
+    centre = np.append(start, np.zeros(columns.shape[2] - 1))
+    precision = np.append(deviation**-2, np.ones(len(centre) - 1))
 
     def objective(x):
-        eta = np.where(here, x[0] / size * utility + X @ x[1:], ABSENT)
-        log_p = log_softmax(eta, axis=1)
+        log_p = log_softmax(np.where(here, columns @ x, ABSENT), axis=1)
         slope = weight[:, None] * (np.exp(log_p) - Y)
-        gradient = np.append(
-            (slope * utility).sum() / size, np.einsum("ej,ejd->d", slope, X)
-        )
-        loss = -(weight @ (Y * log_p).sum(axis=1))
-        return loss + 0.5 * precision @ x**2, gradient + precision * x
+        apart = precision * (x - centre)
+        loss = 0.5 * apart @ (x - centre) - weight @ (Y * log_p).sum(axis=1)
+        return loss, np.einsum("ej,ejk->k", slope, columns) + apart
 
-    precision = np.append(DEVIATION**-2, np.ones(d))
-    bounds = [(0.0, None)] + [(None, None)] * d
-    start = np.append(1.0, np.zeros(d))
-    found = minimize(objective, start, jac=True, bounds=bounds).x[0]
-    return float(found / size)
+    bounds = [(0.0, None)] + [(None, None)] * (len(centre) - 1)
+    return minimize(objective, centre, jac=True, bounds=bounds).x[0]

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from skmeta._choice_sets import Events, events_of, pack
+from skmeta._choice_sets import events_of, pack
 from skmeta._core.network import Batch
 from skmeta._core.scaling import Scaling, fit_scaling, is_constant
 from skmeta._core.tasks import TaskTable

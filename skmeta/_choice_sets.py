@@ -76,7 +76,7 @@ def _by_set(sets):
     return order, np.concatenate([[0], new, [len(sets)]])
 
 
-# -- sets that say nothing, and doubtful ones -------------------------------------------
+# -- sets that say nothing, and doubtful ones -----------------------------------------
 
 
 def that_tell(offers, weight, codes, ids, outside):
@@ -150,10 +150,26 @@ def warn_of_doubtful_sets(offers, weight):
         )
 
 
-# -- one order --------------------------------------------------------------------------
+# -- one order ------------------------------------------------------------------------
 
 
-def order_of_offers(X, offers, weight, codes, times=None, ids=None):
+def check_times(times, offers, task=None):
+    """Refuse a set whose offers have several times (n,); ``task`` (n,) are ids."""
+    order, starts = _by_set(offers["set"])
+    low, high = (
+        ufunc.reduceat(times[order], starts[:-1]) for ufunc in (np.minimum, np.maximum)
+    )
+    for place in np.flatnonzero(low < high)[:1]:
+        row = order[starts[place]]
+        where = "" if task is None else f" of task {show(task[row])}"
+        raise ValueError(
+            f"time_column says when a choice is made, and the offers of a choice set"
+            f"{where} have times from {low[place]:g} to {high[place]:g}. Give all "
+            "offers of a set one time."
+        )
+
+
+def order_of_offers(X, offers, weight, codes, times=None):
     """Rows by task, by set and within sets, in an order that only depends on content.
 
     Parameters
@@ -164,9 +180,7 @@ def order_of_offers(X, offers, weight, codes, times=None, ids=None):
     codes : ndarray of int of shape (n,)
         Task numbers 0 ... n_tasks - 1; each task has a row.
     times : ndarray of shape (n,) or None
-        If given, the sets of a task come in order of time.
-    ids : ndarray or None
-        The ids of the tasks, for messages.
+        If given, the sets of a task come in order of time: that of their latest row.
 
     Returns
     -------
@@ -194,17 +208,12 @@ def order_of_offers(X, offers, weight, codes, times=None, ids=None):
         codes[of_set],
     )
     if times is not None:
-        moment = _times_of_sets(times, sets, order, first, codes, ids)
+        moment = np.maximum.reduceat(times[order], first)
         place = np.argsort(tasks)[codes[of_set[by_task]]]
         by_task = by_task[np.lexsort((moment[by_task], place))]
     order = order[_ranges(first[by_task], sizes[by_task])]
     n_rows = np.bincount(codes)[tasks]
     return order, np.concatenate([[0], np.cumsum(n_rows)]), tasks
-
-
-def _times_of_sets(times, sets, order, first, codes, ids):
-    """The time (S,) of each set: the latest of its rows."""
-    return np.maximum.reduceat(times[order], first)
 
 
 def _ranges(starts, sizes):
@@ -215,7 +224,7 @@ def _ranges(starts, sizes):
     return np.arange(ends[-1]) + np.repeat(starts - (ends - sizes), sizes)
 
 
-# -- events -------------------------------------------------------------------------------
+# -- events ---------------------------------------------------------------------------
 
 
 class Events(NamedTuple):
@@ -275,13 +284,13 @@ def check_size(counts):
     """Refuse sets that give more alternatives than there is room for."""
     if len(counts) * counts.max(initial=0) > MOST_CELLS:
         raise ValueError(
-            f"The choices have up to {counts.max()} offers, and there are {len(counts)} "
-            "of them: they do not fit in memory. Without choice_set the rows of a task "
-            "are one set; pass choice_set=, or leave out low ranks by giving them one y."
+            f"There are {len(counts)} choices of up to {counts.max()} offers, which do "
+            "not fit in memory. Without choice_set the rows of a task are one set: pass "
+            "choice_set=. Or give the low ranks of each set one y, such as 0."
         )
 
 
-# -- alternatives -------------------------------------------------------------------------
+# -- alternatives ---------------------------------------------------------------------
 
 
 class Packed(NamedTuple):
@@ -324,7 +333,7 @@ def pack(X, index, within, offset=None, outside=False):
 
 
 def shelves_of(sets):
-    """Rows (S, J) of each set, in their order, padded with -1; ``sets`` (n,) are numbers."""
+    """Rows (S, J) of each set, padded with -1, by the numbers (n,) of the sets."""
     order, starts = _by_set(sets)
     sizes = np.diff(starts)
     index = np.full((len(sizes), sizes.max(initial=0)), -1)

@@ -325,6 +325,16 @@ _MUST_NOT_CHANGE = {
 class InsideTransformedTarget(_FittedFirst):
     """The regressor of a TransformedTargetRegressor, whose transformer stays fitted."""
 
+    def check(self, estimator, verb):
+        inner = _unwrapped(estimator.regressor)[1]
+        if isinstance(inner, BaseMetaLearner) and not inner._predicts_targets:
+            raise TypeError(
+                f"{verb}: {type(inner).__name__} predicts utilities, and a "
+                "TransformedTargetRegressor would transform them as if they were y. "
+                "Use it without."
+            )
+        super().check(estimator, verb)
+
     def inside(self, estimator):
         return getattr(estimator, "regressor_", estimator.regressor)
 

@@ -144,14 +144,22 @@ class ManyTasks:
         self._adapt_in_place(X, y, weight)
 
     def _adapt_each(self, parts):
-        """Copies adapted to each of a list of tasks, whose members are as in `meta_fit`.
-        """
+        """Copies adapted to each of a list of tasks, with members as for `meta_fit`."""
         told = None
         if hasattr(self, "base_estimator_"):
             tables = [_task_input.validate_task(self, *part[:3])[0] for part in parts]
             told = told_by_base(self, tables)
         with remembering(told):
             return [self.adapt(*of_part(part)[0], **of_part(part)[1]) for part in parts]
+
+
+def of_part(part):
+    """Arguments and keywords of `adapt` for one of a list of tasks.
+
+    Its members are (X, y), and perhaps sample weights and choice sets.
+    """
+    X, y, weight, choice_set = (*part, None, None)[:4]
+    return (X, y, weight), {} if choice_set is None else {"choice_set": choice_set}
 
 
 def is_ours(model, *names):

@@ -30,6 +30,7 @@ from skmeta._compositions import (
 )
 from skmeta._copies import all_restored_on_error, shallow_copy
 from skmeta._export import PlainModel
+from skmeta._many_tasks import of_part
 from skmeta.task_statistics import TaskStatistics
 
 __all__ = [
@@ -57,7 +58,8 @@ def meta_fit(estimator, tasks):
         as :class:`~sklearn.model_selection.GridSearchCV`, or a
         :class:`~sklearn.compose.TransformedTargetRegressor` with one inside.
     tasks : dict {id: (X, y)} or iterable of (X, y)
-        One member per task; a third item is its sample weights.
+        One member per task; a third item is its sample weights, and for an
+        :class:`EmpiricalBayesRanker` a fourth one its choice sets.
 
     Returns
     -------
@@ -90,7 +92,7 @@ def meta_fit(estimator, tasks):
     checked_composition(estimator, "meta_fit")
     if isinstance(tasks, TaskStatistics):
         raise TypeError(_CHANGES_ROWS.format(type(estimator).__name__))
-    X, y, sample_weight, task = read_tasks(tasks)
+    X, y, sample_weight, task, beside = read_tasks(tasks, inner._comes_beside)
     labels = inner._targets.are_labels
     with naming_the_task(task, **{"labels" if labels else "y": y}):
         # This comes before the steps in front are fitted and targets are transformed.
@@ -102,7 +104,7 @@ def meta_fit(estimator, tasks):
         config_context(enable_metadata_routing=True),
         tasks_one_by_one(),
     ):
-        return estimator.fit(X, y, task=task, **weights)
+        return estimator.fit(X, y, task=task, **weights, **beside)
 
 
 _CHANGES_ROWS = (
@@ -122,7 +124,7 @@ def _check_leaves_rows(estimator, composition):
 
 
 @singledispatch
-def adapt(estimator, X, y=None, sample_weight=None):
+def adapt(estimator, X, y=None, sample_weight=None, *, choice_set=None):
     """Adapt a copy of a meta-trained model or composition to one task.
 
     Parameters
@@ -138,6 +140,8 @@ def adapt(estimator, X, y=None, sample_weight=None):
         Their targets.
     sample_weight : array-like of shape (n_samples,), default=None
         Weight of each row.
+    choice_set : array-like of shape (n_samples,), default=None
+        Which choice set each row belongs to; only of an :class:`EmpiricalBayesRanker`.
 
     Returns
     -------
@@ -162,17 +166,34 @@ def adapt(estimator, X, y=None, sample_weight=None):
     >>> bool(new_task.score(X[5:], y[5:]) > 0.8)
     True
     """
+    beside = _beside(choice_set=choice_set)
     if isinstance(estimator, BaseMetaLearner):
-        return estimator.adapt(X, y, sample_weight)
+        _check_takes(estimator, beside)
+        return estimator.adapt(X, y, sample_weight, **beside)
     outer = checked_composition(estimator, "adapt")
     if isinstance(X, TaskStatistics):
         _check_leaves_rows(estimator, outer)
         adapted = adapt(outer.inside(estimator), X, y, sample_weight)
         return outer.rebuild(shallow_copy(estimator), adapted)
-    check_aligned(X=X, y=y, sample_weight=sample_weight)
+    check_aligned(X=X, y=y, sample_weight=sample_weight, **beside)
     X, y = outer.transform_rows(estimator, X), outer.transform_targets(estimator, y)
-    adapted = adapt(outer.inside(estimator), X, y, sample_weight)
+    adapted = adapt(outer.inside(estimator), X, y, sample_weight, **beside)
     return outer.rebuild(shallow_copy(estimator), adapted)
+
+
+def _beside(**given):
+    """What comes with the rows, without what was not given."""
+    return {name: labels for name, labels in given.items() if labels is not None}
+
+
+def _check_takes(model, beside):
+    """Refuse what comes with the rows if the meta-learner does not know of it."""
+    for name in beside:
+        if name.removesuffix("_new") not in model._comes_beside:
+            raise TypeError(
+                f"{type(model).__name__} takes no {name}, which is for models of "
+                "choices: EmpiricalBayesRanker. Leave it out."
+            )
 
 
 # -- many tasks -----------------------------------------------------------------------
@@ -187,13 +208,14 @@ def adapt_each(estimator, parts):
     if isinstance(estimator, BaseMetaLearner):
         return estimator._adapt_each(parts)
     if adapt.dispatch(type(estimator)) is not adapt.dispatch(object):
-        return [adapt(estimator, *part) for part in parts]  # registered for adapt alone
+        # registered for adapt alone
+        return [adapt(estimator, *of_part(p)[0], **of_part(p)[1]) for p in parts]
     outer = checked_composition(estimator, "adapt")
     ready = []
-    for X, y, *weight in parts:
+    for X, y, *others in parts:
         check_aligned(X=X, y=y)
         X, y = outer.transform_rows(estimator, X), outer.transform_targets(estimator, y)
-        ready.append((X, y, *weight))
+        ready.append((X, y, *others))
     adapted = adapt_each(outer.inside(estimator), ready)
     return [outer.rebuild(estimator, inside) for inside in adapted]
 
@@ -208,6 +230,8 @@ def adapt_predict(
     *,
     task,
     task_new,
+    choice_set=None,
+    choice_set_new=None,
     method="predict",
     **options,
 ):
@@ -235,8 +259,13 @@ def adapt_predict(
         Task of each row of X.
     task_new : array-like of shape (n_new,)
         Task of each row of X_new.
-    method : {"predict", "predict_proba", "decision_function", \
-            "predict_interval"}, default="predict"
+    choice_set : array-like of shape (n_samples,), default=None
+        Which choice set each row of X belongs to; only of an
+        :class:`EmpiricalBayesRanker`.
+    choice_set_new : array-like of shape (n_new,), default=None
+        The same of the rows of X_new, for probabilities and ranks.
+    method : {"predict", "predict_proba", "decision_function", "predict_interval", \
+            "rank"}, default="predict"
         What to call on an adapted model; the meta-learner must have this method.
     **options : dict
         Arguments of this method: ``return_std=True`` for "predict" and ``coverage=0.9``
@@ -278,13 +307,17 @@ def adapt_predict(
     >>> y_new.shape
     (150,)
     """
-    options |= {"task": task, "task_new": task_new, "method": method}
+    beside = _beside(choice_set=choice_set, choice_set_new=choice_set_new)
+    options |= {"task": task, "task_new": task_new, "method": method, **beside}
     if isinstance(estimator, BaseMetaLearner):
+        _check_takes(estimator, beside)
         return estimator.adapt_predict(X, y, X_new, sample_weight, **options)
     outer = checked_composition(estimator, "adapt_predict")
     check_restorable(outer, estimator, options)
-    check_aligned(X=X, y=y, sample_weight=sample_weight, task=task)
-    check_aligned(X_new=X_new, task_new=task_new)
+    check_aligned(
+        X=X, y=y, sample_weight=sample_weight, task=task, choice_set=choice_set
+    )
+    check_aligned(X_new=X_new, task_new=task_new, choice_set_new=choice_set_new)
     X, y = outer.transform_rows(estimator, X), outer.transform_targets(estimator, y)
     X_new = outer.transform_rows(estimator, X_new)
     inside = outer.inside(estimator)
@@ -323,7 +356,7 @@ def predict_each(estimator, known, new, n_tasks, method):
 
 
 @singledispatch
-def partial_adapt(estimator, X, y=None, sample_weight=None):
+def partial_adapt(estimator, X, y=None, sample_weight=None, *, choice_set=None):
     """Adapt a meta-trained model or composition in place, from its present state.
 
     Parameters
@@ -336,6 +369,8 @@ def partial_adapt(estimator, X, y=None, sample_weight=None):
         Their targets.
     sample_weight : array-like of shape (n_samples,), default=None
         Weight of each row.
+    choice_set : array-like of shape (n_samples,), default=None
+        Which choice set each row belongs to; only of an :class:`EmpiricalBayesRanker`.
 
     Returns
     -------
@@ -355,16 +390,18 @@ def partial_adapt(estimator, X, y=None, sample_weight=None):
     >>> partial_adapt(shop, X[2:5], y[2:5]).n_adapt_rows_
     5
     """
+    beside = _beside(choice_set=choice_set)
     if isinstance(estimator, BaseMetaLearner):
-        return estimator.partial_adapt(X, y, sample_weight)
+        _check_takes(estimator, beside)
+        return estimator.partial_adapt(X, y, sample_weight, **beside)
     outer = checked_composition(estimator, "partial_adapt")
     if isinstance(X, TaskStatistics):
         _check_leaves_rows(estimator, outer)
         partial_adapt(outer.inside(estimator), X, y, sample_weight)
         return estimator
-    check_aligned(X=X, y=y, sample_weight=sample_weight)
+    check_aligned(X=X, y=y, sample_weight=sample_weight, **beside)
     X, y = outer.transform_rows(estimator, X), outer.transform_targets(estimator, y)
-    partial_adapt(outer.inside(estimator), X, y, sample_weight)
+    partial_adapt(outer.inside(estimator), X, y, sample_weight, **beside)
     return estimator
 
 

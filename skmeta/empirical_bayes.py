@@ -171,7 +171,7 @@ class BaseEmpiricalBayes(
         return replace(design, x_varying=varying)
 
     def _columns_that_vary(self, table, design):
-        """Which columns (d,) have slopes of each task's own, with ``varying="auto"``."""
+        """Which columns (d,) have slopes of each task's own, if ``varying`` is auto."""
         return columns_that_vary(table, design)
 
     # -- likelihood -------------------------------------------------------------------

@@ -8,12 +8,12 @@ from skmeta._core.scaling import farthest
 FARTHEST = 1e50
 
 
-def check_pool(pool, n_queries, scaling):
+def check_pool(pool, n_queries, scaling, n_pool=None, what="rows"):
     """Refuse a number of questions that the validated pool cannot give, or far rows."""
-    n_pool = pool.shape[0]
+    n_pool = pool.shape[0] if n_pool is None else n_pool
     if not isinstance(n_queries, Integral) or not 1 <= n_queries <= n_pool:
         raise ValueError(
-            f"n_queries must be a whole number from 1 to {n_pool}, the rows of the "
+            f"n_queries must be a whole number from 1 to {n_pool}, the {what} of the "
             f"pool; got {n_queries!r}."
         )
     check_not_far(pool, scaling)

@@ -1,0 +1,580 @@
+"""Choices among the offers of a set: the public ranker."""
+
+import io
+import pickle
+
+import joblib
+import numpy as np
+import pandas as pd
+import pytest
+import sklearn
+from numpy.testing import assert_allclose, assert_array_equal
+from scipy import sparse
+from sklearn.base import clone
+from sklearn.ensemble import HistGradientBoostingRegressor
+from sklearn.exceptions import NotFittedError
+from sklearn.frozen import FrozenEstimator
+from sklearn.linear_model import LinearRegression, LogisticRegression
+from sklearn.model_selection import GridSearchCV, GroupKFold
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+import skmeta
+from skmeta import EmpiricalBayesClassifier, EmpiricalBayesRanker
+
+DIAGONAL = {"prior": "diagonal", "random_state": 0}
+
+
+def make_choices(n_tasks=30, n_sets=6, n_offers=(2, 5), outside=False, seed=0):
+    """A DataFrame of offers: columns price, quality, size, chosen, shopper, screen."""
+    rng = np.random.default_rng(seed)
+    rows = []
+    for task in range(n_tasks):
+        taste = np.array([-1.0, 1.5, 0.0]) + rng.normal(size=3) * [0.8, 0.8, 0.4]
+        for screen in range(n_sets):
+            X = rng.normal(size=(rng.integers(*n_offers, endpoint=True), 3))
+            utility = X @ taste + rng.gumbel(size=len(X))
+            best = utility.argmax()
+            if outside and utility[best] < 0.5 + rng.gumbel():
+                best = -1
+            for i, x in enumerate(X):
+                rows.append([*x, float(i == best), f"S{task:02d}", f"q{screen}"])
+    columns = ["price", "quality", "size", "chosen", "shopper", "screen"]
+    return pd.DataFrame(rows, columns=columns)
+
+
+FEATURES = ["price", "quality", "size"]
+
+
+@pytest.fixture(scope="module")
+def offers():
+    return make_choices()
+
+
+@pytest.fixture(scope="module")
+def model(offers):
+    return fitted(offers)
+
+
+@pytest.fixture(scope="module")
+def with_none():
+    """Offers, some sets of which have no choice, and a model of them."""
+    offers = make_choices(outside=True, n_offers=(1, 4))
+    return offers, fitted(offers, outside_option=True)
+
+
+def fitted(offers, **params):
+    model = EmpiricalBayesRanker(**(DIAGONAL | params))
+    return model.fit(
+        offers[FEATURES].to_numpy(),
+        offers["chosen"],
+        task=offers["shopper"],
+        choice_set=offers["screen"],
+    )
+
+
+def of_task(offers, name="S00"):
+    """Columns, y and labels of one shopper's offers."""
+    some = offers[offers["shopper"] == name]
+    return (some[FEATURES].to_numpy(), some["chosen"].to_numpy(), some["screen"])
+
+
+def numbers_of(model):
+    parts = (model.prior_coef_, model.prior_covariance_.ravel(), [model.moderation_])
+    return np.concatenate(parts)
+
+
+# -- what it learns -------------------------------------------------------------------
+
+
+def test_it_learns_what_shoppers_like_and_how_much_they_differ():
+    model = fitted(make_choices(150, 8, seed=1))
+    assert_allclose(model.prior_coef_, [-1.0, 1.5, 0.0], atol=0.25)
+    spread = np.sqrt(np.diag(model.prior_covariance_))
+    assert_allclose(spread, [0.8, 0.8, 0.4], atol=0.3)
+
+
+def test_an_adapted_model_explains_more_of_the_shoppers_next_choices(offers, model):
+    gain = []
+    for name in offers["shopper"].unique():
+        X, y, screen = of_task(offers, name)
+        known = screen.isin(["q0", "q1", "q2", "q3"]).to_numpy()
+        adapted = model.adapt(X[known], y[known], choice_set=screen[known])
+        rest = X[~known], y[~known]
+        after = adapted.score(*rest, choice_set=screen[~known])
+        with pytest.warns(skmeta.exceptions.ZeroShotWarning):
+            gain.append(after - model.score(*rest, choice_set=screen[~known]))
+    assert np.mean(gain) > 0.03
+
+
+def test_probabilities_of_each_shelf_sum_to_one_and_follow_the_utilities(offers, model):
+    X, y, screen = of_task(offers)
+    adapted = model.adapt(X, y, choice_set=screen)
+    p = adapted.predict_proba(X, choice_set=screen)
+    assert p.shape == y.shape
+    assert_allclose(pd.Series(p).groupby(screen.to_numpy()).sum(), 1.0)
+    place = adapted.rank(X, choice_set=screen)
+    utility = adapted.predict(X)
+    for name in screen.unique():
+        some = (screen == name).to_numpy()
+        assert sorted(place[some]) == list(range(1, some.sum() + 1))
+        assert_array_equal(np.argsort(place[some]), np.argsort(-utility[some]))
+
+
+def test_without_labels_all_rows_are_one_shelf(model):
+    X = np.random.default_rng(3).normal(size=(7, 3))
+    p = model.predict_proba(X)
+    assert_allclose(p.sum(), 1.0)
+    assert_allclose(p, model.predict_proba(X, choice_set=["a"] * 7))
+    shuffled = [4, 2, 6, 0, 1, 5, 3]
+    assert_allclose(model.predict_proba(X[shuffled]), p[shuffled], rtol=1e-12)
+    assert_array_equal(model.rank(X[shuffled]), model.rank(X)[shuffled])
+
+
+def test_probabilities_are_averages_over_the_posterior(offers, model):
+    X, y, screen = of_task(offers)
+    adapted = model.adapt(X[:6], y[:6], choice_set=screen[:6])
+    shelf = np.random.default_rng(1).normal(size=(4, 3))
+    factor = np.linalg.cholesky(model.moderation_ * adapted.covariance_)
+    u = np.random.default_rng(2).normal(size=(3, 200_000))
+    utility = shelf @ (adapted.coef_[:, None] + factor @ u)
+    p = np.exp(utility) / np.exp(utility).sum(axis=0)
+    assert_allclose(adapted.predict_proba(shelf), p.mean(axis=1), atol=0.004)
+
+
+def test_of_equal_offers_the_first_row_comes_first(model):
+    shelf = np.tile([[1.0, 0.0, 0.0]], (3, 1))
+    assert_array_equal(model.rank(shelf), [1, 2, 3])
+    assert_allclose(model.predict_proba(shelf), 1 / 3)
+
+
+# -- no influence ---------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("outside", [False, True])
+def test_units_offsets_and_the_order_of_rows_do_not_matter(outside):
+    offers = make_choices(20, 5, outside=outside)
+    before = fitted(offers, outside_option=outside, prior="auto")
+    offset, unit = np.array([1e6, -3.0, 7.0]), np.array([1e-3, 1e4, 1.0])
+    moved = offers.copy()
+    moved[FEATURES] = offset + unit * moved[FEATURES]
+    moved = moved.sample(frac=1.0, random_state=0)
+    moved["shopper"] = moved["shopper"].map(hash)
+    moved["screen"] = moved["screen"].str[1:].astype(int) * 17 - 5
+    after = fitted(moved, outside_option=outside, prior="auto")
+    assert after.prior_structure_ == before.prior_structure_
+    assert_allclose(after.prior_coef_ * unit, before.prior_coef_, rtol=2e-3, atol=1e-4)
+    X, y, screen = of_task(offers)
+    new = (X[:9], y[:9], screen[:9]), (X[9:], screen[9:])
+    p = [
+        m.adapt(at(new[0][0]), new[0][1], choice_set=new[0][2]).predict_proba(
+            at(new[1][0]), choice_set=new[1][1]
+        )
+        for m, at in ((before, lambda X: X), (after, lambda X: offset + unit * X))
+    ]
+    assert_allclose(p[0], p[1], atol=1e-3)
+
+
+def test_what_offers_of_a_set_have_in_common_does_not_matter(offers):
+    before = fitted(offers)
+    moved = offers.copy()
+    level = moved.groupby(["shopper", "screen"])["price"].transform("size") ** 3
+    moved["price"] += level
+    after = fitted(moved)
+    assert_allclose(numbers_of(after), numbers_of(before), rtol=1e-4, atol=1e-5)
+
+
+def test_portions_of_whole_sets_are_all_sets_at_once(offers, model):
+    X, y, screen = of_task(offers)
+    together = model.adapt(X, y, choice_set=screen)
+    backwards = model.adapt(X[::-1], y[::-1], choice_set=screen[::-1])
+    assert_allclose(backwards.coef_, together.coef_, rtol=1e-7)
+    first = screen.isin(["q0", "q1"]).to_numpy()
+    one = model.adapt(X[first], y[first], choice_set=screen[first])
+    one.partial_adapt(X[~first], y[~first], choice_set=screen[~first])
+    assert_allclose(one.coef_, together.coef_, rtol=1e-6)
+    assert one.n_adapt_rows_ == len(y)
+    again = one.reset_adaptation().partial_adapt(X, y, choice_set=screen)
+    assert_allclose(again.coef_, together.coef_, rtol=1e-6)
+
+
+@pytest.mark.parametrize("labels", ["text", "numbers", "dates", "objects", "floats"])
+def test_labels_of_sets_are_of_any_type(offers, model, labels):
+    X, y, screen = of_task(offers)
+    number = screen.str[1:].astype(int).to_numpy()
+    other = {
+        "text": screen.to_numpy(),
+        "numbers": 1000 - number,
+        "dates": np.datetime64("2026-01-01") + number,
+        "objects": np.array([f"q{n}" if n % 2 else n for n in number], dtype=object),
+        "floats": number * 1.0,
+    }[labels]
+    adapted = model.adapt(X, y, choice_set=other)
+    assert_allclose(adapted.coef_, model.adapt(X, y, choice_set=screen).coef_)
+    assert_allclose(
+        adapted.predict_proba(X, choice_set=other),
+        adapted.predict_proba(X, choice_set=screen),
+    )
+
+
+# -- ranks, several choices, weights --------------------------------------------------
+
+
+def test_ranks_are_choices_from_what_is_left():
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(4, 2))
+    grades = np.array([3.0, 1.0, 0.0, 2.0])
+    by_hand = [[0, 1, 2, 3], [3, 1, 2], [1, 2]]  # each first one is chosen
+    rows = np.concatenate(by_hand)
+    chosen = np.concatenate([np.eye(len(some))[0] for some in by_hand])
+    number = np.repeat(range(3), [len(some) for some in by_hand])
+    model = fitted(make_choices(10, 4)[["price", "quality", "size"] + LABELS])
+    X = np.column_stack([X, rng.normal(size=4)])
+    ranked = model.adapt(X, grades, choice_set=["a"] * 4)
+    choices = model.adapt(X[rows], chosen, choice_set=number)
+    assert_allclose(ranked.coef_, choices.coef_, rtol=1e-7)
+    assert_allclose(model.adapt(X, 10 * grades - 5).coef_, ranked.coef_, rtol=1e-7)
+
+
+LABELS = ["chosen", "shopper", "screen"]
+
+
+def test_offers_of_one_grade_are_not_compared(model):
+    X = np.random.default_rng(1).normal(size=(4, 3))
+    both = model.adapt(X, [1, 1, 0, 0], choice_set=[0] * 4)
+    one_by_one = model.adapt(
+        X[[0, 2, 3, 1, 2, 3]], [1, 0, 0, 1, 0, 0], choice_set=[0, 0, 0, 1, 1, 1]
+    )
+    assert_allclose(both.coef_, one_by_one.coef_, rtol=1e-7)
+
+
+def test_the_weight_of_a_set_says_how_often_it_counts(offers, model):
+    X, y, screen = of_task(offers)
+    some = screen.isin(["q0", "q1"]).to_numpy()
+    weight = np.where(screen[some] == "q0", 2.0, 1.0)
+    weighted = model.adapt(X[some], y[some], weight, choice_set=screen[some])
+    first = (screen == "q0").to_numpy()
+    twice = model.adapt(X[some], y[some], choice_set=screen[some])
+    twice.partial_adapt(X[first], y[first])
+    assert_allclose(weighted.coef_, twice.coef_, rtol=1e-6)
+
+
+def test_offers_of_weight_zero_were_not_on_offer(offers, model):
+    X, y, screen = of_task(offers)
+    gone = np.random.default_rng(0).normal(size=(2, 3))
+    more = np.vstack([X, gone]), np.append(y, [1, 0]), [*screen, "q0", "q1"]
+    weight = np.append(np.ones(len(y)), [0, 0])
+    adapted = model.adapt(*more[:2], weight, choice_set=more[2])
+    assert_allclose(adapted.coef_, model.adapt(X, y, choice_set=screen).coef_)
+
+
+def test_the_same_label_in_two_tasks_is_two_sets(offers):
+    before = fitted(offers)
+    other = offers.assign(screen=offers["shopper"] + offers["screen"])
+    assert_allclose(numbers_of(fitted(other)), numbers_of(before), rtol=1e-10)
+
+
+# -- the outside option ---------------------------------------------------------------
+
+
+def test_probabilities_beside_an_outside_option_sum_to_less_than_one(with_none):
+    offers, model = with_none
+    X, y, screen = of_task(offers)
+    adapted = model.adapt(X, y, choice_set=screen)
+    total = pd.Series(adapted.predict_proba(X, choice_set=screen))
+    total = total.groupby(screen.to_numpy()).sum()
+    assert ((total > 0.05) & (total < 0.999)).all()
+    assert_allclose(adapted.predict(X), X @ adapted.coef_ + adapted.intercept_)
+
+
+def test_single_offers_and_none_of_them_are_logistic_regression():
+    offers = make_choices(30, 8, outside=True, n_offers=(1, 1))
+    X, y = offers[FEATURES].to_numpy(), offers["chosen"].to_numpy()
+    task, screen = offers["shopper"], offers["screen"]
+    for prior in ("diagonal", "auto"):
+        ranker = EmpiricalBayesRanker(prior, outside_option=True, random_state=0)
+        ranker.fit(X, y, task=task, choice_set=screen)
+        other = EmpiricalBayesClassifier(prior, random_state=0).fit(X, y, task=task)
+        assert_allclose(ranker.prior_coef_, other.prior_coef_[0], rtol=1e-6)
+        assert_allclose(
+            ranker.prior_covariance_, other.prior_covariance_, rtol=1e-6, atol=1e-9
+        )
+    known = (task == "S00").to_numpy()
+    one = ranker.adapt(X[known], y[known], choice_set=screen[known])
+    two = other.adapt(X[known], y[known])
+    assert_allclose(one.predict(X), X @ two.coef_[0] + two.intercept_[0], rtol=1e-6)
+    p = one.predict_proba(X, choice_set=np.arange(len(X)))
+    assert_allclose(p, two.predict_proba(X)[:, 1], rtol=1e-6)
+    assert_allclose(
+        ranker.predict_proba(X, choice_set=np.arange(len(X))),
+        other.predict_proba(X)[:, 1],
+        rtol=1e-6,
+    )
+
+
+def test_a_set_without_a_choice_lowers_the_utility_of_all_offers(with_none):
+    _, model = with_none
+    shelf = np.random.default_rng(0).normal(size=(3, 3))
+    shy = model.adapt(shelf, [0, 0, 0])
+    keen = model.adapt(shelf, [0, 1, 0])
+    p = model.predict_proba(shelf).sum()
+    assert shy.predict_proba(shelf).sum() < p < keen.predict_proba(shelf).sum()
+    assert_allclose(model.adapt(shelf, [0, -1, -2]).coef_, shy.coef_)
+
+
+# -- layouts and verbs ----------------------------------------------------------------
+
+
+def test_sparse_rows_lists_and_dataframes_are_the_same_rows(offers, model):
+    X, y, screen = of_task(offers)
+    p = model.adapt(X, y, choice_set=screen).predict_proba(X, choice_set=screen)
+    for kind in (sparse.csr_array, np.asfortranarray, np.ndarray.tolist):
+        other = fitted_on(offers, kind)
+        adapted = other.adapt(kind(X), y.tolist(), choice_set=list(screen))
+        q = adapted.predict_proba(kind(X), choice_set=tuple(screen))
+        assert_allclose(q, p, rtol=1e-6)
+    frames = EmpiricalBayesRanker(**DIAGONAL).fit(
+        offers[FEATURES],
+        offers["chosen"],
+        task=offers["shopper"],
+        choice_set=offers["screen"],
+    )
+    some = offers[offers["shopper"] == "S00"]
+    adapted = frames.adapt(some[FEATURES], some["chosen"], choice_set=some["screen"])
+    q = adapted.predict_proba(some[FEATURES], choice_set=some["screen"])
+    assert_allclose(q, p)
+    assert_array_equal(frames.feature_names_in_, FEATURES)
+
+
+def fitted_on(offers, kind):
+    X = offers[FEATURES].to_numpy()
+    return EmpiricalBayesRanker(**DIAGONAL).fit(
+        kind(X), offers["chosen"], task=offers["shopper"], choice_set=offers["screen"]
+    )
+
+
+def test_a_list_of_tasks_is_a_table_with_ids(offers, model):
+    tasks = {}
+    for name, some in offers.groupby("shopper"):
+        X = some[FEATURES].to_numpy()
+        tasks[name] = (X, some["chosen"].to_numpy(), None, some["screen"])
+    of_list = EmpiricalBayesRanker(**DIAGONAL).meta_fit(tasks)
+    assert_allclose(numbers_of(of_list), numbers_of(model))
+    by_verb = skmeta.meta_fit(EmpiricalBayesRanker(**DIAGONAL), tasks)
+    assert_allclose(numbers_of(by_verb), numbers_of(model))
+
+
+def test_tasks_of_one_set_each_need_no_labels():
+    offers = make_choices(80, 1)
+    tasks = [
+        (some[FEATURES].to_numpy(), some["chosen"].to_numpy())
+        for _, some in offers.groupby("shopper")
+    ]
+    model = EmpiricalBayesRanker(**DIAGONAL).meta_fit(tasks)
+    assert_allclose(numbers_of(model), numbers_of(fitted(offers)), rtol=1e-6)
+    assert model.adapt(*tasks[0]).n_adapt_rows_ == len(tasks[0][1])
+
+
+def test_the_verbs_reach_the_ranker_inside_a_pipeline(offers, model):
+    pipe = make_pipeline(StandardScaler(), EmpiricalBayesRanker(**DIAGONAL))
+    X, y, screen = of_task(offers)
+    tasks = [
+        (
+            of_task(offers, name)[0],
+            of_task(offers, name)[1],
+            None,
+            of_task(offers, name)[2],
+        )
+        for name in offers["shopper"].unique()
+    ]
+    skmeta.meta_fit(pipe, tasks)
+    adapted = skmeta.adapt(pipe, X[:9], y[:9], choice_set=screen[:9])
+    alone = model.adapt(X[:9], y[:9], choice_set=screen[:9])
+    p = alone.predict_proba(X, choice_set=screen)
+    with sklearn.config_context(enable_metadata_routing=True):
+        q = adapted.predict_proba(X, choice_set=screen)
+    assert_allclose(q, p, rtol=1e-4)
+    frozen = skmeta.adapt(FrozenEstimator(pipe), X[:9], y[:9], choice_set=screen[:9])
+    assert_allclose(frozen.predict(X), alone.predict(X), rtol=1e-3, atol=1e-4)
+    skmeta.partial_adapt(adapted, X[9:], y[9:], choice_set=screen[9:])
+    whole = model.adapt(X, y, choice_set=screen)
+    assert_allclose(adapted.predict(X), whole.predict(X), rtol=1e-3, atol=1e-3)
+
+
+@pytest.mark.parametrize("method", ["predict", "predict_proba", "rank"])
+def test_many_tasks_at_once_are_tasks_one_by_one(offers, model, method):
+    known = offers["screen"].isin(["q0", "q1"]).to_numpy()
+    X, y = offers[FEATURES].to_numpy(), offers["chosen"].to_numpy()
+    task, screen = offers["shopper"].to_numpy(), offers["screen"].to_numpy()
+    some = np.isin(task, ["S03", "S01", "S07"])
+    known, new = known & some & (task != "S07"), ~known & some
+    answer = skmeta.adapt_predict(
+        model,
+        X[known],
+        y[known],
+        X[new],
+        task=task[known],
+        task_new=task[new],
+        choice_set=screen[known],
+        choice_set_new=screen[new],
+        method=method,
+    )
+    for name in ("S03", "S01", "S07"):
+        rows, asked = known & (task == name), new & (task == name)
+        adapted = model
+        if rows.any():
+            adapted = model.adapt(X[rows], y[rows], choice_set=screen[rows])
+        labels = {} if method == "predict" else {"choice_set": screen[asked]}
+        found = getattr(adapted, method)(X[asked], **labels)
+        assert_allclose(answer[task[new] == name], found, rtol=1e-6)
+
+
+def test_a_search_splits_whole_shoppers_and_routes_the_labels(offers):
+    X, y = offers[FEATURES].to_numpy(), offers["chosen"].to_numpy()
+    with sklearn.config_context(enable_metadata_routing=True):
+        search = GridSearchCV(
+            make_pipeline(StandardScaler(), EmpiricalBayesRanker(random_state=0)),
+            {"empiricalbayesranker__prior": ["isotropic", "diagonal"]},
+            cv=GroupKFold(2).set_split_request(groups="task"),
+        ).fit(X, y, task=offers["shopper"], choice_set=offers["screen"])
+    assert np.isfinite(search.cv_results_["mean_test_score"]).all()
+    assert search.best_score_ > 0.1
+    X, y, screen = of_task(offers)
+    adapted = skmeta.adapt(search, X, y, choice_set=screen)
+    assert adapted[-1].n_adapt_rows_ == len(y)
+
+
+def test_it_is_cloned_pickled_and_dumped(offers, model):
+    X, y, screen = of_task(offers)
+    adapted = model.adapt(X, y, choice_set=screen)
+    p = adapted.predict_proba(X, choice_set=screen)
+    file = io.BytesIO()
+    joblib.dump(adapted, file)
+    for copy in (pickle.loads(pickle.dumps(adapted)), joblib.load(file)):
+        assert_array_equal(copy.predict_proba(X, choice_set=screen), p)
+        copy.partial_adapt(X, y, choice_set=screen)
+    assert not hasattr(clone(adapted), "n_tasks_")
+
+
+# -- base models ----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "base",
+    [
+        LinearRegression(),
+        LogisticRegression(),
+        HistGradientBoostingRegressor(max_iter=10, random_state=0),
+        EmpiricalBayesRanker(random_state=0),
+    ],
+    ids=lambda base: type(base).__name__,
+)
+def test_a_base_model_says_utilities_and_the_prior_corrects_them(offers, base):
+    model = fitted(offers, base_estimator=base)
+    X, y, screen = of_task(offers)
+    adapted = model.adapt(X, y, choice_set=screen)
+    assert model.base_scale_ > 0
+    offset = model.base_scale_ * model.base_estimator_.predict(X)
+    found = adapted.predict(X) - offset
+    assert_allclose(found, X @ adapted.coef_ + adapted.intercept_, atol=1e-8)
+    p = adapted.predict_proba(X, choice_set=screen)
+    assert_allclose(pd.Series(p).groupby(screen.to_numpy()).sum(), 1.0)
+    assert adapted.score(X, y, choice_set=screen) > 0.2
+
+
+class KnowsTheTaste(LinearRegression):
+    def predict(self, X):
+        return 20.0 * (X @ [-1.0, 1.5, 0.0]) + 7.0
+
+
+def test_the_unit_of_utilities_is_learned(offers):
+    alone = fitted(offers)
+    model = fitted(offers, base_estimator=KnowsTheTaste())
+    assert 0.02 < model.base_scale_ < 0.08
+    slopes = 20 * model.base_scale_ * np.array([-1.0, 1.5, 0.0]) + model.prior_coef_
+    assert_allclose(slopes, alone.prior_coef_, atol=0.05)
+
+
+# -- what is refused or warned of -----------------------------------------------------
+
+
+def test_ranks_with_one_as_the_best_are_warned_of():
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(60, 2))
+    ranks = np.concatenate([rng.permutation(4) + 1 for _ in range(15)])
+    sets = np.repeat(range(15), 4)
+    with pytest.warns(UserWarning, match="pass -y"):
+        EmpiricalBayesRanker("isotropic").fit(X, ranks, task=sets // 3, choice_set=sets)
+
+
+def test_forgotten_labels_are_warned_of(offers):
+    with pytest.warns(UserWarning, match="Without choice_set"):
+        EmpiricalBayesRanker("isotropic").fit(
+            offers[FEATURES], offers["chosen"], task=offers["shopper"]
+        )
+
+
+def test_different_weights_in_a_set_are_refused(offers, model):
+    X, y, screen = of_task(offers)
+    weight = np.ones(len(y))
+    weight[1] = 3.0
+    with pytest.raises(ValueError, match="'q0' has offers of weight 1 and 3"):
+        model.adapt(X, y, weight, choice_set=screen)
+    data = offers[FEATURES], offers["chosen"], np.r_[3.0, np.ones(len(offers) - 1)]
+    with pytest.raises(ValueError, match="'q0' of task 'S00'"):
+        clone(model).fit(*data, task=offers["shopper"], choice_set=offers["screen"])
+
+
+def test_sets_without_a_preference_are_left_out_or_refused(offers, model):
+    X, y, screen = of_task(offers)
+    with pytest.raises(ValueError, match="outside_option=True"):
+        model.adapt(X[:3], [0, 0, 0])
+    with pytest.raises(ValueError, match="one offer"):
+        model.adapt(X[:1], [1])
+    nothing = np.append(y, [0, 0]), [*screen, "new", "new"]
+    with pytest.warns(UserWarning, match="1 of 7 choice sets say nothing"):
+        adapted = model.adapt(np.vstack([X, X[:2]]), nothing[0], choice_set=nothing[1])
+    assert_allclose(adapted.coef_, model.adapt(X, y, choice_set=screen).coef_)
+
+
+def test_columns_without_effect_are_warned_of(offers):
+    more = offers.assign(age=offers["shopper"].str[1:].astype(float))
+    X = more[[*FEATURES, "age"]]
+    with pytest.warns(UserWarning, match=r"\['age'\]"):
+        EmpiricalBayesRanker(**DIAGONAL).fit(
+            X, more["chosen"], task=more["shopper"], choice_set=more["screen"]
+        )
+    with pytest.raises(ValueError, match="No column of X differs"):
+        EmpiricalBayesRanker(**DIAGONAL).fit(
+            X[["age"]], more["chosen"], task=more["shopper"], choice_set=more["screen"]
+        )
+
+
+@pytest.mark.parametrize(
+    ("labels", "message"),
+    [
+        ([1, 2], "choice_set has 2 ids"),
+        ("screen", "is a name"),
+        ([None] * 3, "missing"),
+        (np.zeros((3, 2)), "one dimension"),
+    ],
+)
+def test_bad_labels_are_refused(model, labels, message):
+    X = np.eye(3)
+    with pytest.raises(ValueError, match=message):
+        model.adapt(X, [1, 0, 0], choice_set=labels)
+    with pytest.raises(ValueError, match=message):
+        model.predict_proba(X, choice_set=labels)
+    assert model.n_adapt_rows_ == 0
+
+
+def test_labels_of_a_model_without_choices_are_refused(offers):
+    X, y, screen = of_task(offers)
+    other = EmpiricalBayesClassifier("isotropic").fit(X, y, task=screen)
+    with pytest.raises(TypeError, match="takes no choice_set"):
+        skmeta.adapt(other, X, y, choice_set=screen)
+
+
+def test_it_must_be_fitted_first():
+    with pytest.raises(NotFittedError):
+        EmpiricalBayesRanker().predict_proba(np.eye(3))
