@@ -105,8 +105,6 @@ class BaseMetaLearner(ManyTasks, LearnedRepr, BaseEstimator, metaclass=ABCMeta):
     ``_fit_scaling(targets, X, Y, weight)``
         The `Scaling`; by default that of ``targets``, or none if ``standardize`` is
         False.
-    ``_targets_with(y, weight, codes, ids, **beside)``
-        Validated y (n,) together with what came beside the rows; by default y alone.
     ``_canonical(rows, targets)``
         An order of the rows that only depends on their content.
     ``_base_target(X, y, weight, codes)``
@@ -150,8 +148,8 @@ class BaseMetaLearner(ManyTasks, LearnedRepr, BaseEstimator, metaclass=ABCMeta):
     ``_frame_kind``
         The class of the `Frame`, which makes the core's rows of the user's.
     ``_comes_beside``
-        Names of what ``fit`` and ``adapt`` take besides, a value for each row, which
-        then goes to ``_targets_with``; by default nothing.
+        Names of what ``fit`` and ``adapt`` take besides, a value for each row, for the
+        method ``with_beside`` of its `Targets`; by default nothing.
     ``_predicts_targets``
         Whether ``predict`` returns numbers of the kind of y; by default True.
     ``_has_zero_shot_model``
@@ -248,14 +246,6 @@ class BaseMetaLearner(ManyTasks, LearnedRepr, BaseEstimator, metaclass=ABCMeta):
             "tasks."
         )
 
-    def _targets_with(self, y, weight, codes, ids):
-        """Validated y (n,) with what came beside the rows, as further arguments.
-
-        ``codes`` (n,) are the numbers of the rows' tasks, and ``ids`` their ids, or
-        None for the rows of one task.
-        """
-        return y
-
     def _canonical(self, rows, targets):
         """`_task_input.canonical` of `GivenRows`."""
         times = self._times_of(rows.X)
@@ -319,7 +309,7 @@ class BaseMetaLearner(ManyTasks, LearnedRepr, BaseEstimator, metaclass=ABCMeta):
         return self._fit(X, y, sample_weight, task)
 
     def _fit(self, X, y, sample_weight=None, task=None, **beside):
-        """`fit`; what comes ``beside`` the rows goes to ``_targets_with``."""
+        """`fit`; what comes ``beside`` the rows goes to the targets."""
         with lock_of(self), restored_on_error(self):
             check_aligned(X=X, y=y, sample_weight=sample_weight, task=task, **beside)
             again = self._parameter("warm_start") and self.__sklearn_is_fitted__()

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from skmeta._choice_sets import events_of, pack
+from skmeta._choice_sets import events_of, pack, warn_of_doubtful_sets, with_sets
 from skmeta._core.network import Batch
 from skmeta._core.scaling import Scaling, fit_scaling, is_constant
 from skmeta._core.tasks import TaskTable
@@ -34,6 +34,11 @@ class Choices(Targets):
     """
 
     outside: bool = False
+
+    def with_beside(self, y, weight, codes, ids, choice_set=None):
+        offers = with_sets(y, weight, codes, ids, choice_set)
+        warn_of_doubtful_sets(offers, weight)
+        return offers
 
     def order_key(self, y, codes):
         return y["value"]

@@ -285,8 +285,8 @@ def check_size(counts):
     if len(counts) * counts.max(initial=0) > MOST_CELLS:
         raise ValueError(
             f"There are {len(counts)} choices of up to {counts.max()} offers, which do "
-            "not fit in memory. Without choice_set the rows of a task are one set: pass "
-            "choice_set=. Or give the low ranks of each set one y, such as 0."
+            "not fit in memory. Without choice_set the rows of a task are one set: "
+            "pass choice_set=. Or give the low ranks of each set one y, such as 0."
         )
 
 

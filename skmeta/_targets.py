@@ -65,6 +65,14 @@ class Targets(ABC):
         ``task`` (n_rows,) are the ids of the rows' tasks, for the message.
         """
 
+    def with_beside(self, y, weight, codes, ids):
+        """Validated y (n_rows,) together with what came beside the rows.
+
+        That comes as further arguments. ``codes`` (n_rows,) are the numbers of the
+        rows' tasks, and ``ids`` their ids, or None for the rows of one task.
+        """
+        return y
+
     def values(self, y):
         """The targets (n_rows,) as the user gave them, without what came with them."""
         return y

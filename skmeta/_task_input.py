@@ -156,7 +156,7 @@ def validate_task(model, X, y, sample_weight=None, **beside):
     X, y = validate_rows(model, X, y, reset=False, dtype=model._dtype)
     model._targets.check(y)
     weight = validate_weight(model, sample_weight, X)
-    y = model._targets_with(y, weight, np.zeros(len(y), np.intp), None, **beside)
+    y = model._targets.with_beside(y, weight, np.zeros(len(y), np.intp), None, **beside)
     if sample_weight is None:
         return X, y, weight
     rows = weight > 0
@@ -183,7 +183,7 @@ def read_training_rows(model, X, y, sample_weight, task, *, reset, **beside):
     model._targets.check(y, None if task is None else ids[codes])
     warn_of_single_rows(codes, ids)
     weight = validate_weight(model, sample_weight, X)
-    y = model._targets_with(y, weight, codes, ids, **beside)
+    y = model._targets.with_beside(y, weight, codes, ids, **beside)
     return GivenRows(X, y, weight, codes, ids)
 
 
@@ -274,7 +274,7 @@ def read_known_and_new(model, X, y, X_new, sample_weight, task, task_new, **besi
     except ValueError:
         model._targets.check(y, ids[codes])  # this names the task
         raise
-    y = model._targets_with(y, weight, codes, ids, **beside)
+    y = model._targets.with_beside(y, weight, codes, ids, **beside)
     return arranged(X, y, weight, codes, X_new, codes_new, len(ids))
 
 

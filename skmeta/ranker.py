@@ -24,8 +24,6 @@ from skmeta._choice_sets import (
     shelves_of,
     that_tell,
     varies_within_sets,
-    warn_of_doubtful_sets,
-    with_sets,
 )
 from skmeta._coefficients import CoefficientsOfOneOutput
 from skmeta._copies import own_what_can_change
@@ -293,7 +291,7 @@ class EmpiricalBayesRanker(CoefficientsOfOneOutput, BaseEmpiricalBayes):
 
     @property
     def fit_intercept(self):
-        # the intercept is the utility of any offer beside that of none of them
+        """Whether offers have an intercept, a utility above that of none of them."""
         return self.outside_option
 
     # -- verbs ------------------------------------------------------------------------
@@ -597,11 +595,6 @@ class EmpiricalBayesRanker(CoefficientsOfOneOutput, BaseEmpiricalBayes):
 
     def _make_targets(self):
         return Choices(self.outside_option)
-
-    def _targets_with(self, y, weight, codes, ids, choice_set=None):
-        offers = with_sets(y, weight, codes, ids, choice_set)
-        warn_of_doubtful_sets(offers, weight)
-        return offers
 
     def _canonical(self, rows, targets):
         X, offers, weight, codes, ids = rows

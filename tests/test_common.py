@@ -14,6 +14,7 @@ import skmeta.model_selection
 from skmeta import (
     EmpiricalBayesClassifier,
     EmpiricalBayesPoissonRegressor,
+    EmpiricalBayesRanker,
     EmpiricalBayesRegressor,
     FewShotClassifier,
     FewShotRegressor,
@@ -25,6 +26,7 @@ from skmeta import (
 ESTIMATORS = [
     EmpiricalBayesClassifier,
     EmpiricalBayesPoissonRegressor,
+    EmpiricalBayesRanker,
     EmpiricalBayesRegressor,
     FewShotClassifier,
     FewShotRegressor,
@@ -44,6 +46,8 @@ INSTANCES = [
     EmpiricalBayesClassifier(prior="diagonal", varying=[0]),
     EmpiricalBayesPoissonRegressor(),
     EmpiricalBayesPoissonRegressor(prior="diagonal"),
+    EmpiricalBayesRanker(),
+    EmpiricalBayesRanker(outside_option=True),
     ReptileRegressor(max_iter=30),
     ReptileRegressor((8,), max_iter=20),
     ReptileClassifier(max_iter=30),
@@ -55,9 +59,20 @@ INSTANCES = [
 ]
 
 
+OF_A_SHELF = "probabilities belong to a shelf, and X is one: they have shape (n,)"
+
+
+def expected_to_fail(estimator):
+    if not isinstance(estimator, EmpiricalBayesRanker):
+        return {}
+    checks = "methods_subset_invariance", "estimator_sparse_array"
+    checks += ("estimator_sparse_matrix",)
+    return {f"check_{name}": OF_A_SHELF for name in checks}
+
+
 def list_of_checks(estimators):
     """`parametrize_with_checks` without the deprecated iterator of version 1.6."""
-    mark = parametrize_with_checks(estimators)
+    mark = parametrize_with_checks(estimators, expected_failed_checks=expected_to_fail)
     names, checks = mark.args
     return pytest.mark.parametrize(names, list(checks), **mark.kwargs)
 

@@ -20,6 +20,7 @@ import numpy as np
 import pytest
 import sklearn
 from scipy import sparse
+from sklearn.base import BaseEstimator
 from sklearn.compose import TransformedTargetRegressor
 from sklearn.dummy import DummyRegressor
 from sklearn.ensemble import HistGradientBoostingRegressor
@@ -35,6 +36,7 @@ import skmeta
 from skmeta import (
     ChosenBase,
     EmpiricalBayesPoissonRegressor,
+    EmpiricalBayesRanker,
     EmpiricalBayesRegressor,
     LearnedFeatures,
     ReptileRegressor,
@@ -126,6 +128,22 @@ def prior(**params):
     return EmpiricalBayesRegressor("intercept", random_state=0, **params)
 
 
+def ranker(**params):
+    return EmpiricalBayesRanker("isotropic", random_state=0, **params)
+
+
+# one of the five offers of each task is chosen
+chosen = (np.arange(len(ids)) % N_ROWS == ids % N_ROWS) * 1.0
+
+
+class RankerWithoutWeights(BaseEstimator):
+    def fit(self, X, y, group):
+        return self
+
+    def predict(self, X):
+        return X[:, 0]
+
+
 def reptile(**params):
     return ReptileRegressor(max_iter=3, random_state=0, **params)
 
@@ -169,6 +187,42 @@ def trained_pipeline():
 
 
 # -- a case for each call that warns --------------------------------------------------
+
+
+@case
+def ranks_of_which_one_may_be_the_best(patch):
+    ranks = 1 + np.arange(len(ids)) % N_ROWS
+    ranker().fit(X, ranks, task=ids, choice_set=ids)  # warns
+
+
+@case
+def labels_of_sets_forgotten(patch):
+    several = np.arange(len(ids)) % N_ROWS < 2
+    ranker().fit(X, several, task=ids)  # warns
+
+
+@case
+def sets_that_say_nothing(patch):
+    none = np.where(ids == 0, 0.0, chosen)
+    ranker().fit(X, none, task=ids, choice_set=ids)  # warns
+
+
+@case
+def columns_that_change_no_choice(patch):
+    same = np.column_stack([X, ids])
+    ranker().fit(same, chosen, task=ids, choice_set=ids)  # warns
+
+
+@case
+def a_base_ranker_without_weights(patch):
+    model = ranker(base_estimator=RankerWithoutWeights())
+    model.fit(X, chosen, 1 + ids % 2, task=ids, choice_set=ids)  # warns
+
+
+@case
+def a_score_of_a_ranker_that_is_not_adapted(patch):
+    model = ranker().fit(X, chosen, task=ids, choice_set=ids)
+    model.score(X, chosen, choice_set=ids)  # warns
 
 
 @case
