@@ -221,7 +221,7 @@ def a_base_ranker_without_weights(patch):
 
 @case
 def a_score_of_a_ranker_that_is_not_adapted(patch):
-    model = ranker().fit(X, chosen, task=ids, choice_set=ids)
+    model = ranker().fit(X, chosen, task=ids // 3, choice_set=ids)
     model.score(X, chosen, choice_set=ids)  # warns
 
 
