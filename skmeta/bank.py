@@ -7,6 +7,7 @@ from functools import partial
 from numbers import Integral
 
 import numpy as np
+from sklearn.utils import Bunch
 from sklearn.utils.metaestimators import available_if
 
 from skmeta._bank.fingerprint import fingerprint
@@ -165,7 +166,7 @@ class TaskBank:
 
     # -- what goes in -----------------------------------------------------------------
 
-    def update(self, X, y, sample_weight=None, *, task):
+    def update(self, X, y, sample_weight=None, *, task, choice_set=None):
         """Add rows to the states of their tasks.
 
         Afterwards each task is known as if all its rows had been given at once, in any
@@ -182,14 +183,19 @@ class TaskBank:
         task : id or array-like of shape (n_samples,)
             Task of each row: one id per row, or a single id for all rows. A task that
             is not known yet begins with these rows.
+        choice_set : array-like of shape (n_samples,), default=None
+            For a model of choices, the choice set of each row: an id that means
+            something within its task. A set comes with all its offers in one update.
+            If the task has a set of this id already, that is an error, so that what is
+            sent twice counts once. With None the rows of each task are one new set.
 
         Returns
         -------
         self : TaskBank
             The same bank.
         """
-        rows, keys = self._model.known_rows(X, y, sample_weight, task)
-        new = self._states.of_rows(rows, keys)
+        known = self._model.known_rows(X, y, sample_weight, task, choice_set)
+        keys, new = known[1], self._states.of_rows(*known)
         with self._store.writing() as now:
             found, before = now.read(keys)
             if not found.all():
@@ -200,7 +206,7 @@ class TaskBank:
             now.apply(keys, new)
         return self
 
-    def remove(self, X, y, sample_weight=None, *, task):
+    def remove(self, X, y, sample_weight=None, *, task, choice_set=None):
         """Take rows out of the states of their tasks, as if they were never given.
 
         A task without rows is no longer in the bank. If rows cannot have been given,
@@ -217,14 +223,18 @@ class TaskBank:
             Their weights.
         task : id or array-like of shape (n_samples,)
             Their tasks: one id per row, or a single id for all rows.
+        choice_set : array-like of shape (n_samples,), default=None
+            Their choice sets, which are removed as a whole. With None the rows of each
+            task are one set, and any set of the same rows is removed.
 
         Returns
         -------
         self : TaskBank
             The same bank.
         """
-        rows, keys = self._model.known_rows(X, y, sample_weight, task)
-        less = self._states.of_rows(rows, keys)
+        given = X, y, sample_weight, task, choice_set
+        known = self._model.known_rows(*given, silent="kept")
+        keys, less = known[1], self._states.of_rows(*known)
         with self._store.writing() as now:
             found, before = now.read(keys)
             _check_all_found(keys, found, "no row of it can be removed")
@@ -291,8 +301,8 @@ class TaskBank:
         return answer if return_std else self._model.restored(answer, "predict")
 
     @_if_learner_has("predict_proba")
-    def predict_proba(self, X, *, task):
-        """Predict the probabilities of the classes.
+    def predict_proba(self, X, *, task, choice_set=None):
+        """Predict the probabilities of the classes, or of offers in their choice sets.
 
         Parameters
         ----------
@@ -300,14 +310,48 @@ class TaskBank:
             Rows to predict.
         task : id or array-like of shape (n_samples,)
             Task of each row, as in :meth:`predict`.
+        choice_set : array-like of shape (n_samples,), default=None
+            For a model of choices, the choice set of each row: an id that means
+            something within its task. With None the rows of each task are one set.
 
         Returns
         -------
-        p : ndarray of shape (n_samples, n_classes)
-            Columns are in the order of the model's ``classes_``.
+        p : ndarray of shape (n_samples, n_classes) or (n_samples,)
+            Columns are in the order of the model's ``classes_``. For a model of choices
+            it is the probability that the offer is chosen from its set.
         """
+        options = self._choice_options(X, task, choice_set)
         X, keys = self._model.new_rows(X, task)
-        return self._answers("predict_proba", X, keys)
+        return self._answers("predict_proba", X, keys, options)
+
+    @_if_learner_has("rank")
+    def rank(self, X, *, task, choice_set=None):
+        """Rank offers, each by what is known of its task.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix, dataframe} of shape (n_samples, n_features)
+            Offers.
+        task : id or array-like of shape (n_samples,)
+            Task of each row, as in :meth:`predict`.
+        choice_set : array-like of shape (n_samples,), default=None
+            Choice set of each row, as in :meth:`predict_proba`.
+
+        Returns
+        -------
+        place : ndarray of int of shape (n_samples,)
+            The place of each offer in its set; 1 is the best.
+        """
+        options = self._choice_options(X, task, choice_set)
+        X, keys = self._model.new_rows(X, task)
+        return self._answers("rank", X, keys, options)
+
+    def _choice_options(self, X, task, choice_set):
+        """The choice sets of new rows, as `_answers` takes them."""
+        if choice_set is None and not self._model.takes_choice_sets:
+            return {}
+        sets = self._model.sets_of_new_rows(X, task, choice_set)
+        return {"choice_set": sets}
 
     @_if_learner_has("decision_function")
     def decision_function(self, X, *, task):
@@ -356,34 +400,39 @@ class TaskBank:
         return self._model.restored(ends, "predict_interval")
 
     @_if_learner_has("suggest_queries")
-    def suggest_queries(self, pool, n_queries=1, *, task):
-        """Choose which rows to ask the owner of a task about next.
+    def suggest_queries(self, pool, n_queries=1, *, task, choice_set=None):
+        """Choose which rows, or choice sets, to ask the owner of a task about next.
 
         Parameters
         ----------
         pool : {array-like, sparse matrix, dataframe} of shape (n_pool, n_features)
             Rows that can be asked about, and whose targets are of interest.
         n_queries : int, default=1
-            Number of rows to choose.
+            Number of rows to choose, or of choice sets.
         task : id or array-like of shape (n_tasks,)
             The task, or several. The prior chooses for tasks that are not in the bank.
+        choice_set : array-like of shape (n_pool,), default=None
+            For a model of choices, the label of the choice set that each row of the
+            pool belongs to.
 
         Returns
         -------
         rows : ndarray of int of shape (n_queries,) or (n_tasks, n_queries)
             Row numbers in ``pool``, the most useful row first. They are those of one
-            task if ``task`` is a single id, and otherwise have a row for each id.
+            task if ``task`` is a single id, and otherwise have a row for each id. For a
+            model of choices they are the labels of choice sets.
         """
-        check_aligned(X=pool)
+        beside = self._model.beside(choice_set)
+        check_aligned(X=pool, **beside)
         pool = transformed_rows(self._model.outer, pool)
         ids = [task] if is_single(task) else task
         chosen = [
-            self._learner_of(key).suggest_queries(pool, n_queries)
+            self._learner_of(key).suggest_queries(pool, n_queries, **beside)
             for key in keys_of_some(ids)
         ]
         return chosen[0] if is_single(task) else np.stack(chosen)
 
-    def score(self, X, y, sample_weight=None, *, task):
+    def score(self, X, y, sample_weight=None, *, task, choice_set=None):
         """Score predictions of new rows, each with what is known of its task.
 
         Unlike a few-shot score it adapts to no row of X.
@@ -398,13 +447,17 @@ class TaskBank:
             Weight of each row.
         task : id or array-like of shape (n_samples,)
             Task of each row, as in :meth:`predict`.
+        choice_set : array-like of shape (n_samples,), default=None
+            Choice set of each row, as in :meth:`predict_proba`.
 
         Returns
         -------
         score : float
             The model's own score of all rows together: R^2 of numbers, D^2 of counts,
-            the accuracy of labels.
+            the accuracy of labels, McFadden's R^2 of choices.
         """
+        if choice_set is not None or self._model.takes_choice_sets:
+            return self._score_of_choices(X, y, sample_weight, task, choice_set)
         check_aligned(X=X, y=y, sample_weight=sample_weight)
         check_target(y, self._model.learner._targets.are_labels)
         predicted = self.predict(X, task=task)
@@ -415,6 +468,23 @@ class TaskBank:
         judge = self._model.fresh()
         vars(judge)["predict"] = lambda X: predicted
         return judge._score_as_it_is(X, y, sample_weight)
+
+    def _score_of_choices(self, *given):
+        """McFadden's R^2 of the choice sets of all tasks together."""
+        rows, keys, sets = self._model.known_rows(*given)
+        with self._store.reading() as now:
+            found, values = now.read(keys)
+            _warn_if_none_known(now, keys, found)
+        place, total = np.cumsum(found) - 1, np.zeros(2)
+        for t in range(len(keys)):
+            model = self._model.fresh()
+            if found[t]:
+                model = self._states.adapted(values[[place[t]]])
+            vars(model).pop("feature_names_in_", None)  # the rows have been checked
+            some = slice(rows.starts[t], rows.starts[t + 1])
+            X, y, weight = rows.X[some], rows.y[some], rows.weight[some]
+            total += model._deviances(X, y, weight, sets.number[some])
+        return float(1.0 - total[0] / total[1])
 
     def _answers(self, method, X, keys, options=None):
         """What ``method`` returns for validated rows of some tasks."""
@@ -460,6 +530,40 @@ class TaskBank:
         return put(found, rows, answer, len(codes))
 
     # -- what comes out ---------------------------------------------------------------
+
+    def rows_of(self, id):
+        """Return what the bank keeps of one task, for models of which it keeps rows.
+
+        It is what the owner of the task may ask to see, and what the task can be moved
+        to another bank by: ``bank.update(**rows, task=id)``.
+
+        Parameters
+        ----------
+        id : id
+            A task in the bank.
+
+        Returns
+        -------
+        rows : :class:`~sklearn.utils.Bunch`
+            ``X``, ``y`` and ``sample_weight`` in the order in which they were given.
+            For a model of choices also ``choice_set``: the ids that were given, or
+            numbers if a set came without one. X has the columns that the meta-learner
+            gets from the steps in front of it.
+        """
+        keys = keys_of_some([id])
+        if self._states.kind != "rows":
+            raise ValueError(
+                f"A bank over this {type(self._model.learner).__name__} keeps sums of "
+                "a task's rows, not the rows. Its to_frame shows what they tell."
+            )
+        with self._store.reading() as now:
+            found, values = now.read(keys)
+        if not found[0]:
+            raise ValueError(
+                f"Task {show(id_of(keys[0]))} is not in the bank, so that there are no "
+                "rows of it. `id in bank` says whether a task is there."
+            )
+        return Bunch(**self._states.of_task(values))
 
     def model_of(self, id):
         """Return the model, adapted to all rows of one task.

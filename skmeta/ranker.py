@@ -768,6 +768,11 @@ class EmpiricalBayesRanker(CoefficientsOfOneOutput, BaseEmpiricalBayes):
 
     def _score_as_it_is(self, X, y, sample_weight=None, choice_set=None):
         """The ordinary score; that of the learned start is no mistake here."""
+        own, equal_chances = self._deviances(X, y, sample_weight, choice_set)
+        return float(1.0 - own / equal_chances)
+
+    def _deviances(self, X, y, sample_weight=None, choice_set=None):
+        """Half the deviance of the choices, and that of equal chances."""
         X, offers, weight = validate_task(
             self, X, y, sample_weight, choice_set=choice_set
         )
@@ -784,7 +789,7 @@ class EmpiricalBayesRanker(CoefficientsOfOneOutput, BaseEmpiricalBayes):
         log_p = self._learned.predictive(rows.X, rows.offset, self._present)
         own = rows.weight @ np.where(rows.Y > 0, log_p, 0.0).sum(axis=1)
         n_alternatives = (rows.offset > 0.5 * ABSENT).sum(axis=1)
-        return float(1.0 - own / -(rows.weight @ np.log(n_alternatives)))
+        return -own, rows.weight @ np.log(n_alternatives)
 
     @property
     def intercept_(self):

@@ -3,13 +3,15 @@
 import numpy as np
 from sklearn.utils.validation import _num_samples, check_is_fitted
 
-from skmeta._bank.keys import is_single, keys_of, keys_of_ids, unmixed
+from skmeta._bank.choices import sets_of
+from skmeta._bank.keys import array_of_ids, is_single, keys_of, keys_of_ids, unmixed
 from skmeta._base import BaseMetaLearner
 from skmeta._checks.aligned import check_aligned
 from skmeta._checks.bad_rows import naming_the_task
-from skmeta._checks.ids import check_task_ids, encode_tasks
+from skmeta._checks.ids import check_task_ids, encode_tasks, group
 from skmeta._checks.scorers import scoring_on_purpose
 from skmeta._checks.values import check_target
+from skmeta._choice_sets import that_tell, with_sets
 from skmeta._compositions import (
     checked_composition,
     meta_learner,
@@ -50,6 +52,10 @@ class FrozenModel:
         vars(self._nameless).pop("feature_names_in_", None)
 
     @property
+    def takes_choice_sets(self):
+        return "choice_set" in self.learner._comes_beside
+
+    @property
     def transforms_targets(self):
         return transforms_targets(self.outer)
 
@@ -70,10 +76,16 @@ class FrozenModel:
 
     # -- the user's rows --------------------------------------------------------------
 
-    def known_rows(self, X, y, sample_weight, task):
-        """The `SortedRows` of tasks, and a list of the tasks' keys."""
+    def known_rows(self, X, y, sample_weight, task, choice_set=None, silent="left out"):
+        """The `SortedRows` of tasks, the tasks' keys, and `Sets` of rows or None.
+
+        Choice sets that say nothing are left out, or "kept".
+        """
         check_not_a_column(X, task)
-        check_aligned(X=X, y=y, sample_weight=sample_weight, task=_column(task))
+        beside = self.beside(choice_set)
+        check_aligned(
+            X=X, y=y, sample_weight=sample_weight, task=_column(task), **beside
+        )
         learner = self.learner
         codes, ids, keys = _encoded(task, _num_samples(X))
         labels = learner._targets.are_labels
@@ -85,12 +97,52 @@ class FrozenModel:
             X, y = validate_rows(learner, X, y, reset=False, dtype=learner._dtype)
         weight = validate_weight(learner, sample_weight, X)
         learner._targets.check(y, None if ids is None else ids[codes])
+        sets = None
+        if self.takes_choice_sets:
+            ids = array_of_ids(keys)
+            offers, sets = self._choices(y, weight, codes, ids, choice_set)
+            if silent == "left out":
+                outside = learner._targets.outside
+                tells = that_tell(offers, weight, codes, ids, outside)
+                weight = np.where(tells, weight, 0.0)
+            y = offers["value"]
         kept = np.flatnonzero(weight > 0)
         order = kept[np.argsort(codes[kept], kind="stable")]
         sizes = np.bincount(codes[kept], minlength=len(keys))
         starts = np.concatenate([[0], np.cumsum(sizes[sizes > 0])])
         keys = [keys[i] for i in np.flatnonzero(sizes)]
-        return SortedRows(X[order], y[order], weight[order], starts), keys
+        sets = None if sets is None else sets.take(order)
+        return SortedRows(X[order], y[order], weight[order], starts), keys, sets
+
+    def beside(self, choice_set):
+        """What comes beside rows, by name; refuses choice sets of other models."""
+        if choice_set is not None and not self.takes_choice_sets:
+            raise TypeError(
+                f"choice_set: a {type(self.learner).__name__} does not learn from "
+                "choices among offers, so its rows have no choice sets. Leave it out."
+            )
+        return {} if choice_set is None else {"choice_set": choice_set}
+
+    def _choices(self, y, weight, codes, ids, choice_set):
+        """Rows (n,) as the ranker takes offers, and their `Sets`.
+
+        Without labels, the rows of each task are one set, like any other afterwards.
+        """
+        targets = self.learner._targets
+        offers = targets.with_beside(y, weight, codes, ids, choice_set=choice_set)
+        if choice_set is None:
+            offers = with_sets(y, weight, codes, ids, codes)
+        return offers, sets_of(choice_set, offers["set"], len(y))
+
+    def sets_of_new_rows(self, X, task, choice_set):
+        """Numbers (n,) of the choice sets of new rows, other ones in each task."""
+        beside = self.beside(choice_set)
+        check_aligned(X=X, task=_column(task), **beside)
+        codes, _, _ = _encoded(task, _num_samples(X))
+        if choice_set is None:
+            return codes
+        number, names = group(check_task_ids(choice_set, len(codes), "choice_set"))
+        return codes * len(names) + number
 
     def new_rows(self, X, task):
         """Validated rows to predict, and a list of the keys of their tasks."""

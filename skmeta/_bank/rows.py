@@ -8,6 +8,7 @@ import numpy as np
 from scipy import sparse
 from sklearn.base import clone
 
+from skmeta._bank.choices import Sets, check_new_sets, without_sets
 from skmeta._bank.keys import array_of_ids, id_of
 from skmeta._bank.states import NOT_GIVEN, States, in_blocks_of_tasks
 from skmeta._bank.stores import Codec
@@ -21,14 +22,17 @@ class TaskRows(NamedTuple):
     X: object  # an array or a CSR matrix (n, n_features)
     y: np.ndarray  # (n,), the numbers of the labels if all tasks share these
     weight: np.ndarray  # (n,)
+    sets: Sets | None = None  # of rows that are offers
 
     def take(self, rows):
-        return TaskRows(*(field[rows] for field in self))
+        sets = None if self.sets is None else self.sets.take(rows)
+        return TaskRows(self.X[rows], self.y[rows], self.weight[rows], sets)
 
     def joined(self, other):
         X = _stacked([self.X, other.X])
         y, weight = np.concatenate([self.y, other.y]), [self.weight, other.weight]
-        return TaskRows(X, y, np.concatenate(weight))
+        sets = None if self.sets is None else Sets.joined([self.sets, other.sets])
+        return TaskRows(X, y, np.concatenate(weight), sets)
 
 
 def _stacked(tables):
@@ -56,6 +60,9 @@ class RowsCodec(Codec):
             arrays = [X.data, X.indices, X.indptr, *arrays]
         else:
             arrays = [X.ravel(), *arrays]
+        if rows.sets is not None:
+            arrays.append(rows.sets.number)
+            head["labels"] = rows.sets.labels
         head["arrays"] = [(array.dtype.str, len(array)) for array in arrays]
         head = json.dumps(head).encode()
         return b"".join([struct.pack("<I", len(head)), head, *map(_as_bytes, arrays)])
@@ -70,10 +77,11 @@ class RowsCodec(Codec):
         for dtype, n in head["arrays"]:
             arrays.append(np.frombuffer(item, dtype, n, place))
             place += arrays[-1].nbytes
+        sets = Sets(arrays.pop(), head["labels"]) if "labels" in head else None
         *of_X, y, weight = arrays
         shape = tuple(head["shape"])
         X = sparse.csr_matrix(tuple(of_X), shape) if head["sparse"] else of_X[0]
-        return TaskRows(X if head["sparse"] else X.reshape(shape), y, weight)
+        return TaskRows(X if head["sparse"] else X.reshape(shape), y, weight, sets)
 
 
 def _as_bytes(array):
@@ -96,12 +104,11 @@ class RowStates(States):
     def _targets(self):
         return self.model._targets
 
-    def of_rows(self, rows, keys):
-        y = self._plain_targets(rows.y)
+    def of_rows(self, rows, keys, sets=None):
+        known = TaskRows(rows.X, self._plain_targets(rows.y), rows.weight, sets)
         states = self.codec.empty(len(rows.starts) - 1)
         for t in range(len(states)):
-            some = slice(rows.starts[t], rows.starts[t + 1])
-            part = TaskRows(rows.X[some], y[some], rows.weight[some])
+            part = known.take(slice(rows.starts[t], rows.starts[t + 1]))
             states[t] = self._packed(part, keys[t])
         return states
 
@@ -137,6 +144,8 @@ class RowStates(States):
         times = self.model._times_of(rows.X)
         if times is None:
             times = np.arange(len(rows.y))
+        if rows.sets is not None:
+            return rows.take(rows.sets.newest(times, self.max_rows))
         kept = np.argsort(times, kind="stable")[-self.max_rows :]
         return rows.take(np.sort(kept))
 
@@ -145,6 +154,8 @@ class RowStates(States):
         for t, (old, more) in enumerate(zip(before, new, strict=True)):
             old, more = self.codec.unpack(old), self.codec.unpack(more)
             self._check_alike(old.y, more.y, keys[t])
+            if more.sets is not None:
+                check_new_sets(old.sets, more.sets, keys[t])
             states[t] = self._packed(old.joined(more), keys[t])
         return states
 
@@ -170,7 +181,8 @@ class RowStates(States):
             rows, less = self.codec.unpack(old), self.codec.unpack(less)
             kept = _without(rows, less)
             if kept is None:
-                why = f"a row to be removed is not among the {len(rows.y)} rows kept"
+                what = "row" if rows.sets is None else "choice set"
+                why = f"a {what} to be removed is not among the {len(rows.y)} rows kept"
                 raise ValueError(NOT_GIVEN.format(show(id_of(keys[t])), why))
             states[t] = self.codec.pack(rows.take(kept))
         return states
@@ -178,18 +190,25 @@ class RowStates(States):
     def n_rows(self, values):
         return np.array([self.codec.head(i)[0]["shape"][0] for i in values], dtype=int)
 
+    def of_task(self, values):
+        """The rows of one task, in the order in which they were given."""
+        X, y, weight, _, sets = self._gathered(values)
+        given = {} if sets is None else {"choice_set": sets.users_labels()}
+        return {"X": X, "y": y, "sample_weight": weight, **given}
+
     def _gathered(self, values):
-        """The rows of all tasks, X, y and weight, and the task (n,) of each row."""
+        """The rows of all tasks: X, y, weight, the task (n,) of each, and `Sets`."""
         parts = [self.codec.unpack(item) for item in values]
         sizes = [len(part.y) for part in parts]
         X = _stacked([part.X for part in parts])
         y = self._given_targets(np.concatenate([part.y for part in parts]))
         weight = np.concatenate([part.weight for part in parts])
-        return X, y, weight, np.repeat(np.arange(len(parts)), sizes)
+        sets = [part.sets for part in parts]
+        sets = None if sets[0] is None else Sets.joined(sets)
+        return X, y, weight, np.repeat(np.arange(len(parts)), sizes), sets
 
     def _adapted(self, values):
-        X, y, weight, _ = self._gathered(values)
-        return self._nameless.adapt(X, y, weight)
+        return self._nameless.adapt(**self.of_task(values))
 
     def adapted(self, values):
         model = self._adapted(values)
@@ -202,7 +221,11 @@ class RowStates(States):
             return self._of_one_task(method, X, values)
 
         def of_block(options, X, values, codes):
-            X_known, y, weight, task = self._gathered(values)
+            X_known, y, weight, task, sets = self._gathered(values)
+            if "choice_set" in options:
+                options["choice_set_new"] = options.pop("choice_set")
+            if sets is not None:
+                options["choice_set"] = sets.number
             return self._nameless.adapt_predict(
                 X_known,
                 y,
@@ -227,7 +250,7 @@ class RowStates(States):
         return getattr(self._adapted(values), method)(X)
 
     def refitted(self, keys, values):
-        X, y, weight, task = self._gathered(values)
+        X, y, weight, task, sets = self._gathered(values)
         names = getattr(self.model, "feature_names_in_", None)
         model, given = clone(self.model), {}
         for name in ("varying", "time_column"):
@@ -236,9 +259,11 @@ class RowStates(States):
                 given[name] = asked
         numbers = {name: _numbers_of(names, asked) for name, asked in given.items()}
         model.set_params(**numbers)
-        weights = {} if (weight == 1).all() else {"sample_weight": weight}
+        beside = {} if (weight == 1).all() else {"sample_weight": weight}
+        if sets is not None:
+            beside["choice_set"] = sets.number
         with tasks_one_by_one():
-            model.fit(X, y, task=array_of_ids(keys)[task], **weights)
+            model.fit(X, y, task=array_of_ids(keys)[task], **beside)
         model.set_params(**given)
         if names is not None:
             model.feature_names_in_ = names.copy()
@@ -274,6 +299,8 @@ def _numbers_of(names, asked):
 
 def _without(rows, less):
     """The numbers of rows that are left; None if one to be removed is not there."""
+    if rows.sets is not None:
+        return without_sets(rows, less, _as_keys)
     places = {}
     for i, row in enumerate(_as_keys(rows)):
         places.setdefault(row, []).append(i)

@@ -34,8 +34,11 @@ class States(ABC):
     codec: Codec
 
     @abstractmethod
-    def of_rows(self, rows, keys):
-        """The states of tasks by their `SortedRows`, which may be changed."""
+    def of_rows(self, rows, keys, sets=None):
+        """The states of tasks by their `SortedRows`, which may be changed.
+
+        ``sets`` are the `Sets` of rows that are offers.
+        """
 
     @abstractmethod
     def merged(self, before, new, keys):

@@ -90,7 +90,7 @@ class SumStates(States):
         design = self._learned.design
         self.codec = SumsCodec(design.n_columns - design.fit_intercept + 1)
 
-    def of_rows(self, rows, keys):
+    def of_rows(self, rows, keys, sets=None):
         table, design = self.model._new_table(rows), self._learned.design
 
         def columns(some):
