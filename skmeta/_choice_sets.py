@@ -153,6 +153,14 @@ def warn_of_doubtful_sets(offers, weight):
 # -- one order ------------------------------------------------------------------------
 
 
+def first_rows(offers):
+    """The number (n,) of the first row of each row's set."""
+    order, starts = _by_set(offers["set"])
+    first = np.empty(len(offers))
+    first[order] = np.repeat(order[starts[:-1]], np.diff(starts))
+    return first
+
+
 def check_times(times, offers, task=None):
     """Refuse a set whose offers have several times (n,); ``task`` (n,) are ids."""
     order, starts = _by_set(offers["set"])

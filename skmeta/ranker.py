@@ -20,6 +20,7 @@ from skmeta._choice_base import (
 from skmeta._choice_frame import ChoiceFrame, Choices
 from skmeta._choice_sets import (
     check_times,
+    first_rows,
     order_of_offers,
     shelves_of,
     that_tell,
@@ -651,12 +652,17 @@ class EmpiricalBayesRanker(CoefficientsOfOneOutput, BaseEmpiricalBayes):
         return super()._one_task(X[order], y[order], weight[order])
 
     def _order_of_task(self, X, offers, weight):
-        """Rows of one task that say something, set by set."""
+        """Rows of one task that say something, set by set.
+
+        The sets stay in their order, since explanations name them by it.
+        """
         codes = np.zeros(len(offers), dtype=np.intp)
         kept = np.flatnonzero(
             that_tell(offers, weight, codes, None, self.outside_option)
         )
         times = self._times_of_offers(X, offers, kept)
+        if times is None:
+            times = first_rows(offers[kept])
         given = X[kept], offers[kept], weight[kept], codes[kept], times
         return kept[order_of_offers(*given)[0]]
 
@@ -727,7 +733,8 @@ class EmpiricalBayesRanker(CoefficientsOfOneOutput, BaseEmpiricalBayes):
         task : array-like of shape (n_samples,), default=None
             Task of each row.
         choice_set : array-like of shape (n_samples,), default=None
-            The set of each offer. Without labels the rows of each task are one set.
+            The set of each offer. Without labels all rows are one set; with ``task``
+            they are needed.
 
         Returns
         -------
@@ -738,19 +745,22 @@ class EmpiricalBayesRanker(CoefficientsOfOneOutput, BaseEmpiricalBayes):
             if self._is_zero_shot() and not scored_on_purpose():
                 warn(ZERO_SHOT["score"].format(self), ZeroShotWarning)
             return self._score_as_it_is(X, y, sample_weight, choice_set)
+        if choice_set is None:
+            raise ValueError(
+                "A few-shot score gives some choice sets of each task and asks for "
+                "others, and without choice_set the rows of a task are one set. Pass "
+                "the set of each row: choice_set=."
+            )
         return mean_score(self._few_shot_scores(X, y, sample_weight, task, choice_set))
 
     def _few_shot_scores(self, X, y, sample_weight, task, choice_set):
         check_is_fitted(self)
         check_aligned(X=X, y=y, sample_weight=sample_weight, task=task)
-        y, labels = np.asarray(y), None
-        if choice_set is not None:
-            labels = check_task_ids(choice_set, len(y), "choice_set")
+        y, labels = np.asarray(y), check_task_ids(choice_set, len(y), "choice_set")
 
         # the rows that are drawn are known by their numbers
         def given(X, rows, *weight):
-            sets = None if labels is None else labels[rows]
-            return X, y[rows], *(weight or [None]), sets
+            return X, y[rows], *(weight or [None]), labels[rows]
 
         return scores_of_tasks(
             self,
