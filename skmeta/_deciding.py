@@ -9,7 +9,7 @@ from skmeta._checks.pool import check_n_draws, check_not_far
 from skmeta._checks.values import show
 from skmeta._core.prior import deciding
 from skmeta._core.prior.draws import draw_coefficients
-from skmeta._core.prior.likelihoods import Bernoulli
+from skmeta._core.prior.likelihoods import Bernoulli, Softmax
 from skmeta._explain import ExplainsLabels, ExplainsPredictions
 from skmeta._task_input import validate_new_rows
 
@@ -195,9 +195,12 @@ class DecidesByOutcomes(Decides):
     def _gains(self, pool, columns, shelf):
         learned, present = self._learned, self._present
         offset = self._offsets(pool)
+        how = learned, columns, offset
         if present is None and isinstance(learned.model.likelihood, Bernoulli):
-            return deciding.gain_before_labels(learned, columns, offset, shelf)
-        possible = deciding.outcomes(learned, columns, offset, present)
+            return deciding.gain_before_labels(*how, shelf)
+        if present is None and isinstance(learned.model.likelihood, Softmax):
+            return deciding.gain_before_choices(*how, shelf)
+        possible = deciding.outcomes(*how, present)
         return deciding.gain_of_outcomes(
             learned, present, columns, offset, possible, shelf, self._utility()
         )

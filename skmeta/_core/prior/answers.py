@@ -53,5 +53,27 @@ class Answers(NamedTuple):
         return np.concatenate(X), np.concatenate(y), np.concatenate(weight)
 
 
+class Grouped(NamedTuple):
+    """Which answer each of the rows of a task belongs to, if an answer is several."""
+
+    answer: np.ndarray  # (n_rows,) numbers of the answers
+    n_answers: int
+
+    @classmethod
+    def after(cls, present, answer, n_answers):
+        """Those of a `Present`, or None, and of further rows."""
+        if present is None:
+            return cls(answer, n_answers)
+        before = present.answers
+        both = np.concatenate([before.answer, before.n_answers + answer])
+        return cls(both, before.n_answers + n_answers)
+
+    def summed(self, parts):
+        """Parts (n_rows, ...) of rows as those of answers (n_answers, ...)."""
+        total = np.zeros((self.n_answers, *parts.shape[1:]))
+        np.add.at(total, self.answer, parts)
+        return total
+
+
 NONE = Answers((), 0, True)
 UNKNOWN = Answers((), 0, False)

@@ -111,6 +111,11 @@ class ChoiceModel(LaplaceModel):
             whole[pairs] = part
         return found
 
+    def as_conditioned_on(self, stack):
+        if stack.has_designs and _are_pairs(stack.offset, stack.Y).all():
+            return Bernoulli(), Stack(*differences(*stack))
+        return self.likelihood, stack
+
     def condition(self, learned, rows, present):
         rows = rows._replace(X=learned.design(rows.X))
         if present is not None:

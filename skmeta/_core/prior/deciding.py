@@ -15,13 +15,13 @@ with normal noise. For labels each possible answer is tried, and for counts many
 from typing import NamedTuple
 
 import numpy as np
-from scipy.special import ndtr, pdtr
+from scipy.special import ndtr, pdtr, softmax
 
-from skmeta._core.prior import laplace
 from skmeta._core.prior.learned import SeenRows
 from skmeta._core.prior.likelihoods import poisson
-from skmeta._core.prior.stacks import Stack
-from skmeta._core.tasks import slices
+from skmeta._core.prior.quadrature import normal_points
+from skmeta._core.prior.stacks import Stack, with_alternatives
+from skmeta._core.tasks import ABSENT, slices
 
 # Lines that are highest only where |Z| is beyond this add nothing.
 FARTHEST_Z = 40.0
@@ -31,6 +31,8 @@ CELLS = 2**20
 # quantiles are.
 MOST_COUNTS = 50
 RARE = 1e-4
+# The first choice is averaged over 2 * 2**9 coefficients.
+LOG2_POINTS = 9
 TINY = np.finfo(float).tiny
 
 
@@ -124,6 +126,25 @@ def gain_before_labels(learned, pool, offset, shelf):
     return gain
 
 
+def gain_before_choices(learned, pool, offset, shelf):
+    """The same of choices among alternatives, or labels of several classes: (n,).
+
+    The integral is a mean over evenly spread coefficients.
+    """
+    mean, factor = learned.mean, learned.factor
+    points = normal_points(factor.shape[1], LOG2_POINTS)
+    utility = shelf.utility(mean + points @ factor.T)
+    best = shelf.utility(mean).argmax()
+    stack = Stack(pool[None], offset[None], np.ones((1, len(pool))), offset[None])
+    eta, moved = stack.eta(mean[None])[0], stack.times(factor[None])[0]
+    gain = np.empty(len(pool))
+    for some in slices(len(pool), CELLS // (len(points) * eta.shape[1])):
+        p = softmax(eta[some, :, None] + moved[some] @ points.T, axis=1)
+        then = p @ utility / len(points)
+        gain[some] = (then.max(axis=-1) - then[..., best]).sum(axis=1)
+    return gain
+
+
 class Outcomes(NamedTuple):
     """Possible answers to each of n questions, and how probable they are."""
 
@@ -146,7 +167,10 @@ def outcomes(learned, pool, offset, present):
     n, o = p.shape
     if o == 1:
         return Outcomes(np.tile([[[0.0], [1.0]]], (n, 1, 1)), np.hstack([1.0 - p, p]))
-    return Outcomes(np.tile(np.eye(o), (n, 1, 1)), p)
+    absent = offset < 0.5 * ABSENT
+    Y = np.tile(np.eye(o), (n, 1, 1))
+    Y[absent] = np.eye(o)[0]  # the first one is there; nothing depends on the others
+    return Outcomes(Y, np.where(absent, 0.0, p))
 
 
 def _counts(likelihood, eta, moved):
@@ -200,9 +224,7 @@ def gain_of_outcomes(learned, present, pool, offset, outcomes, shelf, utility):
     gain = np.empty(n)
     for some in slices(n, max(1, CELLS // cells)):
         stack = _asked(rows, pool[some], offset[some], outcomes.Y[some])
-        found = laplace.condition(
-            learned.model.likelihood, learned.mean, learned.factor, stack
-        )
+        found = learned.model.posteriors(learned.mean, learned.factor, stack)
         then = utility(shelf, *found)
         better = (then.max(axis=1) - then[:, best]).reshape(-1, k)
         gain[some] = (outcomes.share[some] * better).sum(axis=1)
@@ -219,15 +241,14 @@ def _rows_of(present, pool, offset):
 def _asked(rows, pool, offset, Y):
     """The `Stack` of a task's rows with one more, for each row and possible answer."""
     n, k, o = Y.shape
-    T = n * k
+    pool, offset = (np.repeat(field, k, axis=0) for field in (pool, offset))
+    new = pool, Y.reshape(n * k, o), np.ones(n * k), offset
+    if pool.ndim == 3:  # sets may be smaller or larger than those that were given
+        J = max(rows.Y.shape[1], o)
+        rows, new = (with_alternatives(part, J) for part in (rows, new))
 
-    def with_one(known, new):
-        known = np.broadcast_to(known, (T, *known.shape))
-        return np.concatenate([known, new[:, None]], axis=1)
+    def with_one(known, one):
+        known = np.broadcast_to(known, (n * k, *known.shape))
+        return np.concatenate([known, one[:, None]], axis=1)
 
-    return Stack(
-        with_one(rows.X, np.repeat(pool, k, axis=0)),
-        with_one(rows.Y, Y.reshape(T, o)),
-        with_one(rows.weight, np.ones(T)),
-        with_one(rows.offset, np.repeat(offset, k, axis=0)),
-    )
+    return Stack(*map(with_one, rows, new))

@@ -46,6 +46,8 @@ def origins(learned, present):
         return Origins(mean, np.zeros((0, len(mean))), None)
     if isinstance(present.rows, SeenRows):
         found, are_all = _by_last_step(learned, present), True
+        if present.answers is not None:
+            found = present.answers.summed(found)
     else:
         found, are_all = _by_gain(learned, present)
     if len(found) > MOST_ANSWERS:
@@ -96,8 +98,8 @@ def _mean_gain(learned, present, factors, shares):
 
 def _by_last_step(learned, present):
     """How far the answers move the coefficients, (n, P)."""
-    likelihood, rows = learned.model.likelihood, present.rows
-    stack = Stack(*(field[None] for field in rows))
+    stack = Stack(*(field[None] for field in present.rows))
+    likelihood, stack = learned.model.as_conditioned_on(stack)
     mode = laplace.find_mode(likelihood, stack, learned.mean, learned.factor)
     C = np.linalg.cholesky(mode.B)
     half = np.linalg.solve(C, learned.factor.T[None])  # V = half' half
@@ -109,5 +111,5 @@ def _by_last_step(learned, present):
     if likelihood.centre_is_mean:
         Q = along @ along.swapaxes(-1, -2)
         slope = slope - likelihood.curvature_slope(mu, Q)
-    slope = slope * rows.weight[:, None]
+    slope = slope * stack.weight[0, :, None]
     return np.einsum("nor,no->nr", along, slope) @ half[0]

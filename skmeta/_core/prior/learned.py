@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from skmeta._core.prior.answers import Answers
+from skmeta._core.prior.answers import Answers, Grouped
 from skmeta._core.prior.design import Design
 from skmeta._core.prior.queries import Pool, Sets, apart_from, choose_queries
 
@@ -29,8 +29,8 @@ class Present(NamedTuple):
     ``rows`` are the rows it has seen, with X in the columns of the design, or all that
     they tell. They are kept only if the posterior is not normal, so that it must be
     computed anew, or if they are to count less when later rows come. ``shares`` are the
-    probabilities of the factors of the noise. ``answers`` are the latest rows, for
-    `explain`, unless ``rows`` are all rows.
+    probabilities of the factors of the noise. ``answers`` is for `explain`: the latest
+    rows, unless ``rows`` are all rows, or which answer each of these belongs to.
     """
 
     mean: np.ndarray  # (P,)
@@ -38,7 +38,7 @@ class Present(NamedTuple):
     rows: object = None  # SeenRows or RowTriangle
     shares: np.ndarray | None = None  # (J,)
     latest: float | None = None  # the time of the latest row, if old rows count less
-    answers: Answers | None = None
+    answers: Answers | Grouped | None = None
 
 
 @dataclass(frozen=True)

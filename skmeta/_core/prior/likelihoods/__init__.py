@@ -4,6 +4,7 @@
 """
 
 from skmeta._core.prior.likelihoods._likelihood import Likelihood, OneOutput
+from skmeta._core.prior.likelihoods._softmax import Softmax
 from skmeta._core.prior.likelihoods.bernoulli import Bernoulli
 from skmeta._core.prior.likelihoods.categorical import Categorical
 from skmeta._core.prior.likelihoods.choice import Choice
@@ -28,6 +29,7 @@ __all__ = [
     "Likelihood",
     "OneOutput",
     "Poisson",
+    "Softmax",
     "of_labels",
 ]
 
