@@ -489,9 +489,13 @@ class BaseMetaLearner(ManyTasks, LearnedRepr, BaseEstimator, metaclass=ABCMeta):
         """`partial_adapt` of a model that no other thread knows yet."""
         with restored_on_error(self):
             rows = _task_input.validate_task(self, X, y, sample_weight, **beside)
-            self._adapt_to(self._one_task(*rows))
+            self._adapt_to_task(*rows)
             self.n_adapt_rows_ += len(rows[1])
         return self
+
+    def _adapt_to_task(self, X, y, weight):
+        """Adapt to validated rows, in the order in which they were given."""
+        self._adapt_to(self._one_task(X, y, weight))
 
     def reset_adaptation(self):
         """Go back to the learned prior.

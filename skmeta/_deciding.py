@@ -5,9 +5,13 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted
 
 from skmeta._base_choice import before_adapting
+from skmeta._checks.aligned import check_aligned
+from skmeta._checks.ids import check_task_ids, group
 from skmeta._checks.pool import check_n_draws, check_not_far
 from skmeta._checks.values import show
+from skmeta._choice_sets import events_of, shelves_of
 from skmeta._core.prior import deciding
+from skmeta._core.prior.answers import Grouped
 from skmeta._core.prior.draws import draw_coefficients
 from skmeta._core.prior.likelihoods import Bernoulli, Softmax
 from skmeta._explain import ExplainsLabels, ExplainsPredictions
@@ -193,8 +197,11 @@ class DecidesByOutcomes(Decides):
         return offset
 
     def _gains(self, pool, columns, shelf):
+        return self._gains_of(columns, self._offsets(pool), shelf)
+
+    def _gains_of(self, columns, offset, shelf):
+        """What questions in the columns of the design are worth."""
         learned, present = self._learned, self._present
-        offset = self._offsets(pool)
         how = learned, columns, offset
         if present is None and isinstance(learned.model.likelihood, Bernoulli):
             return deciding.gain_before_labels(*how, shelf)
@@ -283,6 +290,164 @@ class DecidesByLabels(ExplainsLabels, DecidesByOutcomes):
         if o == 1:
             return np.array([2.0 * place - 1.0])
         return np.eye(o)[place] - 1.0 / o
+
+
+class DecidesByChoices(DecidesByOutcomes):
+    """The same of a ranker, whose answers are choices from sets of offers."""
+
+    _scale_of_parts = "utility"
+
+    def explain(self, X, *, reference=None):
+        """Explain the utilities of offers as sums of parts.
+
+        By source: what the expectation of all tasks says, what the base model says, and
+        what each answer added. An answer is a choice set that the model is adapted to,
+        in the order in which the sets were given. By feature: the utility of a
+        reference offer, and what each feature adds where offers differ from it.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            Offers whose utilities are to be explained.
+        reference : array-like of shape (n_features,), default=None
+            The offer that features are compared with. By default it is the mean of all
+            offers of the meta-training.
+
+        Returns
+        -------
+        explanation : Explanation
+            Its ``by_source`` and ``by_feature`` sum to its ``total``, which is what
+            :meth:`predict` returns.
+
+        Notes
+        -----
+        The part of an answer is one to first order. It is that of a number with normal
+        noise, as in the last step of Newton's method. The parts of all answers sum to
+        what they changed together, but one answer alone would have changed something
+        else. The latest 256 answers are known one by one, and the others together as
+        "earlier answers".
+        """
+        return super().explain(X, reference=reference)
+
+    def sample_y(self, X, n=1, random_state=None, *, choice_set=None):
+        """Draw choices among the offers of shelves.
+
+        The shelves of a draw belong to one task: they have the same coefficients.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            Offers of one shelf, or of several.
+        n : int, default=1
+            Number of draws.
+        random_state : int, RandomState instance or None, default=None
+            Source of the draws. An int gives the same draws each time.
+        choice_set : array-like of shape (n_samples,), default=None
+            The shelf of each offer. Without labels X is one shelf.
+
+        Returns
+        -------
+        y : ndarray of int of shape (n, n_samples)
+            1 for the offer that is chosen on its shelf, and 0 for the others.
+        """
+        check_aligned(X=X, choice_set=choice_set)
+        X = self._validate_new(X)
+        check_n_draws(n)
+        sets = np.zeros(X.shape[0], dtype=np.intp)
+        if choice_set is not None:
+            sets = group(check_task_ids(choice_set, X.shape[0], "choice_set"))[0]
+        index = shelves_of(sets)
+        packed, rows = self._packed(X, index, self._base_offset(X))
+        drawn = self._learned.draw(
+            packed.X,
+            n,
+            check_random_state(random_state),
+            offset=packed.offset,
+            present=self._present,
+        )
+        y = np.zeros((n, X.shape[0]), dtype=int)
+        y[:, rows] = drawn[..., self.outside_option :][:, index >= 0]
+        return y
+
+    def expected_gain(self, pool, shelf=None, *, choice_set):
+        """Compute what the answer to each of some screens is worth.
+
+        It is how much better, on average over the possible choices, the best offer of a
+        shelf would be if one picked it after the answer, and not now. So one can stop
+        asking when ``max(expected_gain(...))`` is small.
+
+        Parameters
+        ----------
+        pool : {array-like, sparse matrix} of shape (n_pool, n_features)
+            Offers of all screens that can be asked about.
+        shelf : {array-like, sparse matrix} of shape (n_offers, n_features), default=None
+            The offers to pick from; None means those of the pool.
+        choice_set : array-like of shape (n_pool,)
+            The screen of each offer of the pool.
+
+        Returns
+        -------
+        gain : ndarray of shape (n_screens,)
+            Expected gains in utility, none of them negative, in the order in which the
+            screens first come in ``choice_set``.
+
+        See Also
+        --------
+        suggest_queries : Screens whose answers tell most about all offers.
+
+        Notes
+        -----
+        This is the knowledge gradient of Frazier, Powell & Dayanik. The model is
+        adapted to each possible choice, and the probabilities of the choices are those
+        that it predicts. Before the first answer, it is an average over the prior.
+        Half-lives are left aside: the question does not make earlier answers older.
+
+        References
+        ----------
+        P. I. Frazier, W. B. Powell, S. Dayanik, "The Knowledge-Gradient Policy for
+        Correlated Normal Beliefs", INFORMS Journal on Computing 21(4), 2009.
+        """  # noqa: E501 (a type takes one line)
+        check_aligned(pool=pool, choice_set=choice_set)
+        check_is_fitted(self)
+        pool = validate_new_rows(self, pool)
+        check_not_far(pool, self._scaling)
+        sets, _ = in_order_given(choice_set, pool.shape[0], "pool")
+        packed, _ = self._packed(pool, shelves_of(sets), self._base_offset(pool))
+        X = pool if shelf is None else validate_new_rows(self, shelf)
+        check_not_far(X, self._scaling, "shelf")
+        offers, offset = self._columns_of(X), self._offsets(X)
+        return self._gains_of(
+            self._learned.design(packed.X),
+            packed.offset,
+            deciding.Shelf(offers, offset[:, 0], np.ones(1)),
+        )
+
+    def _offsets(self, X):
+        offset = self._base_offset(X)
+        return np.zeros((X.shape[0], 1)) if offset is None else offset
+
+    def _keep_answers(self, before, offers, order):
+        """Keep which choice set each event of the present state belongs to.
+
+        ``before`` is the state before these ``offers``, which are given as the user
+        has ordered them, and ``order`` the order of those that tell something.
+        """
+        sets, n_sets = in_order_given(offers["set"], len(offers))
+        events = events_of(offers[order], self.outside_option)
+        of_event = sets[order][events.index.max(axis=1)]
+        grouped = Grouped.after(before, of_event, n_sets)
+        self._present = self._present._replace(answers=grouped)
+
+
+def in_order_given(labels, n_rows, of="X"):
+    """Numbers (n,) of the labels in the order in which they come, and how many."""
+    labels = check_task_ids(labels, n_rows, "choice_set", of)
+    numbers, names = group(labels)
+    first = np.full(len(names), n_rows)
+    np.minimum.at(first, numbers, np.arange(n_rows))
+    place = np.empty(len(names), dtype=np.intp)
+    place[np.argsort(first)] = np.arange(len(names))
+    return place[numbers], len(names)
 
 
 class DecidesByCounts(DecidesByOutcomes):

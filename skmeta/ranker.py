@@ -30,6 +30,7 @@ from skmeta._coefficients import CoefficientsOfOneOutput
 from skmeta._copies import own_what_can_change
 from skmeta._core.prior.choice_model import ChoiceModel
 from skmeta._core.tasks import ABSENT
+from skmeta._deciding import DecidesByChoices
 from skmeta._evaluation import mean_score, scores_of_tasks
 from skmeta._many_tasks import ManyTasks
 from skmeta._mixins import ZERO_SHOT
@@ -40,7 +41,9 @@ from skmeta.empirical_bayes import CELLS_IN_PREDICTING, BaseEmpiricalBayes
 from skmeta.exceptions import ZeroShotWarning
 
 
-class EmpiricalBayesRanker(CoefficientsOfOneOutput, BaseEmpiricalBayes):
+class EmpiricalBayesRanker(
+    DecidesByChoices, CoefficientsOfOneOutput, BaseEmpiricalBayes
+):
     r"""Ranker that learns from many tasks' choices what offers are liked.
 
     A shopper chooses one of several offers, again and again. The utility of an offer is
@@ -665,6 +668,11 @@ class EmpiricalBayesRanker(CoefficientsOfOneOutput, BaseEmpiricalBayes):
             times = first_rows(offers[kept])
         given = X[kept], offers[kept], weight[kept], codes[kept], times
         return kept[order_of_offers(*given)[0]]
+
+    def _adapt_to_task(self, X, y, weight):
+        before = self._present
+        super()._adapt_to_task(X, y, weight)
+        self._keep_answers(before, y, self._order_of_task(X, y, weight))
 
     def _adapt_to_rows(self, X, y, weight):
         self._adapt_to(self._one_task(X, y, weight))
