@@ -321,11 +321,15 @@ class DecidesByChoices(DecidesByOutcomes):
 
         Notes
         -----
-        The part of an answer is one to first order. It is that of a number with normal
-        noise, as in the last step of Newton's method. The parts of all answers sum to
-        what they changed together, but one answer alone would have changed something
-        else. The latest 256 answers are known one by one, and the others together as
-        "earlier answers".
+        The parts of answers are those of Aumann and Shapley: the weights of all answers
+        grow together from nothing to what they are, and what each of them moves on the
+        way is its part. So the parts sum to what all answers changed together. To first
+        order, an answer's part is also what would change without it. The latest 256
+        answers are known one by one, and the others together as "earlier answers".
+
+        References
+        ----------
+        R. J. Aumann, L. S. Shapley, "Values of Non-Atomic Games", 1974.
         """
         return super().explain(X, reference=reference)
 

@@ -257,11 +257,11 @@ class ExplainsPredictions:
         it is from what the prior expects, times a gain that depends on all rows given.
         An answer that was expected moves nothing.
 
-        In models of labels and counts the parts sum to X times ``coef_`` plus
-        ``intercept_``: log-odds, or the logarithm of a rate, before anything is
-        averaged over what is uncertain. Each answer's part is then one to first order.
-        It is that of a number with normal noise, as in the last step of Newton's
-        method.
+        In a model of counts the parts sum to X times ``coef_`` plus ``intercept_``,
+        which is the logarithm of a rate, before anything is averaged over what is
+        uncertain. There the parts of answers are those of Aumann and Shapley: the
+        weights of all answers grow together from nothing to what they are, and what
+        each of them moves on the way is its part.
 
         The latest 256 answers are known one by one, and the others together as
         "earlier answers". So are all answers if the model was adapted to
@@ -341,13 +341,17 @@ class ExplainsLabels(ExplainsPredictions):
         the class less the mean of those of all classes. :meth:`decision_function` also
         averages over what is uncertain, which draws log-odds towards zero.
 
-        The part of an answer is one to first order. It is that of a number with normal
-        noise, as in the last step of Newton's method. The parts of all answers sum to
-        what they changed together, but one answer alone would have changed something
-        else.
+        The parts of answers are those of Aumann and Shapley: the weights of all answers
+        grow together from nothing to what they are, and what each of them moves on the
+        way is its part. So the parts sum to what all answers changed together. To first
+        order, an answer's part is also what would change without it.
 
         The latest 256 answers are known one by one, and the others together as
         "earlier answers".
+
+        References
+        ----------
+        R. J. Aumann, L. S. Shapley, "Values of Non-Atomic Games", 1974.
         """
         X = self._validate_new(X)
         if label is not None and label not in list(self.classes_):

@@ -5,12 +5,13 @@ from functools import cache
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose
-from scipy.special import expit
+from scipy.special import expit, softmax
 from sklearn.linear_model import LinearRegression
 
 from skmeta import (
     EmpiricalBayesClassifier,
     EmpiricalBayesPoissonRegressor,
+    EmpiricalBayesRanker,
     EmpiricalBayesRegressor,
 )
 from skmeta._core.prior.deciding import gain_of_lines
@@ -218,6 +219,72 @@ def test_counts_are_tried_one_by_one_or_by_quantiles():
     assert_allclose(gain[0], expected, atol=0.05 * rates.max())
     large = model.adapt(X[:2], 1000.0 * y[:2] + 100.0).expected_gain(X[2:5], X[5:])
     assert np.isfinite(large).all() and (large >= 0).all()
+
+
+@cache
+def choices(outside=False):
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(30, 8, 3, 2))
+    utility = (X * rng.normal(size=(30, 1, 1, 2))).sum(-1) + rng.gumbel(size=(30, 8, 3))
+    y = 1.0 * (utility == utility.max(axis=-1, keepdims=True))
+    y *= (utility.max(axis=-1, keepdims=True) > 0.5) if outside else 1.0
+    task, sets, _ = np.indices(y.shape)
+    model = EmpiricalBayesRanker("isotropic", outside_option=outside, random_state=0)
+    model.fit(
+        X[1:].reshape(-1, 2),
+        y[1:].ravel(),
+        task=task[1:].ravel(),
+        choice_set=sets[1:].ravel(),
+    )
+    return model, X[0].reshape(-1, 2), y[0].ravel(), sets[0].ravel()
+
+
+@pytest.mark.parametrize("outside", [False, True])
+def test_each_possible_choice_is_tried(outside):
+    model, X, y, sets = choices(outside)
+    some, rest = sets < 3, sets >= 5
+    adapted = model.adapt(X[some], y[some], choice_set=sets[some])
+    labels, shelf = np.array(list("zyx"))[sets[rest] - 5], X[(sets > 2) & ~rest]
+    gain = adapted.expected_gain(X[rest], shelf, choice_set=labels)
+    now, chosen = adapted.predict(shelf).argmax(), [*np.eye(3)]
+    chosen += [np.zeros(3)] if outside else []
+    for n, label in enumerate("zyx"):
+        screen, expected = X[rest][labels == label], 0.0
+        p = adapted.predict_proba(screen)
+        for share, one in zip([*p, 1.0 - p.sum()], chosen, strict=False):
+            again = model.adapt(
+                np.vstack([X[some], screen]),
+                np.append(y[some], one),
+                choice_set=np.append(sets[some], [9, 9, 9]),
+            )
+            then = again.predict(shelf)
+            expected += share * (then.max() - then[now])
+        assert_allclose(gain[n], expected, atol=1e-8)
+    # sets of another size, in another order, and before any answer
+    few = np.flatnonzero(rest)[::-1][:-1]
+    other = adapted.expected_gain(X[few], shelf, choice_set=sets[few])
+    assert_allclose(other[:2], gain[[2, 1]], atol=1e-8)
+    drawn = model.sample_coef(200_000, random_state=0)
+    slopes, level = drawn[:, :2], drawn[:, 2:].sum(axis=1, keepdims=True)
+    utility, screen = slopes @ shelf.T, slopes @ X[rest][labels == "y"].T + level
+    screen = np.hstack([screen, np.zeros((len(screen), 1))])[:, : 3 + outside]
+    best, expected = utility.mean(axis=0).argmax(), 0.0
+    for of_choice in softmax(screen, axis=1).T:
+        then = of_choice @ utility / len(utility)
+        expected += then.max() - then[best]
+    first = model.expected_gain(X[rest], shelf, choice_set=labels)
+    assert_allclose(first[1], expected, rtol=0.05)
+
+
+def test_choices_are_drawn_on_each_shelf():
+    model, X, y, sets = choices(outside=True)
+    adapted = model.adapt(X[:6], y[:6], choice_set=sets[:6])
+    drawn = adapted.sample_y(X[6:], 4000, random_state=0, choice_set=sets[6:])
+    p = adapted.predict_proba(X[6:], choice_set=sets[6:])
+    assert set(np.unique(drawn)) == {0, 1}
+    assert_allclose(drawn.mean(axis=0), p, atol=0.05)
+    assert drawn.reshape(4000, 6, 3).sum(axis=2).max() == 1
+    assert adapted.sample_coef(4, 0).shape == (4, 3)
 
 
 def test_the_units_of_y_are_those_of_the_gain():

@@ -16,6 +16,7 @@ from sklearn.preprocessing import FunctionTransformer, StandardScaler
 from skmeta import (
     EmpiricalBayesClassifier,
     EmpiricalBayesPoissonRegressor,
+    EmpiricalBayesRanker,
     EmpiricalBayesRegressor,
     LearnedFeatures,
     ReptileRegressor,
@@ -223,6 +224,73 @@ def test_the_parts_of_a_count_sum_to_the_log_rate():
     found = adapted.explain(X[3:])
     assert found.scale == "log rate"
     assert_sums(found, X[3:] @ adapted.coef_ + adapted.intercept_, rtol=1e-8)
+
+
+def test_a_label_pulls_towards_what_it_says():
+    *tasks, (X, y) = tasks_of("classification")
+    model = EmpiricalBayesClassifier("diagonal", random_state=0).meta_fit(tasks)
+    adapted = model.adapt(X[:6], y[:6])
+    own = np.diag(adapted.explain(X[:6]).answers)
+    assert (np.sign(own) == np.where(y[:6] == model.classes_[1], 1, -1)).all()
+    # to first order it is what would be missing without it
+    less = np.full(6, 1.0)
+    less[2] = 0.99
+    without = model.adapt(X[:6], y[:6], less)
+    found = adapted.explain(X[6:]).answers[:, 2]
+    missing = (X[6:] @ (adapted.coef_ - without.coef_)[0]) / 0.01
+    missing += (adapted.intercept_ - without.intercept_)[0] / 0.01
+    assert np.corrcoef(found, missing)[0, 1] > 0.9
+
+
+@cache
+def choices(outside=False):
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(30, 8, 3, 2))
+    utility = (X * rng.normal(size=(30, 1, 1, 2))).sum(-1) + rng.gumbel(size=(30, 8, 3))
+    y = 1.0 * (utility == utility.max(axis=-1, keepdims=True))
+    y *= (utility.max(axis=-1, keepdims=True) > 0.5) if outside else 1.0
+    task, sets, _ = np.indices(y.shape)
+    model = EmpiricalBayesRanker("isotropic", outside_option=outside, random_state=0)
+    model.fit(
+        X[1:].reshape(-1, 2),
+        y[1:].ravel(),
+        task=task[1:].ravel(),
+        choice_set=sets[1:].ravel(),
+    )
+    return model, X[0].reshape(-1, 2), y[0].ravel(), sets[0].ravel()
+
+
+@pytest.mark.parametrize("outside", [False, True])
+def test_the_parts_of_a_utility_are_those_of_the_sets_in_the_order_given(outside):
+    model, X, y, sets = choices(outside)
+    some = sets < 5
+    X_new, given = X[sets == 7], np.array(list("edcba"))[sets[some]]
+    adapted = model.adapt(X[some], y[some], choice_set=given)
+    found = adapted.explain(X_new)
+    assert found.scale == "utility" and found.n_answers == 5
+    assert_sums(found, adapted.predict(X_new))
+    assert_sums(model.explain(X_new), model.predict(X_new))
+    portions = model.adapt(X[sets < 2], y[sets < 2], choice_set=sets[sets < 2])
+    for number in range(2, 5):
+        portions.partial_adapt(X[sets == number], y[sets == number])
+    assert_allclose(portions.explain(X_new).by_source, found.by_source, atol=1e-8)
+    order = np.random.default_rng(0).permutation(some.sum())
+    shuffled = model.adapt(X[some][order], y[some][order], choice_set=given[order])
+    place = [list(dict.fromkeys(given[order])).index(label) for label in "edcba"]
+    assert_allclose(shuffled.explain(X_new).answers[:, place], found.answers, atol=1e-8)
+
+
+def test_a_ranked_set_is_one_answer_and_a_silent_one_is_none():
+    model, X, y, sets = choices()
+    y = y.copy()
+    y[sets == 0] = [3.0, 1.0, 2.0]
+    y[sets == 1] = 0.0
+    some = sets < 3
+    with pytest.warns(UserWarning, match="say nothing"):
+        adapted = model.adapt(X[some], y[some], choice_set=sets[some])
+    found = adapted.explain(X[~some])
+    assert found.n_answers == 3 and (found.answers[:, 1] == 0).all()
+    assert_sums(found, adapted.predict(X[~some]))
 
 
 # -- compositions ---------------------------------------------------------------------

@@ -9,15 +9,17 @@ so that an answer moves the coefficients by V x_i r_i w_i / noise. An answer tha
 expected moves nothing. If the noise may have several levels, V / noise is its mean over
 them, as they are probable now.
 
-For other likelihoods the same is written about the mode. With mu_i the mean of the
-target and c_i its curvature there, the slope of the log posterior is zero, and so
+Other likelihoods have no such sum. There the parts are those of Aumann and Shapley
+(1974). Let the weights of all answers grow together, from t = 0, where the mode is the
+prior's mean, to t = 1. On the way the mode moves by
 
-    theta = m + sum_i V x_i w_i [c_i x_i'(theta - m) + y_i - mu_i],
+    d theta / dt = sum_i V(t) x_i w_i (y_i - mu_i(t)),
 
-exactly, with V the posterior's covariance. These are the answers' shares in the last
-step of Newton's method, in which each answer is a number with normal noise. Where the
-centre of the posterior is its mean and not its mode, each answer's share in the
-difference, to second order, is added.
+with mu_i the mean of the target and V the covariance of the posterior, both at the mode
+of that moment. So the way of theta is the sum of what each answer adds to it, and an
+answer always pulls towards what it says. The integral is a sum over a few moments.
+Where the centre of the posterior is its mean and not its mode, each answer's share in
+the difference, to second order, is added.
 """
 
 from typing import NamedTuple
@@ -29,6 +31,16 @@ from skmeta._core.prior.answers import MOST_ANSWERS, UNKNOWN
 from skmeta._core.prior.learned import SeenRows
 from skmeta._core.prior.noise import Posterior
 from skmeta._core.prior.stacks import Stack
+from skmeta._core.tasks import slices
+
+# The weights of answers grow over so many moments, by Gauss and Legendre's rule in the
+# root of t: where the prior is wide, most happens near t = 0.
+N_MOMENTS = 12
+_nodes, _weights = np.polynomial.legendre.leggauss(N_MOMENTS)
+MOMENTS = (0.5 * (1.0 + _nodes)) ** 2
+STEPS = 0.5 * (1.0 + _nodes) * _weights
+# About this many numbers are held at a time.
+CELLS = 2**20
 
 
 class Origins(NamedTuple):
@@ -45,7 +57,7 @@ def origins(learned, present):
     if present is None:
         return Origins(mean, np.zeros((0, len(mean))), None)
     if isinstance(present.rows, SeenRows):
-        found, are_all = _by_last_step(learned, present), True
+        found, are_all = _by_growing(learned, present), True
         if present.answers is not None:
             found = present.answers.summed(found)
     else:
@@ -96,20 +108,36 @@ def _mean_gain(learned, present, factors, shares):
 # -- other likelihoods ----------------------------------------------------------------
 
 
-def _by_last_step(learned, present):
+def _by_growing(learned, present):
     """How far the answers move the coefficients, (n, P)."""
     stack = Stack(*(field[None] for field in present.rows))
     likelihood, stack = learned.model.as_conditioned_on(stack)
+    n, P = stack.Y.shape[1], len(learned.mean)
+    parts = np.zeros((n, P))
+    cells = stack.rows.size + P * P
+    for some in slices(N_MOMENTS, CELLS // cells):
+        moments = MOMENTS[some]
+        growing = Stack(*(np.repeat(field, len(moments), axis=0) for field in stack))
+        weight = growing.weight * moments[:, None]
+        growing = growing._replace(weight=weight)
+        mu, along, half = _at_mode(learned, likelihood, growing)
+        slope = likelihood.slope(mu, growing.Y) * STEPS[some][:, None, None]
+        parts += np.einsum("knor,kno,krp->np", along, slope, half, optimize=True)
+    if likelihood.centre_is_mean:
+        mu, along, half = (field[0] for field in _at_mode(learned, likelihood, stack))
+        Q = along @ along.swapaxes(-1, -2)
+        slope = -likelihood.curvature_slope(mu, Q)
+        parts += np.einsum("nor,no->nr", along, slope) @ half
+    parts *= stack.weight[0][:, None]
+    # what the sum over moments has missed
+    missing = present.mean - learned.mean - parts.sum(axis=0)
+    return parts + stack.weight[0][:, None] / stack.weight.sum() * missing
+
+
+def _at_mode(learned, likelihood, stack):
+    """Means (k, n, o) at the mode, X C (k, n, o, r) and C' (k, r, P), with V = C C'."""
     mode = laplace.find_mode(likelihood, stack, learned.mean, learned.factor)
     C = np.linalg.cholesky(mode.B)
-    half = np.linalg.solve(C, learned.factor.T[None])  # V = half' half
-    along = stack.times(half.swapaxes(-1, -2))[0]  # (n, o, r)
-    mu = mode.mu[0]
-    W = likelihood.curvatures(mu)
-    moved = stack.eta(mode.theta) - stack.eta(learned.mean[None])
-    slope = np.einsum("nab,nb->na", W, moved[0]) + likelihood.slope(mu, stack.Y[0])
-    if likelihood.centre_is_mean:
-        Q = along @ along.swapaxes(-1, -2)
-        slope = slope - likelihood.curvature_slope(mu, Q)
-    slope = slope * stack.weight[0, :, None]
-    return np.einsum("nor,no->nr", along, slope) @ half[0]
+    factor = np.broadcast_to(learned.factor.T, (len(C), *learned.factor.T.shape))
+    half = np.linalg.solve(C, factor)
+    return mode.mu, stack.times(half.swapaxes(-1, -2)), half
