@@ -112,7 +112,8 @@ class ChoiceModel(LaplaceModel):
         return found
 
     def as_conditioned_on(self, stack):
-        if stack.has_designs and _are_pairs(stack.offset, stack.Y).all():
+        """The likelihood and the rows by which the posterior of a task is found."""
+        if _are_pairs(stack.offset, stack.Y).all():
             return Bernoulli(), Stack(*differences(*stack))
         return self.likelihood, stack
 

@@ -111,7 +111,9 @@ def _mean_gain(learned, present, factors, shares):
 def _by_growing(learned, present):
     """How far the answers move the coefficients, (n, P)."""
     stack = Stack(*(field[None] for field in present.rows))
-    likelihood, stack = learned.model.as_conditioned_on(stack)
+    likelihood = learned.model.likelihood
+    if stack.has_designs:
+        likelihood, stack = learned.model.as_conditioned_on(stack)
     n, P = stack.Y.shape[1], len(learned.mean)
     parts = np.zeros((n, P))
     cells = stack.rows.size + P * P

@@ -614,10 +614,6 @@ class LaplaceModel(TaskModel):
         theta, factor = self.posteriors(mean, factor, stack)
         return theta[0], factor[0]
 
-    def as_conditioned_on(self, stack):
-        """The likelihood and the rows by which the posterior of a task is found."""
-        return self.likelihood, stack
-
     def posteriors(self, mean, factor, stack):
         """Centres (T, P) and factors (T, P, r) of the tasks of a `Stack`."""
         return laplace.condition(self.likelihood, mean, factor, stack)
