@@ -287,7 +287,7 @@ class ExplainsPredictions:
         if np.ndim(reference) == 2:
             row = _task_input.validate_new_rows(self, reference)
         else:
-            row = np.asarray(reference, dtype=float).reshape(1, -1)
+            row = _numbers(reference).reshape(1, -1)
         if (
             row.shape != (1, self.n_features_in_)
             or not np.isfinite(row.data if hasattr(row, "indptr") else row).all()
@@ -380,6 +380,14 @@ class ExplainsLabels(ExplainsPredictions):
 
 
 # -- from a model to the parts --------------------------------------------------------
+
+
+def _numbers(row):
+    """The numbers of a row, or none if it holds anything else."""
+    try:
+        return np.asarray(row, dtype=float)
+    except (TypeError, ValueError):
+        return np.zeros(0)
 
 
 def explained(model, X, reference, names, **how):

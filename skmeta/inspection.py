@@ -808,6 +808,7 @@ class ExplanationDisplay:
             The display itself.
         """
         self.ax_, self.figure_ = _axes(ax, "ExplanationDisplay")
+        self.ax_.use_sticky_edges = False  # bars do not begin at zero
         ends = self.start + np.cumsum(self.parts)
         total = ends[-1] if len(ends) else self.start
         place = np.arange(len(self.parts)) + 1
