@@ -37,6 +37,11 @@ demo: $(VENV)/.has-examples  ## show the shopping guide at work
 	@# On so few rows, the threads of boosting wait for each other longer than they work.
 	OMP_NUM_THREADS=1 $(BIN)/python examples/shopping_guide.py
 
+PORT ?= 8000
+.PHONY: guide
+guide: $(VENV)/.has-guide  ## start a guide to train tickets, as a page on this computer
+	OMP_NUM_THREADS=1 $(BIN)/python examples/guide/guide.py --port $(PORT)
+
 ## Checks that CI runs (.ci/run: these, and the demo)
 
 .PHONY: lint
@@ -57,6 +62,20 @@ speed-guard: $(VENV)/.has-test  ## fail if meta-training or adapting has become 
 test: $(VENV)/.has-test  ## all tests, and the examples in docstrings
 	@$(call show_versions,$(BIN)/python)
 	$(PYTEST) $(ALL_CORES) $(PYTEST_ARGS)
+
+# The test of the guide clicks through it in Chromium, and is skipped where there is none.
+.PHONY: browser
+browser:  ## install Debian's Chromium for a test, where root and apt-get are there
+	@if command -v chromium > /dev/null && command -v chromedriver > /dev/null; then \
+	    echo "Chromium and its driver are there."; \
+	elif [ "$$(id -u)" = 0 ] && command -v apt-get > /dev/null \
+	    && apt-get update -qq \
+	    && DEBIAN_FRONTEND=noninteractive apt-get install -qq -y \
+	        --no-install-recommends chromium chromium-driver > /dev/null; then \
+	    echo "Chromium and its driver have been installed."; \
+	else \
+	    echo "Chromium cannot be installed here. The test in a browser will be skipped."; \
+	fi
 
 # scikit-learn skips its array API checks unless this is set before SciPy is imported.
 # They are quick, so one process does them. `make test` does the other checks.
@@ -153,10 +172,10 @@ $(VENV)/.has-%: pyproject.toml | $(VENV)/.created
 	$(BIN)/python $(PIP_INSTALL) --editable ".[$*]"
 	@touch $@
 
-# Engines and exporters are tested with the newest dependencies only: those that suit
-# the oldest are old themselves. Tests without them are skipped.
+# Engines, exporters and the guide are tested with the newest dependencies only: those
+# that suit the oldest are old themselves. Tests without them are skipped.
 $(VENV)/.has-test: pyproject.toml | $(VENV)/.created
-	$(BIN)/python $(PIP_INSTALL) --editable ".[test,scale,onnx]"
+	$(BIN)/python $(PIP_INSTALL) --editable ".[test,scale,onnx,guide,browser]"
 	@touch $@
 
 $(VENV)/.created:
@@ -165,10 +184,10 @@ $(VENV)/.created:
 	@touch $@
 
 # CI installs all at once, since each call of pip builds the package anew.
-ALL_EXTRAS = dev docs examples test
+ALL_EXTRAS = dev docs examples guide test
 .PHONY: environment environment-oldest
 environment: | $(VENV)/.created
-	$(BIN)/python $(PIP_INSTALL) --editable ".[dev,docs,examples,test,scale,onnx]"
+	$(BIN)/python $(PIP_INSTALL) --editable ".[dev,docs,examples,test,scale,onnx,guide,browser]"
 	@touch $(ALL_EXTRAS:%=$(VENV)/.has-%)
 environment-oldest: $(VENV_OLDEST)/.has-test
 
