@@ -62,6 +62,7 @@ class InOrderOfStories:
         "sinusoid",
         "stores",
         "movie_tastes",
+        "twenty_films",
         "patients",
         "before_the_first_answer",
         "authors",
