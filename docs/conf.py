@@ -64,6 +64,7 @@ class InOrderOfStories:
         "movie_tastes",
         "twenty_films",
         "patients",
+        "drivers_and_steel",
         "before_the_first_answer",
         "authors",
         "digits_never_seen",
