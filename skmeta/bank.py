@@ -62,7 +62,8 @@ class TaskBank:
           after the other, and two processes may undo each other's.
     max_rows : int, default=None
         How many rows are kept of each task: the newest ones. None keeps all. It is for
-        models of which a bank keeps rows.
+        models of which a bank keeps rows. Of choice sets the newest whole ones are
+        kept, and one at least.
 
     Attributes
     ----------
@@ -87,6 +88,9 @@ class TaskBank:
 
     Ids are numbers, text, bytes, dates, or UUIDs. 1, ``np.int64(1)`` and 1.0 are the
     same id, and "1" is another. With ``task=`` a single id, all rows are of that task.
+
+    Rows of an :class:`EmpiricalBayesRanker` are offers, and come in whole choice sets.
+    Their labels are ids, too, and are kept: a set that a task has already is refused.
 
     A store remembers the model that made it, by a fingerprint of what the model has
     learned and by the version of skmeta. With another model or version it is refused.
