@@ -13,6 +13,7 @@ from skmeta._compositions import (
 )
 from skmeta._explain import Explanation
 from skmeta.adaptation import adapt
+from skmeta.few_shot import BaseFewShot
 
 __all__ = [
     "AdaptationDisplay",
@@ -619,6 +620,9 @@ def explain(estimator, X, *, reference=None, **options):
     >>> explain(adapted, X[2:]).source_names
     ['prior', 'answer 1', 'answer 2']
     """
+    if isinstance(estimator, BaseFewShot):
+        check_is_fitted(estimator)
+        estimator = estimator.estimator_
     inner = meta_learner(estimator, "explain")
     if not hasattr(inner, "explain"):
         raise TypeError(

@@ -25,6 +25,7 @@ from skmeta import (
     adapt,
     meta_fit,
 )
+from skmeta._core.prior import explain as explaining
 from skmeta._core.prior.answers import MOST_ANSWERS
 from skmeta.datasets import make_linear_tasks, make_sinusoid_tasks
 from skmeta.inspection import ExplanationDisplay, explain
@@ -217,13 +218,18 @@ def test_of_several_classes_one_is_explained():
         adapted.explain(X[6:], label="none of them")
 
 
-def test_the_parts_of_a_count_sum_to_the_log_rate():
+def test_the_parts_of_a_count_sum_to_the_log_rate(monkeypatch):
     *tasks, (X, y) = counts()
     model = EmpiricalBayesPoissonRegressor("diagonal", random_state=0).meta_fit(tasks)
     adapted = model.adapt(X[:3], y[:3], [1.0, 2.0, 0.5])
     found = adapted.explain(X[3:])
     assert found.scale == "log rate"
     assert_sums(found, X[3:] @ adapted.coef_ + adapted.intercept_, rtol=1e-8)
+    # the integral over growing weights is precise, however much the answers tell
+    large = model.adapt(X[:2], [300.0, 2000.0], [10.0, 30.0])
+    alone = large.explain(X[:2]).answers
+    monkeypatch.setattr(explaining, "MANY", np.polynomial.legendre.leggauss(80))
+    assert_allclose(large.explain(X[:2]).answers, alone, atol=1e-3)
 
 
 def test_a_label_pulls_towards_what_it_says():

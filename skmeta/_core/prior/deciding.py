@@ -220,7 +220,7 @@ def gain_of_outcomes(learned, present, pool, offset, outcomes, shelf, utility):
     now = utility(shelf, known.mean[None], known.factor[None])[0]
     best, k = int(now.argmax()), outcomes.Y.shape[1]
     rows = _rows_of(present, pool, offset)
-    cells = k * (len(rows.Y) + 1 + len(shelf.offset)) * len(learned.mean)
+    cells = k * (rows.X.size + pool[0].size + len(learned.mean) + len(now))
     gain = np.empty(n)
     for some in slices(n, max(1, CELLS // cells)):
         stack = _asked(rows, pool[some], offset[some], outcomes.Y[some])

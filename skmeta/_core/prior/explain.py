@@ -28,17 +28,16 @@ import numpy as np
 
 from skmeta._core.prior import laplace
 from skmeta._core.prior.answers import MOST_ANSWERS, UNKNOWN
+from skmeta._core.prior.derivatives import hessian
 from skmeta._core.prior.learned import SeenRows
 from skmeta._core.prior.noise import Posterior
 from skmeta._core.prior.stacks import Stack
 from skmeta._core.tasks import slices
 
-# The weights of answers grow over so many moments, by Gauss and Legendre's rule in the
-# root of t: where the prior is wide, most happens near t = 0.
-N_MOMENTS = 12
-_nodes, _weights = np.polynomial.legendre.leggauss(N_MOMENTS)
-MOMENTS = (0.5 * (1.0 + _nodes)) ** 2
-STEPS = 0.5 * (1.0 + _nodes) * _weights
+# The weights of answers grow over 12 moments, by Gauss and Legendre's rule, or over 32
+# if the answers tell more than so many times what the prior does.
+FEW, MANY = map(np.polynomial.legendre.leggauss, (12, 32))
+TELLS_MUCH = 1000.0
 # About this many numbers are held at a time.
 CELLS = 2**20
 
@@ -114,21 +113,22 @@ def _by_growing(learned, present):
     likelihood = learned.model.likelihood
     if stack.has_designs:
         likelihood, stack = learned.model.as_conditioned_on(stack)
-    n, P = stack.Y.shape[1], len(learned.mean)
-    parts = np.zeros((n, P))
-    cells = stack.rows.size + P * P
-    for some in slices(N_MOMENTS, CELLS // cells):
-        moments = MOMENTS[some]
-        growing = Stack(*(np.repeat(field, len(moments), axis=0) for field in stack))
-        weight = growing.weight * moments[:, None]
+    end = laplace.find_mode(likelihood, stack, learned.mean, learned.factor)
+    moments, steps = _moments(learned, likelihood, stack, end)
+    parts = np.zeros((stack.Y.shape[1], len(learned.mean)))
+    cells = stack.rows.size + len(learned.mean) ** 2
+    for some in slices(len(moments), CELLS // cells):
+        n = len(moments[some])
+        growing = Stack(*(np.repeat(field, n, axis=0) for field in stack))
+        weight = growing.weight * moments[some, None]
         growing = growing._replace(weight=weight)
-        mu, along, half = _at_mode(learned, likelihood, growing)
-        slope = likelihood.slope(mu, growing.Y) * STEPS[some][:, None, None]
+        mode = laplace.find_mode(likelihood, growing, learned.mean, learned.factor)
+        along, half = _spread(learned, growing, mode)
+        slope = likelihood.slope(mode.mu, growing.Y) * steps[some, None, None]
         parts += np.einsum("knor,kno,krp->np", along, slope, half, optimize=True)
     if likelihood.centre_is_mean:
-        mu, along, half = (field[0] for field in _at_mode(learned, likelihood, stack))
-        Q = along @ along.swapaxes(-1, -2)
-        slope = -likelihood.curvature_slope(mu, Q)
+        along, half = (field[0] for field in _spread(learned, stack, end))
+        slope = -likelihood.curvature_slope(end.mu[0], along @ along.swapaxes(-1, -2))
         parts += np.einsum("nor,no->nr", along, slope) @ half
     parts *= stack.weight[0][:, None]
     # what the sum over moments has missed
@@ -136,10 +136,24 @@ def _by_growing(learned, present):
     return parts + stack.weight[0][:, None] / stack.weight.sum() * missing
 
 
-def _at_mode(learned, likelihood, stack):
-    """Means (k, n, o) at the mode, X C (k, n, o, r) and C' (k, r, P), with V = C C'."""
-    mode = laplace.find_mode(likelihood, stack, learned.mean, learned.factor)
+def _moments(learned, likelihood, stack, end):
+    """Moments t and their weights in an integral over t from 0 to 1.
+
+    V falls like 1 / (1 + k t), with k the information of all answers in units of the
+    prior. So moments are evenly spread in log(1 + k t).
+    """
+    L = learned.factor
+    mu = likelihood.mean(stack.eta(learned.mean[None]))
+    at_start = np.trace(L.T @ hessian(likelihood, stack, mu)[0] @ L)
+    k = max(at_start, np.trace(end.B[0]) - L.shape[1], np.finfo(float).eps)
+    nodes, weights = MANY if k > TELLS_MUCH else FEW
+    size, at = np.log1p(k), 0.5 * (1.0 + nodes)
+    return np.expm1(size * at) / k, 0.5 * weights * size * np.exp(size * at) / k
+
+
+def _spread(learned, stack, mode):
+    """X C (k, n, o, r) and C' (k, r, P) of the covariances C C' at some modes."""
     C = np.linalg.cholesky(mode.B)
     factor = np.broadcast_to(learned.factor.T, (len(C), *learned.factor.T.shape))
     half = np.linalg.solve(C, factor)
-    return mode.mu, stack.times(half.swapaxes(-1, -2)), half
+    return stack.times(half.swapaxes(-1, -2)), half
