@@ -271,6 +271,32 @@ def wins(boards):
     return found
 
 
+def with_more(found, more):
+    """A summary of the sets of two summaries, none of which is in both."""
+    sets = {one["set"]: one for one in [*found["sets"], *more["sets"]]}
+    if len(sets) < len(found["sets"]) + len(more["sets"]):
+        raise SystemExit("A set is in both summaries: its wins would count twice.")
+    both = {}
+    for group, by_method in found["wins"].items():
+        others = more["wins"][group]
+        both[group] = {
+            method: counts_together(counts, others[method])
+            for method, counts in by_method.items()
+            if method in others
+        }
+    names = [name for name in task_sets.KNOWN if name in sets]
+    return {"sets": [sets[name] for name in names], "wins": both}
+
+
+def counts_together(first, second):
+    """Wins, ties and losses by number of shots, of two groups of sets."""
+    none = [0, 0, 0]
+    return {
+        k: np.add(first.get(k, none), second.get(k, none)).tolist()
+        for k in sorted({*first, *second}, key=int)
+    }
+
+
 # -- the summary as text --------------------------------------------------------------
 
 

@@ -73,6 +73,9 @@ CLASSIFICATION = (
     "cracker_households",
     "margarine_households",
     "wisdm_users",
+    "yogurt_households",
+    "tuna_households",
+    "ketchup_households",
 )
 PUBLISHED = (*REGRESSION, *CLASSIFICATION)
 
@@ -84,7 +87,7 @@ MORE_REGRESSION = (
     "milk_cows",
     "pig_growth",
 )
-MORE_CLASSIFICATION = ("verbal_aggression", "yogurt_households", "tuna_households")
+MORE_CLASSIFICATION = ("verbal_aggression",)
 COUNTS = ("grouse_broods", "epilepsy_patients", "german_doctor_visits", "firm_patents")
 WITH_LABELS = (*CLASSIFICATION, *MORE_CLASSIFICATION)
 KNOWN = (*PUBLISHED, *MORE_REGRESSION, *MORE_CLASSIFICATION)

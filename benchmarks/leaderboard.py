@@ -4,6 +4,7 @@
         [--who ours | rivals] [--methods LABEL ...] [--jobs 2]
         [--save runs.json] [--summary results/leaderboard.json]
     python benchmarks/leaderboard.py --merge runs.json [more.json or FOLDER ...]
+        [--add-to results/leaderboard.json]
     python benchmarks/leaderboard.py --show results/leaderboard.json
 
 FOLDER holds one subfolder NAME with NAME.npz for each set. `_task_sets.py` says what is
@@ -30,7 +31,8 @@ is picked by the result on the test tasks, for each set and k, in the rivals' fa
 and splits, or of several methods on the same split, whose losses are then paired task
 by task. So the rivals (``--who rivals``) need to run only once while our models change.
 Of a method that several runs have, the last one counts. ``--summary`` keeps what the
-tables print, and ``--show`` prints them from it. Seconds are those of the CPU.
+tables print, and ``--show`` prints them from it; ``--add-to`` puts sets that it does
+not have yet into such a file. Seconds are those of the CPU.
 """
 
 import argparse
@@ -200,6 +202,7 @@ def arguments():
     parser.add_argument(
         "--merge", type=Path, nargs="+", default=[], help="saved runs, or folders"
     )
+    parser.add_argument("--add-to", type=Path, help="summary that gets further sets")
     parser.add_argument("--show", type=Path, help="print a saved summary")
     parser.add_argument("--user-units", action="store_true", help="of regression")
     args = parser.parse_args()
@@ -228,6 +231,9 @@ def main():
         return
     found = _board.summary(runs)
     _results.save(args.summary, found)
+    if args.add_to:
+        found = _board.with_more(_results.load(args.add_to), found)
+        _results.save(args.add_to, found)
     _board.show(found, args.user_units)
 
 

@@ -113,6 +113,14 @@ def brand_choice(item):
     return arrays(per_column(rows, *names), rows["choice"], rows["id"], labels=True)
 
 
+def shelf_choice(item):
+    """Which brand a household bought, by the prices on the shelf."""
+    rows = table("Ecdat", item)
+    names = [name for name in rows if name.startswith("price.")]
+    task, choice = rows[f"{item}.hid"], rows[f"{item}.choice"]
+    return arrays(per_column(rows, *names), choice, task, labels=True)
+
+
 def exam_london():
     """Exam scores of pupils; a task is a school."""
     rows = table("mlmRev", "Exam")
@@ -278,14 +286,6 @@ def verbal_aggression():
     return arrays(columns, (rows["r2"] == "Y").astype(int), rows["id"])
 
 
-def shelf_choice(item):
-    """Which brand a household bought, by the prices on the shelf."""
-    rows = table("Ecdat", item)
-    names = [name for name in rows if name.startswith("price.")]
-    task, choice = rows[f"{item}.hid"], rows[f"{item}.choice"]
-    return arrays(per_column(rows, *names), choice, task, labels=True)
-
-
 # -- counts ---------------------------------------------------------------------------
 
 
@@ -346,14 +346,15 @@ RECIPES = {
     "radon_counties": radon_counties,
     "cigar_states": cigar_states,
     "movielens_small": movielens_small,
+    "yogurt_households": lambda: brand_choice("Yogurt"),
+    "tuna_households": lambda: shelf_choice("Tuna"),
+    "ketchup_households": lambda: shelf_choice("Ketchup"),
     "egsingle_pupils": egsingle_pupils,
     "hsb82_schools": hsb82_schools,
     "dropout_wages": dropout_wages,
     "milk_cows": milk_cows,
     "pig_growth": pig_growth,
     "verbal_aggression": verbal_aggression,
-    "yogurt_households": lambda: brand_choice("Yogurt"),
-    "tuna_households": lambda: shelf_choice("Tuna"),
     "grouse_broods": grouse_broods,
     "epilepsy_patients": epilepsy_patients,
     "german_doctor_visits": german_doctor_visits,

@@ -171,3 +171,84 @@ def test_a_split_that_misses_what_is_compared_is_left_out(board, missing):
     )
     assert [one["seed"] for one in whole] == [0]
     assert [one["seed"] for one in left_out] == [1]
+
+
+def test_a_summary_that_gets_further_sets_is_that_of_all_sets(board):
+    first, second = leaderboard_run(ALL), leaderboard_run(ALL) | {"set": "exam_london"}
+    apart = [board.summary(board.merged([one])[0]) for one in (first, second)]
+    together = board.summary(board.merged([first, second])[0])
+    assert board.with_more(*apart) == together
+    with pytest.raises(SystemExit, match="in both summaries"):
+        board.with_more(apart[0], apart[0])
+
+
+# -- choices --------------------------------------------------------------------------
+
+
+@pytest.fixture
+def shelves(monkeypatch):
+    monkeypatch.syspath_prepend(BENCHMARKS)
+    import _choice_rivals
+    import _shelves
+
+    return _shelves, _choice_rivals
+
+
+def offers_of_four_tasks(shelves, *, n_screens=6, J=3):
+    rng = np.random.default_rng(0)
+    n = 4 * n_screens
+    y = np.eye(J, dtype=int)[rng.integers(J, size=n)].ravel()
+    task = np.repeat(np.arange(4), n_screens * J)
+    screen = np.repeat(np.arange(n), J)
+    return shelves.Offers(rng.normal(size=(n * J, 2)), y, task, screen)
+
+
+def test_the_simulated_likelihood_of_tasks_that_are_alike_is_that_of_a_pooled_logit(
+    shelves,
+):
+    shelves, rivals = shelves
+    offers, mean = offers_of_four_tasks(shelves), np.array([0.5, -1.0])
+    p = shelves.softmax(offers.X @ mean, offers)
+    for about_mode in (False, True):
+        value, _ = rivals.simulated_log_likelihood(
+            offers, mean, 1e-12 * np.eye(2), 200, about_mode=about_mode
+        )
+        assert value == pytest.approx(np.log(p[offers.chosen]).sum(), abs=0.1)
+
+
+def test_draws_from_the_prior_and_about_the_mode_simulate_the_same_likelihood(shelves):
+    shelves, rivals = shelves
+    offers, mean = offers_of_four_tasks(shelves), np.array([0.5, -1.0])
+    covariance = np.array([[1.0, 0.3], [0.3, 0.5]])
+    prior, about_mode = (
+        rivals.simulated_log_likelihood(offers, mean, covariance, 4000, about_mode=flag)
+        for flag in (False, True)
+    )
+    assert abs(prior[0] - about_mode[0]) < 4 * (prior[1] + about_mode[1])
+    assert about_mode[1] < prior[1] / 2
+
+
+def test_offers_that_are_level_share_the_hit(shelves):
+    shelves, _ = shelves
+    offers = offers_of_four_tasks(shelves)
+    scores = shelves.scored(np.full(len(offers.y), 1 / 3), offers)
+    assert scores == pytest.approx((np.log(3), 1 / 3))
+
+
+def test_brands_in_columns_become_offers_in_rows(shelves, tmp_path):
+    shelves, _ = shelves
+    arrays = {
+        "X": np.array([[0, 1, 2.5, 3.5], [1, 0, 4.5, 5.5]], np.float32),
+        "y": np.array([0, 1], np.int32),
+        "task": np.array([7, 7], np.int32),
+        "feature_names": np.array(["disp.b", "disp.a", "price.b", "price.a"]),
+        "class_names": np.array(["a", "b"]),
+    }
+    (tmp_path / "catsup_households").mkdir()
+    np.savez(tmp_path / "catsup_households" / "catsup_households.npz", **arrays)
+    offers, names = shelves.offers_of(tmp_path, "catsup_households")
+    assert names == ["b", "a", "disp", "price"]
+    np.testing.assert_array_equal(
+        offers.X, [[1, 0, 0, 2.5], [0, 1, 1, 3.5], [1, 0, 1, 4.5], [0, 1, 0, 5.5]]
+    )
+    np.testing.assert_array_equal(offers.y, [0, 1, 1, 0])
