@@ -1,7 +1,8 @@
 """Choices among several offers: `EmpiricalBayesRanker` against what one did before.
 
     python benchmarks/choices.py --data FOLDER [--part screens likelihood brands unseen]
-        [--sets NAME ...] [--folds 5] [--draws 3] [--methods LABEL ...] [--save FILE]
+        [--sets NAME ...] [--folds 5] [--draws 3] [--save FILE]
+        [--runs FOLDER] [--methods LABEL ...]
 
 FOLDER holds task sets (`make_task_sets.py`). Whole tasks, people or households, are
 held out in folds. Of each, some screens are given to a method, drawn several times, and
@@ -21,7 +22,8 @@ the tasks to come has it nevertheless. It has zeros in the columns of the other 
 and none of its own, so that its constant is 0, and what a household thinks of it is
 learned as the opposite of what it thinks of all others.
 
-Seconds are those of the CPU.
+``--runs`` keeps the scores of all tasks in a folder, and methods that it has already do
+not run again but those that ``--methods`` names. Seconds are those of the CPU.
 """
 
 import argparse
@@ -44,7 +46,7 @@ SETS = {
     "brands": _shelves.BRANDS,
     "unseen": _shelves.BRANDS[:2],
 }
-OURS = "ranker"
+OURS, POOLED = "ranker", "pooled conditional logit"
 PAIRS = {
     "pairs, weight 1": lambda J: 1.0,
     "pairs, weight 1/2": lambda J: 0.5,
@@ -76,7 +78,7 @@ def methods_for_brands(J):
 
 def plain():
     return {
-        "pooled conditional logit": rivals.Pooled(),
+        POOLED: rivals.Pooled(),
         "equal chances": rivals.EqualChances(),
     }
 
@@ -92,32 +94,40 @@ def drawn(offers, seed=0):
     return offers.rows(np.isin(offers.task, tasks))
 
 
-def measured(offers, methods, shots, options, *, train_of=lambda offers: offers):
-    """Scores {method: {shots: {task: Scores}}} of tasks held out, and seconds of fits.
+def measured(name, offers, methods, shots, options, *, train_of=lambda offers: offers):
+    """Of each method: its scores {shots: {task: Scores}}, and the seconds of its fits.
 
     ``train_of`` turns the offers of the training tasks into what methods are fitted to.
     """
+    file = options.runs and options.runs / f"{name}.json"
+    found = _results.load(file) if file and file.exists() else {}
+    again = options.methods or [label for label in methods if label not in found]
+    for label in methods:
+        if label in again:
+            found[label] = run_of(methods[label], offers, shots, options, train_of)
+            _results.save(file, found)
+    return {label: found[label] for label in methods if label in found}
+
+
+def run_of(method, offers, shots, options, train_of):
     tasks = np.unique(offers.task)
-    found = {name: {k: {} for k in shots} for name in methods}
-    seconds = {name: [] for name in methods}
+    scores, seconds = {str(k): {} for k in shots}, []
     folds = KFold(options.folds, shuffle=True, random_state=0)
     for _, out in folds.split(tasks):
         held_out = np.isin(offers.task, tasks[out])
-        train = train_of(offers.rows(~held_out))
-        for name, method in methods.items():
-            start = time.process_time()
-            method.fit(train)
-            seconds[name].append(round(time.process_time() - start, 2))
+        start = time.process_time()
+        method.fit(train_of(offers.rows(~held_out)))
+        seconds.append(round(time.process_time() - start, 2))
         for task in tasks[out]:
             mine = offers.rows(offers.task == task)
             for k, splits in cuts_of(mine, int(task), shots, options.draws).items():
-                for name, method in methods.items():
-                    draws = [
-                        scored(method.probabilities(given, wanted), wanted)
-                        for given, wanted in splits
-                    ]
-                    found[name][k][int(task)] = np.mean(draws, axis=0)
-    return found, seconds
+                draws = [
+                    scored(method.probabilities(given, wanted), wanted)
+                    for given, wanted in splits
+                ]
+                mean = np.mean(draws, axis=0)
+                scores[str(k)][str(task)] = mean.round(6).tolist()
+    return {"scores": scores, "seconds": seconds}
 
 
 def cuts_of(mine, seed, shots, n_draws):
@@ -135,18 +145,20 @@ def cuts_of(mine, seed, shots, n_draws):
 def compared(found, best_of):
     """Means of each method, and how far each is from ours, by number of screens given.
 
-    ``best_of`` names the methods of which the best is picked for each number.
+    ``found`` holds runs by the name of the method. ``best_of`` names the methods of
+    which the best is picked for each number.
     """
-    table = {}
-    for k in next(iter(found.values())):
-        tasks = sorted(next(iter(found.values()))[k])
-        if not tasks:
-            continue
-        of = {name: np.array([s[k][t] for t in tasks]) for name, s in found.items()}
-        rows = {name: one_row(values, of.get(OURS)) for name, values in of.items()}
+    first, table = next(iter(found.values()))["scores"], {}
+    for k in first:
+        tasks = sorted(first[k], key=int)
+        of = {
+            label: np.array([run["scores"][k][task] for task in tasks])
+            for label, run in found.items()
+        }
+        rows = {label: one_row(values, of.get(OURS)) for label, values in of.items()}
         best = min(
-            (name for name in best_of if name in rows),
-            key=lambda name: rows[name]["log_loss"],
+            (label for label in best_of if label in rows),
+            key=lambda label: rows[label]["log_loss"],
             default=None,
         )
         table[k] = {"tasks": len(tasks), "best": best, "methods": rows}
@@ -163,24 +175,20 @@ def one_row(values, ours):
     return row
 
 
-def chosen_methods(methods, options):
-    if options.methods is None:
-        return methods
-    return {name: m for name, m in methods.items() if name in options.methods}
-
-
 # -- parts ----------------------------------------------------------------------------
 
 
 def run_screens(name, options):
     offers, _ = _shelves.offers_of(options.data, name)
     J = int(np.diff(offers.starts).max())
-    methods = chosen_methods(methods_for_screens(J), options)
-    found, seconds = measured(offers, methods, SHOTS["screens"], options)
-    return about(offers) | {
-        "shots": compared(found, PAIRS),
-        "seconds": seconds,
-    }
+    methods = methods_for_screens(J)
+    found = measured(f"screens_{name}", offers, methods, SHOTS["screens"], options)
+    return about(offers) | result(found, PAIRS)
+
+
+def result(found, best_of):
+    seconds = {label: run["seconds"] for label, run in found.items()}
+    return {"shots": compared(found, best_of), "seconds": seconds}
 
 
 def about(offers):
@@ -213,52 +221,55 @@ def run_likelihood(name, options):
 def run_brands(name, options):
     offers, _ = _shelves.offers_of(options.data, name)
     offers = drawn(offers)
-    J = int(np.diff(offers.starts).max())
-    methods = chosen_methods(methods_for_brands(J), options)
-    found, seconds = measured(offers, methods, SHOTS["brands"], options)
-    return about(offers) | {
-        "shots": compared(found, ["wide softmax"]),
-        "seconds": seconds,
-    }
+    methods = methods_for_brands(int(np.diff(offers.starts).max()))
+    found = measured(f"brands_{name}", offers, methods, SHOTS["brands"], options)
+    return about(offers) | result(found, ["wide softmax"])
 
 
 def run_unseen(name, options):
     offers, columns = _shelves.offers_of(options.data, name)
     J = int(np.diff(offers.starts).max())
-    results, all_found = {}, {}
-    methods = chosen_methods({OURS: rivals.Ranker()} | plain(), options)
+    results, runs = {}, []
     for brand in range(J):
         without = offers._replace(X=np.delete(offers.X, brand, axis=1))
-        is_new = offers.X[:, brand] == 1
 
-        def train_of(train, new_column=brand):
+        def train_of(train, new=brand, J=J):
             """Purchases of the other brands, with the new one not on the shelf."""
-            new = np.tile(np.arange(J) == new_column, len(train.starts))
-            bought = np.add.reduceat(np.where(new, train.y, 0), train.starts)
-            return train.rows(~new & (bought[train.place] == 0))
+            is_new = np.tile(np.arange(J) == new, len(train.starts))
+            bought = np.add.reduceat(np.where(is_new, train.y, 0), train.starts)
+            return train.rows(~is_new & (bought[train.place] == 0))
 
-        found, _ = measured(
-            without, methods, SHOTS["unseen"], options, train_of=train_of
+        runs.append(
+            measured(
+                f"unseen_{name}_{columns[brand]}",
+                without,
+                {OURS: rivals.Ranker()} | plain(),
+                SHOTS["unseen"],
+                options,
+                train_of=train_of,
+            )
         )
-        share = float(offers.y[is_new].mean())
-        results[columns[brand]] = {
-            "share": round(share, 3),
-            "shots": compared(found, ["pooled conditional logit"]),
-        }
-        for method, by_shots in found.items():
-            for k, by_task in by_shots.items():
-                for task, scores in by_task.items():
-                    kept = all_found.setdefault(method, {}).setdefault(k, {})
-                    kept.setdefault(task, []).append(scores)
-    mean = {
-        method: {
-            k: {t: np.mean(scores, axis=0) for t, scores in by_task.items()}
-            for k, by_task in by_shots.items()
-        }
-        for method, by_shots in all_found.items()
-    }
-    together = compared(mean, ["pooled conditional logit"])
+        share = float(offers.y[offers.X[:, brand] == 1].mean())
+        found = result(runs[-1], [POOLED])
+        results[columns[brand]] = {"share": round(share, 3)} | found
+    together = compared(mean_of_runs(runs), [POOLED])
     return about(offers) | {"brands": results, "together": {"shots": together}}
+
+
+def mean_of_runs(runs):
+    """The mean score of each task over runs {method: run}."""
+    return {
+        label: {
+            "scores": {
+                k: {
+                    task: np.mean([run[label]["scores"][k][task] for run in runs], 0)
+                    for task in by_task
+                }
+                for k, by_task in first["scores"].items()
+            }
+        }
+        for label, first in runs[0].items()
+    }
 
 
 RUNS = {
@@ -298,7 +309,8 @@ def arguments():
     parser.add_argument("--sets", nargs="+", help="only these sets")
     parser.add_argument("--folds", type=int, default=5)
     parser.add_argument("--draws", type=int, default=3, help="of the screens given")
-    parser.add_argument("--methods", nargs="+", help="only the methods of these names")
+    parser.add_argument("--runs", type=Path, help="folder for the scores of all tasks")
+    parser.add_argument("--methods", nargs="+", help="only these run, or run again")
     parser.add_argument("--save", type=Path, default=None, help=f"for one: {RESULTS}")
     return parser.parse_args()
 
@@ -306,6 +318,8 @@ def arguments():
 def main():
     options = arguments()
     warnings.filterwarnings("ignore")
+    if options.runs:
+        options.runs.mkdir(parents=True, exist_ok=True)
     exists = options.save is not None and options.save.exists()
     results = _results.load(options.save) if exists else {}
     for part in options.part:

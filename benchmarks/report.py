@@ -348,6 +348,103 @@ def rates_table():
     return markdown(["", *(f"`{name.partition('_')[0]}`" for name in found)], rows)
 
 
+# -- choices --------------------------------------------------------------------------
+
+RANKER, POOLED = "ranker", "pooled conditional logit"
+
+
+def difference(row, what="log_loss", digits=3):
+    """Ours less that of a method, in bold where the interval is on one side of 0."""
+    mean, half = row[f"ours_less_{what}"]
+    text = f"{mean:+.{digits}f} ± {half:.{digits}f}"
+    return f"**{text}**" if abs(mean) > half else text
+
+
+def shelves_table(found):
+    """The ranker, and pairs at the weight that was best on the test tasks."""
+    rows = []
+    for name, one in found.items():
+        for k, shots in one["shots"].items():
+            methods, best = shots["methods"], shots["best"]
+            ours, pairs = methods[RANKER], methods[best]
+            rows.append(
+                [
+                    name if k == min(one["shots"], key=int) else "",
+                    k,
+                    f"{ours['log_loss']:.3f}",
+                    f"{pairs['log_loss']:.3f} ({best.rpartition(' ')[2]})",
+                    difference(pairs),
+                    f"{methods['pairs, weight 1']['log_loss']:.3f}",
+                    f"{methods[POOLED]['log_loss']:.3f}",
+                    f"{ours['hits']:.1f} %",
+                    f"{pairs['hits']:.1f} %",
+                    difference(pairs, "hits", 1),
+                ]
+            )
+    header = ["set", "screens given", "ranker", "pairs (best weight)", "difference"]
+    header += ["weight 1", "pooled", "hits", "pairs", "difference"]
+    return table(header, rows)
+
+
+def likelihood_table(found):
+    rows = [
+        [
+            name,
+            f"{one['told']:,.1f}",
+            "{:,.1f} ± {:.1f}".format(*one["simulated"]),
+            f"{one['percent apart']:.2f} %",
+            "{:,.1f} ± {:.1f}".format(*one["simulated from the prior"]),
+            f"{one['seconds']:.1f} s",
+        ]
+        for name, one in found.items()
+    ]
+    header = ["set", "of the fit", "simulated", "apart", "draws from the prior", "fit"]
+    return table(header, rows)
+
+
+def brands_table(found):
+    rivals = ["wide softmax", "wide, boosted", POOLED]
+    rows = []
+    for name, one in found.items():
+        for k, shots in one["shots"].items():
+            methods = shots["methods"]
+            cells = [
+                name if k == min(one["shots"], key=int) else "",
+                k,
+                f"{methods[RANKER]['log_loss']:.3f}",
+            ]
+            for rival in rivals:
+                row = methods[rival]
+                cells += [f"{row['log_loss']:.3f}", difference(row)]
+            rows.append(cells)
+    header = ["set", "purchases given", "ranker"]
+    for name in ("wide softmax", "wide, boosted", "pooled"):
+        header += [name, "difference"]
+    return table(header, rows)
+
+
+def unseen_table(found):
+    """All brands together, each left out in turn."""
+    rows = []
+    for name, one in found.items():
+        for k, shots in one["together"]["shots"].items():
+            ours, pooled = shots["methods"][RANKER], shots["methods"][POOLED]
+            rows.append(
+                [
+                    name if k == "0" else "",
+                    k,
+                    f"{ours['log_loss']:.3f}",
+                    f"{pooled['log_loss']:.3f}",
+                    difference(pooled),
+                    f"{ours['hits']:.1f} %",
+                    f"{pooled['hits']:.1f} %",
+                    difference(pooled, "hits", 1),
+                ]
+            )
+    header = ["set", "purchases given", "ranker", "pooled", "difference"]
+    return table([*header, "hits", "pooled", "difference"], rows)
+
+
 # -- engines --------------------------------------------------------------------------
 
 
