@@ -38,6 +38,7 @@ from skmeta._core.prior import laplace
 from skmeta._core.prior.learned import Present, SeenRows
 from skmeta._core.prior.likelihoods import Bernoulli, Choice, Likelihood
 from skmeta._core.prior.models import LaplaceModel
+from skmeta._core.prior.simulated import missed_by_laplace
 from skmeta._core.prior.stacks import Stack, with_alternatives
 from skmeta._core.tasks import ABSENT
 
@@ -77,6 +78,18 @@ class ChoiceModel(LaplaceModel):
 
     def n_vectors(self, table):
         return 1
+
+    def learn_noise(self, tasks, chosen, options):
+        """See `TaskModel`: no noise; but the evidence of sets is told without bias."""
+        if not tasks.likelihood.own_designs:
+            return self, chosen
+        prior = chosen.prior
+        varying = prior.spread.any(axis=1)
+        L = np.zeros((len(varying), varying.sum()))
+        L[varying] = symmetric(prior.spread[varying])
+        missed = missed_by_laplace(tasks.likelihood, tasks.stacks, prior.mean, L)
+        prior = replace(prior, log_evidence=prior.log_evidence + missed)
+        return self, replace(chosen, prior=prior)
 
     def likelihood_of(self, X):
         """Of rows X: sets (..., n, J, d), or differences."""
