@@ -58,6 +58,7 @@ class InOrderOfStories:
 
     names = (
         "shopping_guide",
+        "tuna_shelf",
         "when_it_does_not_pay",
         "sinusoid",
         "stores",
