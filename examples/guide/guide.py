@@ -36,7 +36,7 @@ COMFORT = ["high", "medium", "low"]
 N_TICKETS, N_SCREENS, TICKETS_ON_A_SCREEN = 24, 120, 4
 # The guide stops asking when it expects an answer to improve the visitor's choice by
 # less than this. The unit is a guilder in the hand of the average traveller.
-WORTH_ASKING = 0.2
+WORTH_ASKING = 0.1
 
 
 # -- the travellers, the shelf and the questions --------------------------------------
@@ -236,6 +236,7 @@ def make_app(folder=FOLDER):
     model = fitted_model(folder)
     guide = Guide(model, TaskBank(model, folder / "visitors.sqlite"))
     app = Flask(__name__, template_folder=HERE)
+    app.extensions["guide"] = guide
     app.jinja_env.trim_blocks = app.jinja_env.lstrip_blocks = True
 
     def visitor():
@@ -296,4 +297,5 @@ if __name__ == "__main__":
     options = parser.parse_args()
     app = make_app(options.folder)
     print(f"The guide is at http://127.0.0.1:{options.port} (stop it with Ctrl+C).")
-    app.run("127.0.0.1", options.port, threaded=True)
+    with app.extensions["guide"].bank:  # closed at the end, it keeps no log
+        app.run("127.0.0.1", options.port, threaded=True)
