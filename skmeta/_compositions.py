@@ -557,6 +557,21 @@ def targets_of(estimator):
     return inner._targets if isinstance(inner, BaseMetaLearner) else None
 
 
+def innermost(estimator):
+    """The meta-learner inside an estimator, or what else is inside it all."""
+    return _unwrapped(estimator)[1]
+
+
+def takes_choice_sets(estimator):
+    """Whether the meta-learner inside learns from the choices among offers of sets."""
+    return "choice_set" in getattr(innermost(estimator), "_comes_beside", ())
+
+
+def has_outside_option(estimator):
+    """Whether the meta-learner inside knows that none of the offers may be chosen."""
+    return getattr(innermost(estimator), "outside_option", False)
+
+
 def own_metric(estimator):
     """The metric of predictions that an estimator's own score is; None if unknown."""
     outer, inner = _unwrapped(estimator)

@@ -1,6 +1,7 @@
 """Support and query rows of each task, and scores of models adapted in between."""
 
 from itertools import pairwise
+from typing import NamedTuple
 
 import numpy as np
 from sklearn.exceptions import UndefinedMetricWarning
@@ -17,7 +18,7 @@ from skmeta._base_model import remembering
 from skmeta._checks.aligned import check_aligned
 from skmeta._checks.ids import encode_tasks
 from skmeta._checks.values import check_alike, is_missing, plain_weight, show
-from skmeta._units import Units, read_units
+from skmeta._units import Units, read_units_and_sets, tells
 from skmeta._warn import warn_once_per_search
 
 # This many tasks are adapted to at once, ...
@@ -43,6 +44,12 @@ UNITS_OF_CLASSES = (
     "has rows of all classes, set stratify=False in few_shot_scores or the scorer."
 )
 
+WITHOUT_SETS = (
+    "A few-shot score of {} gives some choice sets of each task and asks for others, "
+    "and without choice_set the rows of a task are one set. Pass the set of each row: "
+    "choice_set=df['screen']."
+)
+
 
 def scores_of_tasks(
     estimator,
@@ -55,6 +62,8 @@ def scores_of_tasks(
     *,
     sample_weight=None,
     unit=None,
+    choice_set=None,
+    outside=False,
     n_support=5,
     n_query=None,
     n_repeats=3,
@@ -72,7 +81,9 @@ def scores_of_tasks(
 
     ``adapt_each(estimator, parts)`` returns copies adapted to each (X, y[, weight]) of
     a list. ``ask_base_once(estimator, X)`` returns the base model's predictions for
-    these rows, or None. ``score(model, X, y[, weight])`` returns a score. ``n_way`` is
+    these rows, or None. ``score(model, X, y[, weight])`` returns a score. Models of
+    choices get (X, y, weight or None, choice_set) in both, and ``choice_set`` (n_rows,)
+    is then needed; ``outside`` says whether they know an outside option. ``n_way`` is
     the most classes that a task may have if each task has its own, and otherwise None.
     ``in_time`` says that the rows of a task are in order of time, and that earlier ones
     are given; with ``in_order`` rows drawn at random are given in their order. If there
@@ -89,8 +100,8 @@ def scores_of_tasks(
         )
     if unit is not None and stratify:
         raise ValueError(STRATIFIED_UNITS if n_way is None else UNITS_OF_CLASSES)
-    y, weight, units, order, starts, ids = _checked_rows(
-        X, y, task, sample_weight, unit
+    table, units, order, starts, ids = _checked_rows(
+        X, y, task, sample_weight, unit, choice_set, outside
     )
     if in_time or times is not None:
         order = units.in_time(order, starts, ids, times)
@@ -101,7 +112,7 @@ def scores_of_tasks(
     sizes = units.counts(order, starts)
     obstacles = np.array(
         [
-            draw.obstacle(y[order[a:b]], size)
+            draw.obstacle(table.y[order[a:b]], size)
             for (a, b), size in zip(pairwise(starts), sizes, strict=True)
         ],
         dtype=object,
@@ -111,7 +122,7 @@ def scores_of_tasks(
     size = BLOCK if together is None else BLOCK_TOGETHER
     blocks = (  # the rows of a block are drawn when it is scored
         [
-            draw(order[starts[t] : starts[t + 1]], y, seeds[t])
+            draw(order[starts[t] : starts[t + 1]], table.y, seeds[t])
             for t in kept[i : i + size]
         ]
         for i in range(0, len(kept), size)
@@ -119,8 +130,7 @@ def scores_of_tasks(
     how = adapt_each, score, together
     told = ask_base_once(estimator, _safe_indexing(X, np.sort(order)))
     values = Parallel(n_jobs=n_jobs)(
-        delayed(score_block)(estimator, how, X, y, weight, block, told)
-        for block in blocks
+        delayed(score_block)(estimator, how, table, block, told) for block in blocks
     )
     scores = np.full((len(ids), n_repeats), np.nan)
     scores[kept] = np.reshape(np.concatenate(values), (len(kept), n_repeats))
@@ -128,22 +138,69 @@ def scores_of_tasks(
     return scores
 
 
-def _checked_rows(X, y, task, sample_weight, unit):
-    """Targets, weights, units, rows sorted by task, starts of tasks, and their ids.
+class Table(NamedTuple):
+    """The user's rows, from which some are taken at a time."""
 
-    A weight of 0 removes a row before anything is drawn.
+    X: object
+    y: np.ndarray
+    weight: np.ndarray | None = None
+    sets: Units | None = None  # choice sets
+
+    def take(self, rows):
+        """(X, y), with weights if there are any; both and the sets of choices."""
+        taken = (_safe_indexing(self.X, rows), self.y[rows])
+        weight = None if self.weight is None else self.weight[rows]
+        if self.sets is not None:
+            return *taken, weight, self.sets.labels_of(rows)
+        return taken if weight is None else (*taken, weight)
+
+
+def _checked_rows(X, y, task, sample_weight, unit, choice_set, outside):
+    """A `Table`, units, rows sorted by task, starts of tasks, and their ids.
+
+    A weight of 0 removes a row before anything is drawn, and so does a choice set that
+    says nothing.
     """
-    check_aligned(X=X, y=y, sample_weight=sample_weight, task=task, unit=unit)
+    beside = {"task": task, "unit": unit, "choice_set": choice_set}
+    check_aligned(X=X, y=y, sample_weight=sample_weight, **beside)
     check_consistent_length(X, y, sample_weight)
     codes, ids = encode_tasks(task, _num_samples(X))
-    units = read_units(unit, codes)
+    units, sets = read_units_and_sets(unit, choice_set, codes)
     y = column_or_1d(y, warn=True)
     weight = _checked_weight(sample_weight, y)
     rows = np.arange(len(y)) if weight is None else np.flatnonzero(weight > 0)
     rows = rows[np.argsort(codes[rows], kind="stable")]
     _check_targets(y, rows, codes, ids)
+    if sets is not None and not outside:
+        rows = rows[rows_that_tell(y[rows], sets, rows)]
     present, sizes = np.unique(codes[rows], return_counts=True)
-    return y, weight, units, rows, np.r_[0, np.cumsum(sizes)], ids[present]
+    starts = np.r_[0, np.cumsum(sizes)]
+    return Table(X, y, weight, sets), units, rows, starts, ids[present]
+
+
+def rows_that_tell(y, sets, rows):
+    """Which of some rows belong to choice sets that say what is preferred.
+
+    ``y`` are those of these rows, and ``sets`` the `Units` of all rows.
+    """
+    codes = sets.codes[rows]
+    told = tells(y, codes)
+    silent = np.unique(codes[~told])
+    if len(silent):
+        n_sets = len(np.unique(codes))
+        first = show(sets.labels[silent[0]])
+        if len(silent) == n_sets:
+            raise ValueError(
+                f"None of {n_sets} choice sets says which offer is preferred: all y of "
+                f"set {first} are the same. Give 1 to the offer chosen and 0 to the "
+                "others of its set."
+            )
+        warn_once_per_search(
+            f"{len(silent)} of {n_sets} choice sets, such as {first}, do not say which "
+            "offer is preferred, and are neither given nor scored. If none of their "
+            "offers was chosen, set outside_option=True."
+        )
+    return told
 
 
 def _check_targets(y, rows, codes, ids):
@@ -170,8 +227,8 @@ def _checked_weight(sample_weight, y):
     )
 
 
-def score_block(estimator, how, X, y, weight, block, told):
-    """Scores of the tasks of a block, one draw after the other.
+def score_block(estimator, how, table, block, told):
+    """Scores of the tasks of a block of a `Table`, one draw after the other.
 
     ``block`` holds the draws of each task, pairs of row numbers, and ``how`` are the
     functions adapt_each, score and together of `scores_of_tasks`.
@@ -181,19 +238,15 @@ def score_block(estimator, how, X, y, weight, block, told):
     models = [estimator] * len(splits)
     with remembering(told):
         if together is not None:
-            return list(map(_one_number, together(estimator, X, y, weight, splits)))
+            scores = together(estimator, *table[:3], splits)
+            return list(map(_one_number, scores))
         if len(splits[0][0]):  # either all tasks give rows, or none does
-            parts = [_take(support, X, y, weight) for support, _ in splits]
+            parts = [table.take(support) for support, _ in splits]
             models = adapt_each(estimator, parts)
         return [
-            _one_number(score(model, *_take(query, X, y, weight)))
+            _one_number(score(model, *table.take(query)))
             for model, (_, query) in zip(models, splits, strict=True)
         ]
-
-
-def _take(rows, X, y, weight):
-    taken = (_safe_indexing(X, rows), y[rows])
-    return taken if weight is None else (*taken, weight[rows])
 
 
 def _one_number(score):

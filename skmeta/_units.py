@@ -32,6 +32,10 @@ class Units:
         codes = None if self.codes is None else self.codes[rows]
         return UnitsOfTask(rows, codes)
 
+    def labels_of(self, rows):
+        """What the user calls the units of some rows."""
+        return self.labels[self.codes[rows]]
+
     def some(self, rows):
         """The units of a part of the rows."""
         codes = None if self.codes is None else self.codes[rows]
@@ -124,6 +128,42 @@ class UnitsOfTask:
         if self._starts is None:
             return np.arange(len(places) + 1)
         return np.r_[0, np.cumsum(np.diff(self._starts)[places])]
+
+
+def read_units_and_sets(unit, choice_set, tasks):
+    """The `Units` that are drawn, and those that are choice sets, or None.
+
+    Choice sets are the units. If the user names larger ones, such as visits of several
+    screens, each set must lie within one.
+    """
+    if choice_set is None:
+        return read_units(unit, tasks), None
+    sets = read_units(choice_set, tasks, "choice_set", "choice set")
+    if unit is None:
+        return sets, sets
+    units = read_units(unit, tasks)
+    first = np.zeros(sets.codes.max(initial=0) + 1, dtype=np.intp)
+    first[sets.codes] = np.arange(len(tasks))
+    cut = np.flatnonzero(units.codes != units.codes[first[sets.codes]])
+    if len(cut):
+        raise ValueError(
+            f"Choice set {show(sets.labels[sets.codes[cut[0]]])} has offers of several "
+            f"units, such as {show(units.labels[units.codes[cut[0]]])}. A unit holds "
+            "whole choice sets; leave unit out if it is the choice set itself."
+        )
+    return units, sets
+
+
+def tells(y, codes):
+    """Which rows (n,) are offers of a set, with numbers ``codes``, whose y differ."""
+    if not len(y):
+        return np.zeros(0, dtype=bool)
+    order = np.argsort(codes, kind="stable")
+    starts = np.flatnonzero(np.diff(codes[order], prepend=-1))
+    low, high = (f.reduceat(y[order], starts) for f in (np.minimum, np.maximum))
+    told = np.empty(len(y), dtype=bool)
+    told[order] = np.repeat(low < high, np.diff(np.append(starts, len(y))))
+    return told
 
 
 def read_units(unit, tasks, name="unit", word="unit"):

@@ -17,12 +17,16 @@ from sklearn.utils.metadata_routing import MetadataRequest
 
 from skmeta import _evaluation
 from skmeta._checks.scorers import scoring_on_purpose
+from skmeta._choice_scores import NAMED, ChoiceScore
 from skmeta._comparing.result import BaselineComparison
 from skmeta._compositions import (
     ask_base_once,
+    has_outside_option,
+    innermost,
     own_metric,
     part_that_adapts,
     rows_in_time,
+    takes_choice_sets,
     targets_of,
     times_given,
 )
@@ -39,8 +43,9 @@ __all__ = [
 ]
 
 
+_SCORERS = StrOptions(set(get_scorer_names()) | set(NAMED))
 _OPTIONS = {
-    "scoring": [StrOptions(set(get_scorer_names())), callable, list, dict, None],
+    "scoring": [_SCORERS, callable, list, dict, None],
     "n_support": [Interval(Integral, 0, None, closed="left")],
     "n_query": [Interval(Integral, 1, None, closed="left"), None],
     "n_repeats": [Interval(Integral, 1, None, closed="left")],
@@ -62,6 +67,7 @@ def few_shot_scores(
     *,
     sample_weight=None,
     unit=None,
+    choice_set=None,
     scoring=None,
     n_support=5,
     n_query=None,
@@ -96,11 +102,20 @@ def few_shot_scores(
         What each row belongs to within its task: its basket, visit or day. Units are
         never cut in two, and ``n_support`` and ``n_query`` then count units. The same
         label in two tasks means two units. None: each row is a unit.
+    choice_set : array-like of shape (n_samples,), default=None
+        For an :class:`~skmeta.EmpiricalBayesRanker`: the choice set of each offer. Sets
+        are the units, and stay whole; ``unit`` may name larger ones, such as visits of
+        several screens. Sets that do not say which offer is preferred are left out with
+        a warning, unless the ranker has an outside option.
     scoring : str, callable or None, default=None
         A scorer of scikit-learn, as for
         :func:`~sklearn.model_selection.cross_val_score`. None is the estimator's own
         score: :math:`R^2` or accuracy. If only one or two rows are left to score, take
-        an error rather than :math:`R^2`. More on metrics in Notes.
+        an error rather than :math:`R^2`. More on metrics in Notes. For a ranker
+        ``"neg_choice_log_loss"``, ``"hit_rate"``, or ``"hit_rate_at_2"`` to
+        ``"hit_rate_at_10"``, the metrics of :mod:`skmeta.metrics`; a scorer that
+        :func:`~sklearn.metrics.make_scorer` makes of a metric that takes
+        ``choice_set``; or a function ``(model, X, y, choice_set)``.
     n_support : int, default=5
         Number of rows of each task to adapt to, or of units; 0 scores the learned start
         itself. Where each task has its own classes, it is the number of rows of each
@@ -185,6 +200,7 @@ def few_shot_scores(
     _check_one_metric(scoring)
     # The score of a search can itself be a few-shot score, so it is not used.
     estimator = part_that_adapts(estimator, "few_shot_scores")
+    unit, choice_set = checked_sets(estimator, unit, choice_set)
     targets = targets_of(estimator)
     n_way = None if targets is None else targets.n_way
     in_time = _in_time(row_order, [estimator])
@@ -194,7 +210,7 @@ def few_shot_scores(
             "row_order='time' gives the first rows, whatever their classes. Set one of "
             "them to None."
         )
-    score = FewRowsScore(estimator, scoring, weighted=sample_weight is not None)
+    score = score_of(estimator, scoring, weighted=sample_weight is not None)
     return _evaluation.scores_of_tasks(
         estimator,
         adapt_each,
@@ -205,6 +221,8 @@ def few_shot_scores(
         task,
         sample_weight=sample_weight,
         unit=unit,
+        choice_set=choice_set,
+        outside=has_outside_option(estimator),
         n_support=n_support,
         n_query=n_query,
         n_repeats=n_repeats,
@@ -225,6 +243,37 @@ def _in_time(row_order, estimators):
     if row_order is None:
         return any(map(rows_in_time, estimators))
     return row_order == "time"
+
+
+def checked_sets(estimator, unit, choice_set):
+    """Units and choice sets, which only rankers have; theirs are the units."""
+    name = type(innermost(estimator)).__name__
+    if not takes_choice_sets(estimator):
+        if choice_set is not None:
+            raise ValueError(
+                f"{name} takes no choice_set, which is for models of choices: "
+                "EmpiricalBayesRanker. To keep rows together pass them as unit."
+            )
+        return unit, None
+    if choice_set is None and unit is None:
+        raise ValueError(_evaluation.WITHOUT_SETS.format(name))
+    return (unit, unit) if choice_set is None else (unit, choice_set)
+
+
+def score_of(estimator, scoring, weighted=False):
+    """What scores a model on rows: `ChoiceScore` of a ranker, or else `FewRowsScore`.
+
+    See `FewRowsScore` for the parameters.
+    """
+    if takes_choice_sets(estimator):
+        return ChoiceScore(scoring)
+    if isinstance(scoring, str) and scoring in NAMED:
+        raise ValueError(
+            f"scoring={scoring!r} is a metric of choice sets, for "
+            f"EmpiricalBayesRanker; got {type(innermost(estimator)).__name__}. Take a "
+            "metric of scikit-learn."
+        )
+    return FewRowsScore(estimator, scoring, weighted)
 
 
 def _check_one_metric(scoring):
@@ -321,9 +370,20 @@ class FewShotScorer:
     def __init__(self, scoring, **options):
         self._scoring = scoring
         self._options = options
-        self._requests = {"task": True, "unit": True, "sample_weight": None}
+        self._requests = dict.fromkeys(("task", "unit", "choice_set"), True)
+        self._requests["sample_weight"] = None
 
-    def __call__(self, estimator, X, y, sample_weight=None, *, task=None, unit=None):
+    def __call__(
+        self,
+        estimator,
+        X,
+        y,
+        sample_weight=None,
+        *,
+        task=None,
+        unit=None,
+        choice_set=None,
+    ):
         scores = few_shot_scores(
             estimator,
             X,
@@ -331,6 +391,7 @@ class FewShotScorer:
             task,
             sample_weight=sample_weight,
             unit=unit,
+            choice_set=choice_set,
             scoring=self._scoring,
             **self._options,
         )
@@ -348,8 +409,9 @@ class FewShotScorer:
         **requests : dict
             ``sample_weight``: True passes the weights given to the search on to the
             scorer, False does not, and a name passes metadata of that name. Without
-            one of these, weights given to a search are an error. ``task`` and ``unit``
-            are always asked for; a name asks for metadata of that name instead.
+            one of these, weights given to a search are an error. ``task``, ``unit`` and
+            ``choice_set`` are always asked for; a name asks for metadata of that name
+            instead.
 
         Returns
         -------
@@ -403,7 +465,7 @@ def make_few_shot_scorer(
     ----------
     scoring : str, callable or None, default=None
         The metric: the name of a scorer of scikit-learn, a scorer, or None for the
-        estimator's own score.
+        estimator's own score. For a ranker see :func:`few_shot_scores`.
     n_support : int, default=5
         Number of rows of each held-out task to adapt to; 0 scores the learned start.
         Where each task has its own classes, it is the number of rows of each class. If
@@ -428,12 +490,12 @@ def make_few_shot_scorer(
     Returns
     -------
     scorer : callable
-        ``scorer(estimator, X, y, sample_weight=None, *, task, unit=None)``: the mean
-        score over tasks, without those where a metric is undefined (ROC AUC of rows of
-        one class). It asks for ``task`` by metadata routing, and for ``unit`` if the
-        search is given it: the rows that belong together, as in
-        :func:`few_shot_scores`. To use the weights that a search is
-        given in adapting and scoring, write
+        ``scorer(estimator, X, y, sample_weight=None, *, task, unit=None,
+        choice_set=None)``: the mean score over tasks, without those where a metric is
+        undefined (ROC AUC of rows of one class). It asks for ``task`` by metadata
+        routing, and for ``unit`` and ``choice_set`` if the search is given them: the
+        rows that belong together, as in :func:`few_shot_scores`. To use the weights
+        that a search is given in adapting and scoring, write
         ``scorer.set_score_request(sample_weight=True)``, as with any scorer of
         scikit-learn.
 
@@ -482,7 +544,7 @@ def make_few_shot_scorer(
         "estimator": [BaseEstimator, dict, list],
         "n_support": ["array-like", Integral],
         "n_query": _OPTIONS["n_query"],
-        "scoring": [StrOptions(set(get_scorer_names())), callable, None],
+        "scoring": [_SCORERS, callable, None],
         "cv": [Interval(Integral, 2, None, closed="left"), HasMethods("split"), None],
         "n_repeats": _OPTIONS["n_repeats"],
         "baselines": ["array-like", None],
@@ -501,6 +563,7 @@ def compare_baselines(
     *,
     task,
     unit=None,
+    choice_set=None,
     n_support=(0, 1, 2, 5, 10),
     n_query=None,
     scoring=None,
@@ -535,6 +598,9 @@ def compare_baselines(
         What each row belongs to within its task: its basket, visit or day. Units are
         given or predicted as a whole, and ``n_support`` and ``n_query`` count units.
         None: each row is a unit.
+    choice_set : array-like of shape (n_samples,), default=None
+        For rankers: the choice set of each offer. Sets are the units, and stay whole;
+        ``unit`` may name larger ones. See :func:`few_shot_scores`.
     n_support : int or sequence of int, default=(0, 1, 2, 5, 10)
         Numbers of rows given, or of units. A task takes part in a number if it has
         more. The rows given for a small number are among those for a larger one, and
@@ -546,9 +612,11 @@ def compare_baselines(
         order of time the next ones (the horizon of a forecast). None means all.
     scoring : str, callable or None, default=None
         A scorer of scikit-learn. None is ``"neg_root_mean_squared_error"`` for
-        regressors, ``"neg_log_loss"`` for classifiers, and ``"accuracy"`` where each
-        task has its own classes. A name that starts with ``neg_`` is shown as an error,
-        and differences in per cent of it: see :meth:`BaselineComparison.gain`.
+        regressors, ``"neg_log_loss"`` for classifiers, ``"accuracy"`` where each task
+        has its own classes, and ``"neg_choice_log_loss"`` for rankers, which take what
+        :func:`few_shot_scores` takes for them. A name that starts with ``neg_`` is
+        shown as an error, and differences in per cent of it: see
+        :meth:`BaselineComparison.gain`.
     cv : int, splitter or None, default=None
         Splitter of whole tasks, whose ``split(X, y, groups)`` gets ``task`` as groups,
         and which tests a task at most once. A number is that of the folds of
@@ -559,7 +627,9 @@ def compare_baselines(
     baselines : sequence of str, default=None
         Some of ``"support mean"``, ``"pooled model"``, ``"pooled + offset"``, ``"own
         model"``, ``"neighbours"`` and ``"fine-tuned network"``; see Notes. None is all
-        of them, or those without a pooled model if each task has its own classes.
+        of them, or those without a pooled model if each task has its own classes. Of
+        choices they are ``"equal chances"``, ``"pooled model"``, ``"pooled + own
+        model"`` and ``"own model"``.
     pooled : estimator or list of estimators, default=None
         The pooled model. Of several, the one is taken that predicts left-out training
         tasks best. None offers linear models of several penalties and histogram
@@ -614,6 +684,16 @@ def compare_baselines(
       :class:`~sklearn.neural_network.MLPClassifier` trained on all tasks, and some
       passes over the given rows.
 
+    Of choices among the offers of sets:
+
+    * *equal chances*: all offers of a set are equally probable.
+    * *pooled model*: one conditional logit for all tasks, or gradient boosting of
+      whether an offer is chosen, whose log-odds times a number are utilities. A model
+      given as ``pooled`` is used in this way; it may be a ranker.
+    * *pooled + own model*: a conditional logit of the given sets beside the utilities
+      of the pooled model, with a penalty.
+    * *own model*: a conditional logit of the given sets alone, with a penalty.
+
     Adapting pays if the meta-learner is clearly ahead of the pooled model, and of
     itself before any row was given, by at least one per cent. Whether it does so "from
     k rows on" is tested from the largest number of rows downwards, each time at the
@@ -648,13 +728,16 @@ def compare_baselines(
     from skmeta._comparing.arguments import named_estimators
     from skmeta._comparing.folds import compare
 
+    estimators = named_estimators(estimator).values()
+    unit, choice_set = checked_sets(next(iter(estimators)), unit, choice_set)
     return compare(
         estimator,
         X,
         y,
         task,
-        FewRowsScore,
+        score_of,
         unit=unit,
+        choice_set=choice_set,
         n_support=n_support,
         n_query=n_query,
         scoring=scoring,
@@ -662,7 +745,7 @@ def compare_baselines(
         n_repeats=n_repeats,
         baselines=baselines,
         pooled=pooled,
-        in_time=_in_time(row_order, named_estimators(estimator).values()),
+        in_time=_in_time(row_order, estimators),
         stratify=stratify,
         random_state=random_state,
         n_jobs=n_jobs,

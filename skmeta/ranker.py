@@ -31,9 +31,9 @@ from skmeta._copies import own_what_can_change
 from skmeta._core.prior.choice_model import ChoiceModel
 from skmeta._core.tasks import ABSENT
 from skmeta._deciding import DecidesByChoices
-from skmeta._evaluation import mean_score, scores_of_tasks
+from skmeta._evaluation import WITHOUT_SETS, mean_score, scores_of_tasks
 from skmeta._many_tasks import ManyTasks
-from skmeta._mixins import ZERO_SHOT
+from skmeta._mixins import UNIT_WITHOUT_TASK, ZERO_SHOT
 from skmeta._task_input import validate_new_rows, validate_task
 from skmeta._threads import lock_of
 from skmeta._warn import warn
@@ -253,7 +253,7 @@ class EmpiricalBayesRanker(
     }
 
     __metadata_request__fit = {"task": True, "choice_set": True}
-    __metadata_request__score = {"task": True, "choice_set": True}
+    __metadata_request__score = {"task": True, "choice_set": True, "unit": True}
     __metadata_request__predict_proba = {"choice_set": True}
 
     features = None
@@ -720,7 +720,7 @@ class EmpiricalBayesRanker(
     # -- scores -----------------------------------------------------------------------
 
     @with_hint_to_task
-    def score(self, X, y, sample_weight=None, *, task=None, choice_set=None):
+    def score(self, X, y, sample_weight=None, *, task=None, choice_set=None, unit=None):
         """Share of the deviance of choices that is explained.
 
         It is McFadden's pseudo :math:`R^2` beside equal chances: 0 for a model that
@@ -741,8 +741,12 @@ class EmpiricalBayesRanker(
         task : array-like of shape (n_samples,), default=None
             Task of each row.
         choice_set : array-like of shape (n_samples,), default=None
-            The set of each offer. Without labels all rows are one set; with ``task``
-            they are needed.
+            The set of each offer; needed with ``task``. Without labels all rows are one
+            set.
+        unit : array-like of shape (n_samples,), default=None
+            What each offer belongs to within its task, such as a visit of several
+            screens, if that is more than its set: units are then given or scored as a
+            whole.
 
         Returns
         -------
@@ -750,39 +754,30 @@ class EmpiricalBayesRanker(
             The share, at most 1.
         """
         if task is None:
+            if unit is not None:
+                raise ValueError(UNIT_WITHOUT_TASK)
             if self._is_zero_shot() and not scored_on_purpose():
                 warn(ZERO_SHOT["score"].format(self), ZeroShotWarning)
             return self._score_as_it_is(X, y, sample_weight, choice_set)
-        if choice_set is None:
-            raise ValueError(
-                "A few-shot score gives some choice sets of each task and asks for "
-                "others, and without choice_set the rows of a task are one set. Pass "
-                "the set of each row: choice_set=."
-            )
-        return mean_score(self._few_shot_scores(X, y, sample_weight, task, choice_set))
-
-    def _few_shot_scores(self, X, y, sample_weight, task, choice_set):
         check_is_fitted(self)
-        check_aligned(X=X, y=y, sample_weight=sample_weight, task=task)
-        y, labels = np.asarray(y), check_task_ids(choice_set, len(y), "choice_set")
-
-        # the rows that are drawn are known by their numbers
-        def given(X, rows, *weight):
-            return X, y[rows], *(weight or [None]), labels[rows]
-
-        return scores_of_tasks(
+        if choice_set is None and unit is None:
+            raise ValueError(WITHOUT_SETS.format(type(self).__name__))
+        scores = scores_of_tasks(
             self,
-            lambda model, parts: model._adapt_each([given(*part) for part in parts]),
+            type(self)._adapt_each,
             type(self)._ask_base_about,
-            lambda model, *part: model._score_as_it_is(*given(*part)),
+            type(self)._score_as_it_is,
             X,
-            np.arange(len(y)),
+            y,
             task,
             sample_weight=sample_weight,
-            unit=labels,
+            unit=unit,
+            choice_set=unit if choice_set is None else choice_set,
+            outside=self.outside_option,
             in_time=self._rows_in_time,
             times=self._times_given(X) if self._rows_in_time else None,
         )
+        return mean_score(scores)
 
     def _score_as_it_is(self, X, y, sample_weight=None, choice_set=None):
         """The ordinary score; that of the learned start is no mistake here."""

@@ -218,7 +218,9 @@ def test_score_with_ids_is_the_scorer_with_its_defaults(
 def test_the_scorer_asks_for_ids_and_shows_its_settings():
     scorer = make_few_shot_scorer("r2", n_support=7)
     requests = get_routing_for_object(scorer).score.requests
-    assert requests == {"task": True, "unit": True, "sample_weight": None}
+    assert requests == dict.fromkeys(["task", "unit", "choice_set"], True) | {
+        "sample_weight": None
+    }
     assert repr(scorer).startswith("make_few_shot_scorer('r2', n_support=7")
 
 

@@ -276,6 +276,15 @@ def a_scorer_of_a_model_that_is_not_adapted(patch):
 
 
 @case
+def choice_sets_that_cannot_be_scored(patch):
+    place = np.arange(len(ids)) % N_ROWS
+    best, sets = np.isin(place, [0, 3]), place // 3
+    model = ranker().fit(X, best, task=ids, choice_set=sets)
+    best[:3] = False
+    few_shot_scores(model, X, best, ids, choice_set=sets, n_support=1)  # warns
+
+
+@case
 def a_choice_set_that_says_nothing(patch):
     choice_log_loss([1, 0, 0], [0.5, 0.5, 1.0], choice_set=["a", "a", "b"])  # warns
 

@@ -13,14 +13,26 @@ from skmeta._checks.aligned import check_aligned
 from skmeta._checks.bad_rows import naming_the_task
 from skmeta._checks.ids import check_task_ids, encode_tasks
 from skmeta._checks.values import check_target, show
+from skmeta._choice_sets import OFFER
+from skmeta._comparing.choices import ComparedChoices
 from skmeta._comparing.kinds import (
     ComparedLabels,
     ComparedNumbers,
     ComparedOwnLabels,
 )
-from skmeta._compositions import meta_learner, targets_of
-from skmeta._evaluation import STRATIFIED_UNITS, UNITS_OF_CLASSES
-from skmeta._units import Units, read_units
+from skmeta._compositions import (
+    has_outside_option,
+    meta_learner,
+    takes_choice_sets,
+    targets_of,
+)
+from skmeta._evaluation import (
+    STRATIFIED_UNITS,
+    UNITS_OF_CLASSES,
+    Table,
+    rows_that_tell,
+)
+from skmeta._units import Units, read_units_and_sets
 
 # The number of folds if the user gives none.
 N_COMPARED_FOLDS = 5
@@ -30,12 +42,20 @@ class ComparedRows(NamedTuple):
     """Rows of all tasks."""
 
     X: object
-    y: np.ndarray
+    y: np.ndarray  # of choices, of the kind `OFFER`
     task: np.ndarray  # id of each row's task
     codes: np.ndarray  # number of each row's task
     ids: np.ndarray  # the tasks' ids, by their numbers
     units: Units  # rows that belong together
-    counts: np.ndarray  # number of units of each task
+    sets: Units | None  # choice sets
+    drawn: np.ndarray  # numbers of rows that are given and asked, sorted by task
+    starts: np.ndarray  # where each task begins therein
+
+    @property
+    def table(self):
+        """The rows, for `score_block`."""
+        y = self.y if self.sets is None else self.y["value"]
+        return Table(self.X, y, None, self.sets)
 
     def rows(self, index):
         """X and y of some rows."""
@@ -65,24 +85,28 @@ def kind_of_targets(estimators):
     kinds = {name: _kind(model) for name, model in estimators.items()}
     if len(set(kinds.values())) > 1:
         raise ValueError(
-            "Estimators to compare must be of one kind: all regressors, or all "
-            "classifiers that agree in task_classes; got "
+            "Estimators to compare must be of one kind: all regressors, all "
+            "classifiers that agree in task_classes, or all rankers that agree in "
+            "outside_option; got "
             + ", ".join(f"{name}: {kind.words}" for name, kind in kinds.items())
             + "."
         )
-    return next(iter(kinds.values()))()
+    return next(iter(kinds.values()))
 
 
 def _kind(estimator):
+    if takes_choice_sets(estimator):
+        return ComparedChoices(has_outside_option(estimator))
     targets = targets_of(estimator)
     if not targets.are_labels:
-        return ComparedNumbers
-    return ComparedOwnLabels if targets.own_classes else ComparedLabels
+        return ComparedNumbers()
+    return ComparedOwnLabels() if targets.own_classes else ComparedLabels()
 
 
-def checked_rows(X, y, task, unit, labels):
-    """`ComparedRows` of the user's table; ``labels`` says whether y holds labels."""
-    check_aligned(X=X, y=y, task=task, unit=unit)
+def checked_rows(X, y, task, unit, choice_set, kind):
+    """`ComparedRows` of the user's table, whose targets are of some kind."""
+    check_aligned(X=X, y=y, task=task, unit=unit, choice_set=choice_set)
+    labels = kind.are_labels
     check_consistent_length(X, y)
     n_rows = _num_samples(X)
     codes, ids = encode_tasks(check_task_ids(task, n_rows), n_rows)
@@ -91,17 +115,26 @@ def checked_rows(X, y, task, unit, labels):
             "There is one task, and comparing needs some to learn from and others to "
             "test. Pass the id of each row's task: task=df['shop']."
         )
-    units = read_units(unit, codes)
+    units, sets = read_units_and_sets(unit, choice_set, codes)
     y = column_or_1d(y, warn=True)
     with naming_the_task(task, **{"labels" if labels else "y": y}):
         check_target(y, labels)
         assert_all_finite(y, input_name="y")
     if labels:
         check_classification_targets(y)
-    y = y if labels else y.astype(float)
-    order, starts = np.argsort(codes, kind="stable"), np.cumsum(np.bincount(codes))
-    counts = units.counts(order, np.r_[0, starts])
-    return ComparedRows(X, y, ids[codes], codes, ids, units, counts)
+    y, drawn = y if labels else y.astype(float), np.argsort(codes, kind="stable")
+    if sets is not None:
+        y = _offers(y, sets)
+        if not kind.outside:
+            drawn = drawn[rows_that_tell(y["value"][drawn], sets, drawn)]
+    starts = np.r_[0, np.cumsum(np.bincount(codes[drawn], minlength=len(ids)))]
+    return ComparedRows(X, y, ids[codes], codes, ids, units, sets, drawn, starts)
+
+
+def _offers(y, sets):
+    offers = np.empty(len(y), OFFER)
+    offers["value"], offers["set"], offers["named"] = y, sets.codes, True
+    return offers
 
 
 def checked_sizes(n_support, data, n_way):
@@ -112,7 +145,7 @@ def checked_sizes(n_support, data, n_way):
         raise ValueError(
             f"n_support must be whole numbers of {word}s from 0 on; got {n_support!r}."
         )
-    longest = data.counts.max()
+    longest = data.units.counts(data.drawn, data.starts).max()
     if sizes[0] >= longest:
         raise ValueError(
             f"No task has more than {longest} {word}s: n_support={n_support!r} leaves "
@@ -157,7 +190,7 @@ def checked_folds(data, cv, kind):
     """
     if cv is None or isinstance(cv, Integral):
         cv = GroupKFold(min(cv or N_COMPARED_FOLDS, len(data.ids)))
-    folds = list(cv.split(np.zeros(len(data.y)), data.y, data.codes))
+    folds = list(cv.split(np.zeros(len(data.y)), data.table.y, data.codes))
     tested = np.zeros(len(data.ids), dtype=int)
     for number, (train, test) in enumerate(folds):
         both = np.intersect1d(data.codes[train], data.codes[test])

@@ -28,6 +28,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from skmeta._base_model import fit_base, out_of_task, raw_prediction
+from skmeta._comparing.choices import chosen_pooled, fit_choice_baselines
 from skmeta._comparing.kinds import ComparedTargets
 from skmeta._comparing.names import (
     FINE_TUNED,
@@ -96,7 +97,7 @@ def best_settings(rows, settings, predict):
             if len(order) > k:
                 given, asked = units.take(order[:k]), units.take(order[k:])
                 raws = predict(given, asked)
-                losses[k].append([rows.kind.loss(raw, rows.y[asked]) for raw in raws])
+                losses[k].append(rows.kind.losses(raws, rows.y[asked]))
     return {
         k: settings[np.mean(of_tasks, axis=0).argmin()]
         for k, of_tasks in losses.items()
@@ -348,8 +349,9 @@ class FineTuned:
 
 def fit_baselines(names, rows, candidates=None):
     """The named baselines, fitted; ``candidates`` are those for the pooled model."""
-    labels = rows.kind.are_labels
-    fitted = {}
+    if rows.kind.are_choices:
+        return fit_choice_baselines(names, rows, candidates, best_settings)
+    fitted, labels = {}, rows.kind.are_labels
     if POOLED in names or OFFSET in names:
         candidates = candidates or pooled_candidates(rows)
         pooled = fitted[POOLED] = Pooled(candidates).fit(rows)
@@ -444,6 +446,9 @@ class Baselines:
     @property
     def pooled(self):
         """The chosen pooled model, unfitted, with its scaling; or None."""
+        if self.kind.are_choices:
+            model = chosen_pooled(self.fitted)
+            return model and make_pipeline(clone(self.scaler), clone(model))
         for baseline in self.fitted.values():
             model = getattr(baseline, "pooled", baseline)
             if isinstance(model, Pooled) and not isinstance(model.chosen, MEANS):

@@ -92,14 +92,14 @@ def _scale_of(scoring, scores):
     """The scale on which tasks are compared; see `BaselineComparison.gain`."""
     finite = [values[np.isfinite(values)] for values in scores.values()]
     finite = np.concatenate([values.ravel() for values in finite])
-    if scoring in ("neg_log_loss", "neg_brier_score"):
+    if scoring in ("neg_log_loss", "neg_brier_score", "neg_choice_log_loss"):
         return "share"  # their unit is the same in every task
     if scoring.startswith("neg_"):
         return "ratio"
     # Imported here because it is slow to import.
     from sklearn.metrics import get_scorer_names
 
-    if scoring in get_scorer_names():
+    if scoring in get_scorer_names() or scoring.startswith("hit_rate"):
         return "points"
     # The metric is the user's own.
     if len(finite) and finite.max() <= 0 and finite.min() < 0:

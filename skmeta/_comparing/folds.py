@@ -48,6 +48,7 @@ def compare(
     scorer_of,
     *,
     unit,
+    choice_set,
     n_support,
     n_query,
     scoring,
@@ -63,7 +64,7 @@ def compare(
     """`compare_baselines`, with ``scorer_of(model, scoring)`` for the metric."""
     estimators = named_estimators(estimator)
     kind = kind_of_targets(estimators)
-    data = checked_rows(X, y, task, unit, kind.are_labels)
+    data = checked_rows(X, y, task, unit, choice_set, kind)
     kind = kind.of(data.y, data.codes)
     stratify = checked_stratify(stratify, data.units, kind)
     sizes = checked_sizes(n_support, data, kind.n_way)
@@ -129,8 +130,7 @@ def draw_given_and_asked(data, sizes, n_repeats, *, n_query, in_time, stratify, 
     """
     draws = []
     seeds = check_random_state(seed).randint(2**31, size=len(data.ids))
-    order = np.argsort(data.codes, kind="stable")
-    starts = np.r_[0, np.cumsum(np.bincount(data.codes))]
+    order, starts = data.drawn, data.starts
     if in_time:
         order = data.units.in_time(order, starts, data.ids)
     for rows, task_seed in zip(np.split(order, starts[1:-1]), seeds, strict=True):
@@ -315,7 +315,7 @@ def _fit_baselines(trial, model, train):
 
 def _baseline_scores(trial, model, learned, test, jobs, name):
     """Scores of the baselines of a model, by what they are."""
-    data, score = trial.data, trial.scorers[name]
+    data, score, table = trial.data, trial.scorers[name], trial.data.table
     y = transformed_targets(model, data.y)
     X = transformed_rows(model, _safe_indexing(data.X, test))  # once for all jobs
     place = np.zeros(len(y), dtype=int)
@@ -327,14 +327,16 @@ def _baseline_scores(trial, model, learned, test, jobs, name):
         )
         known = X_given, y[job.given], job.n_given
         for plain, adapted in learned.adapt(*known).items():
-            scores[plain].append(score(adapted, X_asked, data.y[job.asked]))
+            _, *asked = table.take(job.asked)
+            scores[plain].append(score(adapted, X_asked, *asked))
     return scores
 
 
 def _meta_trained(estimator, data, train):
     with config_context(enable_metadata_routing=True):
-        X, y = data.rows(train)
-        return clone(estimator).fit(X, y, task=data.task[train])
+        X, y, *others = data.table.take(train)
+        sets = {} if data.sets is None else {"choice_set": others[-1]}
+        return clone(estimator).fit(X, y, task=data.task[train], **sets)
 
 
 def _meta_scores(model, data, jobs, score):
@@ -346,7 +348,7 @@ def _meta_scores(model, data, jobs, score):
     for places in _blocks(jobs, BLOCK if together is None else BLOCK_TOGETHER):
         splits = [[(in_order(jobs[i].given), jobs[i].asked)] for i in places]
         how = adapt_each, score, together
-        values[places] = score_block(model, how, data.X, data.y, None, splits, None)
+        values[places] = score_block(model, how, data.table, splits, None)
     return values
 
 

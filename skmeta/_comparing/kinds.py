@@ -27,6 +27,8 @@ class ComparedTargets(ABC):
     ----------
     are_labels : bool
         Whether the targets are labels; otherwise they are numbers.
+    are_choices : bool
+        Whether they are choices among the offers of sets.
     own_classes : bool
         Whether each task has its own labels.
     words : str
@@ -43,6 +45,7 @@ class ComparedTargets(ABC):
     """
 
     are_labels = True
+    are_choices = False
     own_classes = False
     baselines = BASELINES
     classes = None
@@ -82,6 +85,10 @@ class ComparedTargets(ABC):
     @abstractmethod
     def loss(self, raw, codes):
         """Mean squared error of numbers, log loss of labels."""
+
+    def losses(self, raws, codes):
+        """The `loss` of each of several raw predictions of the same rows."""
+        return [self.loss(raw, codes) for raw in raws]
 
     @abstractmethod
     def adapted(self, y, raw, back):

@@ -375,6 +375,7 @@ def _number(value):
 
 
 WORDS = {
+    "ConditionalLogit": "a conditional logit",
     "RidgeCV": "a ridge regression",
     "LogisticRegression": "a logistic regression",
     "HistGradientBoostingRegressor": "gradient boosting",
@@ -388,5 +389,6 @@ def _model_in_words(model):
     if len(steps) == 2:
         model = steps[1][1]
     name = type(model).__name__
-    set_to = f"C={model.C}" if name == "LogisticRegression" else ""
+    shown = {"LogisticRegression": "C", "ConditionalLogit": "penalty"}.get(name)
+    set_to = f"{shown}={getattr(model, shown)}" if shown else ""
     return f"{WORDS[name]} ({name}({set_to}))" if name in WORDS else f"{name}()"
