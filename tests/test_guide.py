@@ -279,7 +279,7 @@ def server(folder, port):
     with open(folder / "log", "a") as log:
         process = subprocess.Popen(command, stdout=log, stderr=log, env=environment)
     try:
-        for _ in range(300):
+        for _ in range(600):
             with socket.socket() as line:
                 if line.connect_ex(("127.0.0.1", port)) == 0:
                     break
@@ -324,12 +324,15 @@ def seen(driver):
 @contextmanager
 def new_page(driver):
     """Wait until what is done here has brought another page."""
+    from selenium.common.exceptions import WebDriverException
     from selenium.webdriver.support.ui import WebDriverWait
 
     driver.execute_script("document.body.dataset.old = 'yes'")
     yield
     arrived = "return document.readyState == 'complete' && !document.body.dataset.old"
-    WebDriverWait(driver, 10, 0.02).until(lambda d: d.execute_script(arrived))
+    # a page that is just leaving cannot be asked
+    wait = WebDriverWait(driver, 30, 0.02, ignored_exceptions=[WebDriverException])
+    wait.until(lambda driver: driver.execute_script(arrived))
 
 
 def click_an_answer(driver, place):
