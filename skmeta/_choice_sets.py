@@ -341,10 +341,13 @@ def pack(X, index, within, offset=None, outside=False):
 
 
 def shelves_of(sets):
-    """Rows (S, J) of each set, padded with -1, by the numbers (n,) of the sets."""
+    """Rows (S, J) of each set, padded with -1, by the numbers (n,) of the sets.
+
+    J is at least 2.
+    """
     order, starts = _by_set(sets)
     sizes = np.diff(starts)
-    index = np.full((len(sizes), sizes.max(initial=0)), -1)
+    index = np.full((len(sizes), sizes.max(initial=2)), -1)
     index[np.arange(index.shape[1]) < sizes[:, None]] = order
     return index
 

@@ -109,10 +109,13 @@ def _in_words(seconds):
     return f"{seconds / 3600:.0f} hours"
 
 
-def warn_of_search(learned, n_tasks, tol, max_iter):
-    """Warn of what a search has found out about itself and the tasks."""
+def warn_of_search(learned, n_tasks, tol, max_iter, word="row"):
+    """Warn of what a search has found out about itself and the tasks.
+
+    ``word`` is what an answer of a task is called.
+    """
     if learned.not_told is not None:
-        _warn_of_what_is_not_told(*learned.not_told)
+        _warn_of_what_is_not_told(*learned.not_told, word)
     if learned.stopped_after is not None:
         where = f"at max_iter={max_iter}"
         if learned.stopped_after < max_iter:  # rounding, or a likelihood with a cliff
@@ -142,14 +145,14 @@ def warn_of_search(learned, n_tasks, tol, max_iter):
         )
 
 
-def _warn_of_what_is_not_told(most, n_varying):
-    rows = "one row" if most == 1 else f"{most} rows"
+def _warn_of_what_is_not_told(most, n_varying, word):
+    rows = f"one {word}" if most == 1 else f"{most} {word}s"
     own = "a coefficient" if n_varying == 1 else f"{n_varying} coefficients"
     warn(
-        f"No task has more than {rows}, and each has {own} of its own: such rows "
+        f"No task has more than {rows}, and each has {own} of its own: such {word}s "
         "cannot separate the spread between tasks from the noise. What they cannot "
         "separate counts as noise, and adapting will change little. Pass tasks "
-        "with more rows, or set a simpler prior. If the ids number the rows, pass "
+        f"with more {word}s, or set a simpler prior. If the ids number the rows, pass "
         "instead the column that says which rows belong together."
     )
 

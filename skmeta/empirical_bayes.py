@@ -18,7 +18,7 @@ from skmeta._checks.magnitude import explaining_singular
 from skmeta._checks.parameters import check_structure
 from skmeta._checks.pool import check_pool
 from skmeta._checks.scorers import scoring_on_purpose
-from skmeta._checks.varying import varying_columns
+from skmeta._checks.varying import check_something_varies, varying_columns
 from skmeta._coefficients import (
     CoefficientsOfOneOutput,
     LinearCoefficients,
@@ -97,6 +97,10 @@ class BaseEmpiricalBayes(
     _fit_dtypes = (np.float64,)
     _largest_weight = LARGEST_WEIGHT
     _has_zero_shot_model = True
+    # The parameter that says whether there is an intercept.
+    _no_intercept = "fit_intercept"
+    # What an answer of a task is in messages.
+    _answer_word = "row"
 
     def __init__(
         self,
@@ -162,12 +166,7 @@ class BaseEmpiricalBayes(
         varying = self._named_columns(design.n_features)
         if varying is None:
             varying = self._columns_that_vary(table, design)
-        if not (varying.any() or self.fit_intercept):
-            raise ValueError(
-                "No column varies, and fit_intercept=False leaves no intercept either: "
-                f"nothing could differ between tasks; got varying={self.varying!r}. "
-                "Set fit_intercept=True, or let some columns vary."
-            )
+        check_something_varies(self, varying, self._no_intercept)
         return replace(design, x_varying=varying)
 
     def _columns_that_vary(self, table, design):
@@ -219,7 +218,8 @@ class BaseEmpiricalBayes(
                 rng,
                 before_search=partial(warn_of_long_search, self.prior, shape),
             )
-            warn_of_search(learned, table.n_tasks, self.tol, self.max_iter)
+            given = table.n_tasks, self.tol, self.max_iter, self._answer_word
+            warn_of_search(learned, *given)
             self._keep(learned, table)
 
     def _options(self, table, features):

@@ -259,6 +259,8 @@ class EmpiricalBayesRanker(
     features = None
     _parameters_to_clone = ("base_estimator",)
     _has_zero_shot_model = False
+    _no_intercept = "outside_option"
+    _answer_word = "choice"
     _reads_rows_once = False
     _predicts_numbered = False
     _adds_to_base = False  # it has the base model's utility times a number
@@ -327,6 +329,12 @@ class EmpiricalBayesRanker(
         self : object
             The meta-trained estimator.
         """
+        if self.prior == "intercept" and not self.outside_option:
+            raise ValueError(
+                "prior='intercept' lets only the utility of any offer beside that of "
+                "none of them differ between tasks, but without an outside option "
+                "there is none. Set outside_option=True, or choose another prior."
+            )
         return self._fit(X, y, sample_weight, task, choice_set=choice_set)
 
     @with_hint_to_task
@@ -576,7 +584,7 @@ class EmpiricalBayesRanker(
         index = shelves_of(_numbered(choice_set, X.shape[0]))
         p = np.empty(X.shape[0])
         offset = self._base_offset(X)
-        outside = self.outside_option
+        outside = self._targets.outside
         width = (index.shape[1] + outside) * self._predictive_width
         n = max(1, CELLS_IN_PREDICTING // width)
         for some in gen_batches(len(index), n):
@@ -661,7 +669,7 @@ class EmpiricalBayesRanker(
         """
         codes = np.zeros(len(offers), dtype=np.intp)
         kept = np.flatnonzero(
-            that_tell(offers, weight, codes, None, self.outside_option)
+            that_tell(offers, weight, codes, None, self._targets.outside)
         )
         times = self._times_of_offers(X, offers, kept)
         if times is None:
@@ -691,10 +699,10 @@ class EmpiricalBayesRanker(
         return 1
 
     def _columns_that_vary(self, table, design):
-        return varies_within_sets(table, design, self.outside_option)
+        return varies_within_sets(table, design, self._targets.outside)
 
     def _task_model(self, table):
-        return ChoiceModel(outside=self.outside_option)
+        return ChoiceModel(outside=self._targets.outside)
 
     # -- the base model ---------------------------------------------------------------
 
@@ -816,7 +824,9 @@ class EmpiricalBayesRanker(
 
     def _intercept(self, intercept, coef):
         # without an outside option, an average offer has the utility 0
-        return intercept if self.outside_option else float(-self._scaling.x_mean @ coef)
+        if self._learned.design.fit_intercept:
+            return intercept
+        return float(-self._scaling.x_mean @ coef)
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()

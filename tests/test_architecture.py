@@ -18,6 +18,7 @@ PRIVATE = {"_frame", "_learned", "_present"}
 META_LEARNERS = [
     skmeta.EmpiricalBayesRegressor,
     skmeta.EmpiricalBayesClassifier,
+    skmeta.EmpiricalBayesRanker,
     skmeta.ReptileRegressor,
     skmeta.ReptileClassifier,
     skmeta.PrototypicalClassifier,

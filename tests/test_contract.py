@@ -233,6 +233,7 @@ MODELS = [
     skmeta.EmpiricalBayesRegressor,
     skmeta.EmpiricalBayesClassifier,
     skmeta.EmpiricalBayesPoissonRegressor,
+    skmeta.EmpiricalBayesRanker,
     skmeta.PrototypicalClassifier,
     skmeta.ReptileRegressor,
     skmeta.ReptileClassifier,

@@ -11,6 +11,7 @@ import sklearn
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy import sparse
 from sklearn.base import clone
+from sklearn.cluster import KMeans
 from sklearn.compose import TransformedTargetRegressor
 from sklearn.ensemble import HistGradientBoostingRegressor
 from sklearn.exceptions import NotFittedError
@@ -685,3 +686,84 @@ def test_the_few_shot_score_gives_five_sets_of_each_task(offers, model):
     X, y = offers[FEATURES].to_numpy(), offers["chosen"].to_numpy()
     given = {"task": offers["shopper"], "choice_set": offers["screen"]}
     assert 0.1 < model.score(X, y, **given) < 0.8
+
+
+def test_the_remedy_names_the_parameter_of_the_ranker(offers):
+    for params in ({"prior": "intercept"}, {"varying": []}):
+        with pytest.raises(ValueError, match="Set outside_option=True, or"):
+            fitted(offers, **params)
+    parts = {"prior": "intercept"}, {"varying": [], "prior": "diagonal"}
+    for params in parts:
+        model = fitted(offers, outside_option=True, **params)
+        assert not model.prior_covariance_[:3, :3].any()
+
+
+def test_a_lone_offer_is_taken_for_certain_unless_one_may_leave(offers, model):
+    X = np.eye(3)
+    assert_allclose(model.predict_proba(X, choice_set=[1, 2, 3]), 1.0)
+    shy = fitted(offers, outside_option=True)
+    assert shy.predict_proba(X[:1])[0] < 1.0
+
+
+def test_a_parameter_that_is_set_after_fit_changes_nothing(offers):
+    X, y, screen = of_task(offers)
+    model = fitted(offers)
+    p = model.adapt(X, y, choice_set=screen).predict_proba(X)
+    model.set_params(outside_option=True)
+    again = model.adapt(X, y, choice_set=screen)
+    assert_allclose(again.predict_proba(X), p)
+    assert_allclose(again.predict(X), X @ again.coef_ + again.intercept_)
+
+
+class LearnsGroups(LinearRegression):
+    """A stand-in for a ranker of LightGBM, which takes sizes of neighbouring sets."""
+
+    def fit(self, X, y, sample_weight=None, group=None):
+        assert sum(group) == len(y)
+        at = np.split(np.asarray(y), np.cumsum(group)[:-1])
+        assert all(min(part) == 0 and max(part) == 1 for part in at)
+        return super().fit(X, y, sample_weight)
+
+
+class LearnsQid(LinearRegression):
+    """A stand-in for a ranker of XGBoost: sorted ids, and a weight for each set."""
+
+    def fit(self, X, y, qid=None, sample_weight=None):
+        assert (np.diff(qid) >= 0).all()
+        assert sample_weight is None or len(sample_weight) == len(set(qid))
+        return super().fit(X, y)
+
+
+@pytest.mark.parametrize("base", [LearnsGroups(), LearnsQid()])
+@pytest.mark.parametrize("weighted", [False, True])
+def test_rankers_get_the_offers_set_by_set(offers, base, weighted):
+    rows = np.random.default_rng(0).permutation(len(offers))
+    mixed = offers.iloc[rows]
+    weight = 1 + mixed["screen"].isin(["q0"]) if weighted else None
+    model = EmpiricalBayesRanker(base_estimator=base, **QUICK).fit(
+        mixed[FEATURES].to_numpy(),
+        mixed["chosen"],
+        weight,
+        task=mixed["shopper"],
+        choice_set=mixed["screen"],
+    )
+    assert model.base_scale_ > 0
+
+
+def test_what_cannot_say_a_utility_is_no_base_model(offers):
+    with pytest.raises(TypeError, match="a regressor of y, a classifier, or a ranker"):
+        fitted(offers, base_estimator=KMeans(2))
+
+
+@pytest.mark.parametrize("outside", [False, True])
+def test_skops_needs_to_trust_only_our_names(offers, outside):
+    io = pytest.importorskip("skops.io")
+    X, y, screen = of_task(offers)
+    model = fitted(offers, outside_option=outside)
+    saved = io.dumps(model.adapt(X, y, choice_set=screen))
+    unknown = io.get_untrusted_types(data=saved)
+    assert all(name.startswith("skmeta.") for name in unknown)
+    loaded = io.loads(saved, trusted=unknown).partial_adapt(X, y, choice_set=screen)
+    adapted = model.adapt(X, y, choice_set=screen)
+    adapted.partial_adapt(X, y, choice_set=screen)
+    assert_array_equal(loaded.predict_proba(X), adapted.predict_proba(X))

@@ -79,3 +79,16 @@ def _shown(values, most=8):
     if len(values) <= most:
         return repr(values)
     return f"{repr(values[:most])[:-1]}, ... ({len(values)} in all)]"
+
+
+def check_something_varies(model, varying, parameter):
+    """Refuse columns (d,) of which none varies, if there is no intercept either.
+
+    ``parameter`` is the name of the parameter that gives an intercept.
+    """
+    if not (varying.any() or getattr(model, parameter)):
+        raise ValueError(
+            f"No column varies, and {parameter}=False leaves no intercept either: "
+            f"nothing could differ between tasks; got varying={model.varying!r}. Set "
+            f"{parameter}=True, or let some columns vary."
+        )
