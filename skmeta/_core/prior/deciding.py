@@ -16,10 +16,11 @@ from typing import NamedTuple
 
 import numpy as np
 from scipy.special import ndtr, pdtr, softmax
+from scipy.stats import norm
+from scipy.stats.qmc import Sobol
 
 from skmeta._core.prior.learned import SeenRows
 from skmeta._core.prior.likelihoods import poisson
-from skmeta._core.prior.quadrature import normal_points
 from skmeta._core.prior.stacks import Stack, with_alternatives
 from skmeta._core.tasks import ABSENT, slices
 
@@ -31,8 +32,8 @@ CELLS = 2**20
 # quantiles are.
 MOST_COUNTS = 50
 RARE = 1e-4
-# The first choice is averaged over 2 * 2**9 coefficients.
-LOG2_POINTS = 9
+# The first choice is averaged over 2 * 2**11 points.
+LOG2_POINTS = 11
 TINY = np.finfo(float).tiny
 
 
@@ -129,20 +130,44 @@ def gain_before_labels(learned, pool, offset, shelf):
 def gain_before_choices(learned, pool, offset, shelf):
     """The same of choices among alternatives, or labels of several classes: (n,).
 
-    The integral is a mean over evenly spread coefficients.
+    Of J alternatives J - 1 differences decide. The integral over these is a mean over
+    evenly spread points z. The utilities of offers move with z along lines.
     """
     mean, factor = learned.mean, learned.factor
-    points = normal_points(factor.shape[1], LOG2_POINTS)
-    utility = shelf.utility(mean + points @ factor.T)
-    best = shelf.utility(mean).argmax()
+    a, moved = shelf.utility(mean), shelf.utility(factor.T) - shelf.offset
     stack = Stack(pool[None], offset[None], np.ones((1, len(pool))), offset[None])
-    eta, moved = stack.eta(mean[None])[0], stack.times(factor[None])[0]
+    eta, of_eta = stack.eta(mean[None])[0], stack.times(factor[None])[0]
+    here = (offset > 0.5 * ABSENT)[..., None]
+    centre = np.where(here, of_eta, 0.0).sum(axis=1, keepdims=True)
+    of_eta = np.where(here, of_eta - centre / here.sum(axis=1, keepdims=True), 0.0)
+    J = of_eta.shape[1]
+    points = _even_points(J - 1)
     gain = np.empty(len(pool))
-    for some in slices(len(pool), CELLS // (len(points) * eta.shape[1])):
-        p = softmax(eta[some, :, None] + moved[some] @ points.T, axis=1)
-        then = p @ utility / len(points)
-        gain[some] = (then.max(axis=-1) - then[..., best]).sum(axis=1)
+    for some in slices(len(pool), CELLS // (J * (len(points) + len(a)))):
+        left, size, right = np.linalg.svd(of_eta[some], full_matrices=False)
+        left, size, right = (
+            left[..., : J - 1],
+            size[:, None, : J - 1],
+            right[:, : J - 1],
+        )
+        z = points[:, : size.shape[-1]]
+        p = softmax(eta[some, :, None] + (left * size) @ z.T, axis=1) / len(z)
+        then = p.sum(axis=2)[..., None] * a + p @ z @ (right @ moved)
+        gain[some] = (then.max(axis=-1) - then[..., a.argmax()]).sum(axis=1)
     return gain
+
+
+def _even_points(n_dimensions):
+    """Points (n, n_dimensions) with the mean and covariance of a standard normal.
+
+    They are moved round by one step, so that none lies in a corner, far from others.
+    """
+    cube = Sobol(n_dimensions, scramble=False).random_base2(LOG2_POINTS)
+    step = np.random.RandomState(0).uniform(size=n_dimensions)
+    points = norm.ppf((cube + step) % 1.0)
+    root = np.linalg.cholesky(points.T @ points / len(points))
+    points = np.linalg.solve(root, points.T).T
+    return np.concatenate([points, -points])
 
 
 class Outcomes(NamedTuple):
