@@ -58,9 +58,8 @@ def slope_of_half_trace(likelihood, stack, mu, V):
         Q = eta_covariance(stack.X, V, stack.n_outputs)
         return likelihood.curvature_slope(mu, Q) * stack.weight[..., None]
     slope = np.empty(mu.shape)
-    for rows, X, _ in _about_means(stack, mu):
+    for rows, X, p, _ in _about_means(stack, mu):
         square = ((flat(X) @ V) * flat(X)).sum(axis=-1).reshape(X.shape[:-1])
-        p = mu[:, rows]
         slope[:, rows] = 0.5 * p * (square - (p * square).sum(axis=-1, keepdims=True))
     return slope * stack.weight[..., None]
 
@@ -92,13 +91,13 @@ def eta_covariance(X, V, o):
 
 
 def _about_means(stack, mu):
-    """Blocks of rows: which they are, x_j - m (T, n, J, d), and weights (T, n, J)."""
+    """Blocks of rows: which they are, x_j - m (T, n, J, d), p (T, n, J) and weights."""
     for rows in row_blocks(stack.X):
         X, p = stack.X[:, rows], mu[:, rows]
-        mean = p[:, :, None] @ X
-        yield rows, X - mean, p * stack.weight[:, rows, None]
+        yield rows, X - p[:, :, None] @ X, p, stack.weight[:, rows, None]
 
 
-def _of_block(_, X, weight):
-    X, weight = flat(X), flat(weight[..., None])
-    return (X * weight).swapaxes(-1, -2) @ X
+def _of_block(_, X, p, weight):
+    X *= np.sqrt(p * weight)[..., None]
+    X = flat(X)
+    return X.swapaxes(-1, -2) @ X

@@ -6,6 +6,7 @@ predictors are utilities. See `choice_model` for how sets are given.
 """
 
 from dataclasses import dataclass
+from functools import reduce
 
 import numpy as np
 from scipy.special import log_expit, log_softmax, logsumexp
@@ -20,6 +21,8 @@ LOG2_POINTS = 9
 AVERAGE_CELLS = 2**18
 # The logarithm of the largest sum of utilities that is told from infinity.
 LARGEST = 500.0
+# With more alternatives than this, a loop over them is slow.
+MANY = 16
 
 
 @dataclass(frozen=True)
@@ -37,6 +40,17 @@ class Choice(Softmax):
     own_designs = True
     has_integral = False
     centre_is_mean = True
+
+    def mean(self, eta):
+        p = np.exp(eta - _largest(eta)[..., None])
+        p /= (p @ np.ones(p.shape[-1]))[..., None]
+        return p
+
+    def log_density(self, eta, Y):
+        # the largest utility is taken off, so that no exponential overflows
+        shifted = eta - _largest(eta)[..., None]
+        chosen = np.einsum("...j,...j->...", Y, shifted)
+        return chosen - np.log(np.exp(shifted) @ np.ones(eta.shape[-1]))
 
     def predictive_scores(self, eta, factor):
         """The logarithms of the averaged probabilities.
@@ -85,6 +99,13 @@ class Choice(Softmax):
 
     def line_evidence(self, stack, mean, L, u=None):
         raise NotImplementedError  # no task suits
+
+
+def _largest(eta):
+    """The maximum over few alternatives, for which NumPy's own is slow."""
+    if eta.shape[-1] > MANY:
+        return eta.max(axis=-1)
+    return reduce(np.maximum, np.moveaxis(eta, -1, 0))
 
 
 def _by_rows(eta, factor, n_points, average, of_pairs):
