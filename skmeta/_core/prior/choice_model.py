@@ -38,6 +38,7 @@ from skmeta._core.prior import laplace
 from skmeta._core.prior.learned import Present, SeenRows
 from skmeta._core.prior.likelihoods import Bernoulli, Choice, Likelihood
 from skmeta._core.prior.models import LaplaceModel
+from skmeta._core.prior.moderation import moderation
 from skmeta._core.prior.simulated import missed_by_laplace
 from skmeta._core.prior.stacks import Stack, with_alternatives
 from skmeta._core.tasks import ABSENT
@@ -68,6 +69,13 @@ class ChoiceModel(LaplaceModel):
         if self.recency is None:
             return self
         return replace(self, recency=replace(self.recency, alternative=place))
+
+    def calibrate(self, learned, measured, rng):
+        if not measured.folds:
+            return 1.0
+        # those of pairs have other shares
+        likelihood = self.likelihood_of(measured.folds[0].held_out[0][0])
+        return moderation(measured.scores, likelihood.moderations)
 
     def finished(self, learned):
         return replace(

@@ -129,6 +129,7 @@ class GaussianTasks:
 
     # An evidence holds no more than a few matrices.
     evidence_is_small = True
+    has_designs = False
 
     @classmethod
     def gather(

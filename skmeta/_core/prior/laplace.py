@@ -59,6 +59,11 @@ MAX_NEWTON = 50
 MODE_TOL = 1e-13
 # A step of Newton's method is halved at most this many times.
 MAX_HALVINGS = 30
+# A curvature serves for further steps, while each step leaves at most this share of
+# what could be gained before it, ...
+SLOW = 0.1
+# ... and until a step gains this share of what the decrement above allows.
+OLD_TOL = 1e-4
 # With more unknowns than this, modes are searched for in the space of the rows if that
 # is smaller.
 MANY_UNKNOWNS = 20
@@ -113,6 +118,11 @@ class LaplaceTasks:
     @property
     def n_tasks(self):
         return sum(map(len, self.order))
+
+    @property
+    def has_designs(self):
+        """Whether rows are choice sets: see `stacks`."""
+        return self.likelihood.own_designs
 
     @property
     def n_rows(self):
@@ -523,6 +533,8 @@ def _newton(likelihood, stack, L, u):
         at_zero, _ = _objective(likelihood, stack, L, np.zeros_like(u))
         u = np.where((value > at_zero)[:, None], u, 0.0)
         value, eta = _objective(likelihood, stack, L, u)
+    if likelihood.own_designs:
+        return _newton_by_few_curvatures(likelihood, stack, L, u, value, eta)
     for _ in range(MAX_NEWTON):
         _, score, H = _derivatives(likelihood, stack, eta)
         slope = _times(score, L) - u
@@ -534,6 +546,34 @@ def _newton(likelihood, stack, L, u):
             return u + step, value + 0.5 * gain
         length = _first_length(likelihood, stack, _times(step, L.swapaxes(-1, -2)))
         u, value, eta = _climb(likelihood, stack, L, u, step, value, length)
+    return u, value
+
+
+def _newton_by_few_curvatures(likelihood, stack, L, u, value, eta):
+    """The same where the curvature is what costs most.
+
+    It serves for further steps, while each leaves little of what could be gained.
+    """
+    inverse, before = None, np.inf
+    for _ in range(MAX_NEWTON):
+        mu = likelihood.mean(eta)
+        slope = likelihood.slope(mu, stack.Y) * stack.weight[..., None]
+        slope = _times(stack.gradient(slope), L) - u
+        is_new = inverse is None
+        if is_new:
+            H = hessian(likelihood, stack, mu)
+            inverse = np.linalg.inv(_precision(likelihood, L, H))
+        step = (inverse @ slope[..., None])[..., 0]
+        gain = (slope * step).sum(axis=-1)
+        # a step by an old curvature leaves more of the error
+        tol = (1.0 if is_new else OLD_TOL) * MODE_TOL
+        done = gain < tol * (1 + np.abs(value))
+        if done.all():
+            return u + step, value + 0.5 * gain
+        u, value, eta = _climb(likelihood, stack, L, u, step, value, np.ones(len(u)))
+        if not is_new and (gain > SLOW * before)[~done].any():
+            inverse = None
+        before = gain
     return u, value
 
 

@@ -31,7 +31,7 @@ from skmeta._core.progress import SILENT
 
 # Structures are compared by fits whose tolerance is this multiple of the one asked for.
 COMPARED = 10.0
-# With several classes the tolerance is this multiple, ...
+# With several classes or choice sets the tolerance is this multiple, ...
 COMPARED_CLASSES = 100.0
 # ... and a prior without a fold is searched for with at most this many iterations.
 MAX_CLASSES_FOLD_ITER = 8
@@ -109,7 +109,7 @@ class StructureSearch:
         self.tasks, self.shape, self.options = tasks, shape, options
         self.units = units
         # a rough fit is enough to compare structures by
-        several = shape[1] > 1
+        several = shape[1] > 1 or tasks.has_designs
         compared = COMPARED_CLASSES if several else COMPARED
         self.rough = options | {"tol": compared * options["tol"], "polish": False}
         max_iter = MAX_CLASSES_FOLD_ITER if several else MAX_FOLD_ITER

@@ -40,6 +40,7 @@ class Choice(Softmax):
     own_designs = True
     has_integral = False
     centre_is_mean = True
+    moderations = (1.0, 0.5, 0.0)
 
     def mean(self, eta):
         p = np.exp(eta - _largest(eta)[..., None])
