@@ -340,6 +340,16 @@ def pack(X, index, within, offset=None, outside=False):
     return Packed(packed, shifts)
 
 
+def places(utility, sets):
+    """The place (n,) of each offer among those of its set (n,); 1 is the best."""
+    order = np.lexsort((np.arange(len(sets)), -utility, sets))
+    _, sizes = np.unique(sets, return_counts=True)
+    first = np.repeat(np.cumsum(sizes) - sizes, sizes)
+    place = np.empty(len(sets), dtype=np.intp)
+    place[order] = np.arange(len(sets)) - first + 1
+    return place
+
+
 def shelves_of(sets):
     """Rows (S, J) of each set, padded with -1, by the numbers (n,) of the sets.
 

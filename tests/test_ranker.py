@@ -400,32 +400,65 @@ def test_the_verbs_reach_the_ranker_inside_a_pipeline(offers, model):
     assert_allclose(adapted.predict(X), whole.predict(X), rtol=1e-3, atol=1e-3)
 
 
-@pytest.mark.parametrize("method", ["predict", "predict_proba", "rank"])
-def test_many_tasks_at_once_are_tasks_one_by_one(offers, model, method):
-    known = offers["screen"].isin(["q0", "q1"]).to_numpy()
+WAYS = {
+    "plain": {},
+    "outside option": {"outside_option": True},
+    "base model": {"base_estimator": LinearRegression()},
+    "half-life": {"half_life": 2.0},
+    "pairs": {},
+}
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_many_tasks_at_once_are_tasks_one_by_one(way):
+    sizes = (2, 2) if way == "pairs" else (2, 5)
+    offers = make_choices(5, outside="option" in way, n_offers=sizes)
+    model = fitted(offers, **WAYS[way])
     X, y = offers[FEATURES].to_numpy(), offers["chosen"].to_numpy()
     task, screen = offers["shopper"].to_numpy(), offers["screen"].to_numpy()
-    some = np.isin(task, ["S03", "S01", "S02"])
-    known, new = known & some & (task != "S02"), ~known & some
-    answer = skmeta.adapt_predict(
-        model,
-        X[known],
-        y[known],
-        X[new],
-        task=task[known],
-        task_new=task[new],
-        choice_set=screen[known],
-        choice_set_new=screen[new],
-        method=method,
+    weight = np.where(screen == "q0", 3.0, 1.0)
+    known = np.isin(screen, ["q0", "q1", "q2"])
+    new, known = ~known & (task != "S04"), known & (task != "S02")
+    for method in ("predict", "predict_proba", "rank"):
+        answer = skmeta.adapt_predict(
+            model,
+            X[known],
+            y[known],
+            X[new],
+            weight[known],
+            task=task[known],
+            task_new=task[new],
+            choice_set=screen[known],
+            choice_set_new=screen[new],
+            method=method,
+        )
+        for name in ("S00", "S01", "S02", "S03"):  # nothing is known of S02
+            rows, asked = known & (task == name), new & (task == name)
+            adapted = model
+            if rows.any():
+                given = X[rows], y[rows], weight[rows]
+                adapted = model.adapt(*given, choice_set=screen[rows])
+            labels = {} if method == "predict" else {"choice_set": screen[asked]}
+            found = getattr(adapted, method)(X[asked], **labels)
+            assert_allclose(answer[task[new] == name], found, rtol=1e-6, atol=1e-9)
+
+
+def test_without_labels_the_rows_of_each_task_are_one_set_and_one_shelf(offers, model):
+    X, y, screen = of_task(offers)
+    first = (screen == "q0").to_numpy()
+    new = np.tile(X[~first], (2, 1))
+    task_new = np.repeat(["a", "b"], (~first).sum())
+    p = model.adapt_predict(
+        np.tile(X[first], (2, 1)),
+        np.append(y[first], 0 * y[first]),  # the sets of "b" say nothing
+        new,
+        task=np.repeat(["a", "b"], first.sum()),
+        task_new=task_new,
+        method="predict_proba",
     )
-    for name in ("S03", "S01", "S02"):
-        rows, asked = known & (task == name), new & (task == name)
-        adapted = model
-        if rows.any():
-            adapted = model.adapt(X[rows], y[rows], choice_set=screen[rows])
-        labels = {} if method == "predict" else {"choice_set": screen[asked]}
-        found = getattr(adapted, method)(X[asked], **labels)
-        assert_allclose(answer[task[new] == name], found, rtol=1e-6)
+    adapted = model.adapt(X[first], y[first])
+    assert_allclose(p[task_new == "a"], adapted.predict_proba(X[~first]))
+    assert_allclose(p[task_new == "b"], model.predict_proba(X[~first]))
 
 
 def test_a_search_splits_whole_shoppers_and_routes_the_labels(offers):
