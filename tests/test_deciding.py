@@ -274,6 +274,9 @@ def test_each_possible_choice_is_tried(outside):
         expected += then.max() - then[best]
     first = model.expected_gain(X[rest], shelf, choice_set=labels)
     assert_allclose(first[1], expected, rtol=0.05)
+    if not outside:
+        alone = model.expected_gain(X[:3], shelf, choice_set=[0, 1, 2])
+        assert (alone == 0).all()
 
 
 def test_choices_are_drawn_on_each_shelf():

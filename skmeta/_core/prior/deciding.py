@@ -140,9 +140,10 @@ def gain_before_choices(learned, pool, offset, shelf):
     here = (offset > 0.5 * ABSENT)[..., None]
     centre = np.where(here, of_eta, 0.0).sum(axis=1, keepdims=True)
     of_eta = np.where(here, of_eta - centre / here.sum(axis=1, keepdims=True), 0.0)
-    J = of_eta.shape[1]
+    J, gain = of_eta.shape[1], np.zeros(len(pool))
+    if J == 1:  # such a choice tells nothing
+        return gain
     points = _even_points(J - 1)
-    gain = np.empty(len(pool))
     for some in slices(len(pool), CELLS // (J * (len(points) + len(a)))):
         left, size, right = np.linalg.svd(of_eta[some], full_matrices=False)
         left, size, right = (
