@@ -125,7 +125,7 @@ def _by_growing(learned, present):
         mode = laplace.find_mode(likelihood, growing, learned.mean, learned.factor)
         along, half = _spread(learned, growing, mode)
         slope = likelihood.slope(mode.mu, growing.Y) * steps[some, None, None]
-        parts += np.einsum("knor,kno,krp->np", along, slope, half, optimize=True)
+        parts += np.einsum("tnor,tno,trp->np", along, slope, half, optimize=True)
     if likelihood.centre_is_mean:
         along, half = (field[0] for field in _spread(learned, stack, end))
         slope = -likelihood.curvature_slope(end.mu[0], along @ along.swapaxes(-1, -2))
