@@ -35,8 +35,8 @@ NO_TASK = (
 )
 
 STRATIFIED_UNITS = (
-    "stratify=True draws rows so that classes are in proportion, and unit= keeps the "
-    "rows of a unit together, whatever their classes. Set one of them to None."
+    "stratify=True draws rows so that classes are in proportion, and unit or "
+    "choice_set keeps rows together, whatever their classes. Set stratify=None."
 )
 UNITS_OF_CLASSES = (
     "Each task has classes of its own, so that rows of each class must be given, and "
@@ -98,7 +98,7 @@ def scores_of_tasks(
         raise ValueError(
             f"few-shot scoring needs X and y; got {'X' if X is None else 'y'}=None."
         )
-    if unit is not None and stratify:
+    if stratify and not (unit is None and choice_set is None):
         raise ValueError(STRATIFIED_UNITS if n_way is None else UNITS_OF_CLASSES)
     table, units, order, starts, ids = _checked_rows(
         X, y, task, sample_weight, unit, choice_set, outside
@@ -171,11 +171,28 @@ def _checked_rows(X, y, task, sample_weight, unit, choice_set, outside):
     rows = np.arange(len(y)) if weight is None else np.flatnonzero(weight > 0)
     rows = rows[np.argsort(codes[rows], kind="stable")]
     _check_targets(y, rows, codes, ids)
+    if sets is not None and weight is not None:
+        _check_even(weight, sets, rows, codes, ids)
     if sets is not None and not outside:
         rows = rows[rows_that_tell(y[rows], sets, rows)]
     present, sizes = np.unique(codes[rows], return_counts=True)
     starts = np.r_[0, np.cumsum(sizes)]
     return Table(X, y, weight, sets), units, rows, starts, ids[present]
+
+
+def _check_even(weight, sets, rows, codes, ids):
+    """Refuse different weights in a choice set; ``rows`` are those that count."""
+    some = np.empty(sets.codes.max() + 1)
+    some[sets.codes[rows]] = weight[rows]
+    uneven = rows[weight[rows] != some[sets.codes[rows]]]
+    if len(uneven):
+        row = uneven[0]
+        raise ValueError(
+            f"Choice set {show(sets.labels[sets.codes[row]])} of task "
+            f"{show(ids[codes[row]])} has offers of weight {weight[row]:g} and "
+            f"{some[sets.codes[row]]:g}. All offers of a set have one weight, which "
+            "says how often the choice counts; 0 takes an offer off the shelf."
+        )
 
 
 def rows_that_tell(y, sets, rows):

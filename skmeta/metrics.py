@@ -13,7 +13,9 @@ from sklearn.utils._param_validation import Interval, validate_params
 
 from skmeta._checks.aligned import check_aligned
 from skmeta._checks.ids import check_task_ids, group
+from skmeta._checks.scorers import scored_on_purpose
 from skmeta._checks.values import plain_weight, show
+from skmeta._choice_sets import OFFER, warn_of_doubtful_sets
 from skmeta._warn import warn
 
 __all__ = ["choice_log_loss", "hit_rate"]
@@ -42,7 +44,8 @@ def choice_log_loss(y, p, *, choice_set=None, sample_weight=None):
     ----------
     y : array-like of shape (n_offers,)
         1 for the offer of a set that was chosen and 0 for the others, or any numbers
-        that rank the offers of a set: the largest is the most preferred.
+        that rank the offers of a set: the largest is the most preferred. (Ranks with 1
+        the best lead to a warning: pass ``-y``.)
     p : array-like of shape (n_offers,)
         Probability that each offer is chosen from its set, such as
         ``predict_proba(X, choice_set)`` of :class:`~skmeta.EmpiricalBayesRanker`. Where
@@ -120,7 +123,8 @@ def hit_rate(y, utility, *, choice_set=None, k=1, sample_weight=None):
     ----------
     y : array-like of shape (n_offers,)
         1 for the offer of a set that was chosen and 0 for the others, or any numbers
-        that rank the offers of a set: the largest is the most preferred.
+        that rank the offers of a set: the largest is the most preferred. (Ranks with 1
+        the best lead to a warning: pass ``-y``.)
     utility : array-like of shape (n_offers,)
         What the offers are ranked by, the largest first: utilities, such as
         ``predict(X)`` of :class:`~skmeta.EmpiricalBayesRanker`, or probabilities.
@@ -207,6 +211,11 @@ class Sets:
                 )
         self._arrange(y, predicted, weight, codes)
         self._check_weights()
+        if not scored_on_purpose():  # a model has been told of these y
+            offers = np.zeros(len(y), OFFER)
+            offers["value"], offers["named"] = self.y, True
+            offers["set"] = self.spread(np.arange(len(self.sizes)))
+            warn_of_doubtful_sets(offers, self.weight_of_rows)
 
     def _arrange(self, y, predicted, weight, codes):
         order = np.argsort(codes, kind="stable")

@@ -232,6 +232,12 @@ def test_hits_need_a_set_that_says_what_is_preferred():
         hit_rate([1, 0], [0.1, 0.2], k=0)
 
 
+def test_ranks_with_1_the_best_are_doubtful():
+    for metric in (choice_log_loss, hit_rate):
+        with pytest.warns(UserWarning, match="look like ranks with 1 the best"):
+            metric([1, 2, 2, 1], HALF, choice_set=SETS)
+
+
 def test_sets_that_say_nothing_are_left_out_with_a_warning():
     p = [0.5, 0.5, 0.3, 0.7]
     with pytest.warns(UserWarning, match="1 of 2 choice sets .* set 'b' has"):

@@ -205,6 +205,11 @@ def test_sets_that_say_nothing_are_neither_given_nor_scored(data):
         ({"scoring": "r2"}, "judges single rows.*Take 'neg_choice_log_loss'"),
         ({"scoring": lambda model, X, y: 0}, "judges single rows"),
         ({"n_support": 6}, "the longest has 6 choice sets"),
+        (
+            {"sample_weight": np.arange(len(made_up(24)[1]))[made_up(24)[2] >= 12]},
+            r"Choice set 'screen \d' of task 12 has offers of weight",
+        ),
+        ({"stratify": True}, "choice_set keeps rows together"),
         ({"choice_set": "screen"}, r"choice_set=df\['screen'\]"),
     ],
 )

@@ -194,7 +194,7 @@ def test_a_comparison_counts_units(data, row_order):
         ({"unit": "basket"}, r"pass the column itself.*unit=df\['basket'\]"),
         ({"unit": [1, 2]}, "unit has 2 ids, but X has 96 rows"),
         ({"unit": [None] * 96}, "96 missing ids, .* the id of their unit"),
-        ({"stratify": True}, "unit= keeps the rows of a unit together"),
+        ({"stratify": True}, "unit or choice_set keeps rows together"),
         ({"n_support": 6}, "the longest has 6 units.*more units in all"),
         ({"n_support": 6, "small_tasks": "raise"}, "Task 0 has 6 units: n_support=6"),
     ],
