@@ -121,7 +121,7 @@ class ChoiceFrame(Frame):
     def _events(self, X, offers, offset, weight):
         """`Events` of sorted rows, their targets and weights, and `Packed` columns."""
         outside = self.targets.outside
-        events = events_of(offers, outside)
+        events = events_of(offers, outside, X.shape[1])
         packed = self.packed(X, events.index, offset)
         E, J = packed.X.shape[:2]
         Y = np.zeros((E, J))

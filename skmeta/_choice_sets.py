@@ -20,7 +20,7 @@ from skmeta._warn import warn
 # What is known of an offer besides its columns: its y, the number of its set, and
 # whether that set was named, so that all its offers have the set's weight.
 OFFER = np.dtype([("value", float), ("set", np.intp), ("named", bool)])
-# A single set is exploded to at most so many numbers.
+# Choices, padded to one number of offers, are at most so many numbers.
 MOST_CELLS = 2**28
 
 
@@ -254,7 +254,7 @@ class Events(NamedTuple):
     counts: np.ndarray
 
 
-def events_of(offers, outside):
+def events_of(offers, outside, n_columns=1):
     """The `Events` of rows sorted by set, in the order of the sets."""
     n, value = len(offers), offers["value"]
     new = np.append(True, np.diff(offers["set"]) != 0)
@@ -274,8 +274,8 @@ def events_of(offers, outside):
         starts = np.flatnonzero(new)
         none = starts[falling[starts] <= 0]
     all_counts = np.concatenate([counts, ends[none] - none])
-    check_size(all_counts)
-    index = np.full((len(all_counts), max(1, all_counts.max(initial=1))), -1)
+    check_size(len(all_counts), all_counts.max(initial=1), n_columns)
+    index = np.full((len(all_counts), all_counts.max(initial=1)), -1)
     columns = np.arange(index.shape[1])
     index[: len(chosen), 0] = order[chosen]
     rest = (columns > 0) & (columns < counts[:, None])
@@ -288,13 +288,20 @@ def events_of(offers, outside):
     return Events(index[by_set], is_offer[by_set], all_counts[by_set])
 
 
-def check_size(counts):
-    """Refuse sets that give more alternatives than there is room for."""
-    if len(counts) * counts.max(initial=0) > MOST_CELLS:
+def check_size(n_choices, n_offers, n_columns):
+    """Refuse choices whose alternatives need more room than there is.
+
+    Each choice is padded to the number of offers of the largest set.
+    """
+    cells = n_choices * n_offers * n_columns
+    if cells > MOST_CELLS:
         raise ValueError(
-            f"There are {len(counts)} choices of up to {counts.max()} offers, which do "
-            "not fit in memory. Without choice_set the rows of a task are one set: "
-            "pass choice_set=. Or give the low ranks of each set one y, such as 0."
+            f"There are {n_choices} choices from sets of up to {n_offers} offers with "
+            f"{n_columns} columns. They would take {8e-9 * cells:.1f} GB, since all "
+            "are padded to the largest set. Leave out offers at random that were not "
+            "chosen from the largest sets, which changes no utility on average "
+            "(McFadden, 1978). In long rankings give the low ranks one y. Without "
+            "choice_set the rows of a task are one set: pass choice_set=."
         )
 
 

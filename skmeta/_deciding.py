@@ -370,7 +370,7 @@ class DecidesByChoices(DecidesByOutcomes):
             present=self._present,
         )
         y = np.zeros((n, X.shape[0]), dtype=int)
-        y[:, rows] = drawn[..., self.outside_option :][:, index >= 0]
+        y[:, rows] = drawn[..., self._targets.outside :][:, index >= 0]
         return y
 
     def expected_gain(self, pool, shelf=None, *, choice_set):
@@ -437,7 +437,7 @@ class DecidesByChoices(DecidesByOutcomes):
         has ordered them, and ``order`` the order of those that tell something.
         """
         sets, n_sets = in_order_given(offers["set"], len(offers))
-        events = events_of(offers[order], self.outside_option)
+        events = events_of(offers[order], self._targets.outside)
         of_event = sets[order][events.index.max(axis=1)]
         grouped = Grouped.after(before, of_event, n_sets)
         self._present = self._present._replace(answers=grouped)

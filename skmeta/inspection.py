@@ -264,6 +264,7 @@ class AdaptationDisplay:
         display : AdaptationDisplay
             The display, plotted.
         """
+        _check_predicts_targets(estimator)
         names = getattr(X, "columns", None)
         if names is None:
             X = check_array(X, dtype=float)
@@ -339,6 +340,17 @@ class AdaptationDisplay:
         self.ax_.set(xlabel=self.feature_name, ylabel=self.target_name)
         self.ax_.legend()
         return self
+
+
+def _check_predicts_targets(estimator):
+    """Refuse a model whose predictions cannot be drawn beside the rows' targets."""
+    inner = meta_learner(estimator, "AdaptationDisplay")
+    if not inner._predicts_targets:
+        raise TypeError(
+            f"AdaptationDisplay draws predictions of y, and {type(inner).__name__} "
+            "predicts utilities, which have no y to lie near. Draw ExplanationDisplay "
+            "of an adapted model, or PriorDisplay."
+        )
 
 
 def _find_feature(feature, names, n_features):

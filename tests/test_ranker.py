@@ -23,6 +23,7 @@ from sklearn.preprocessing import StandardScaler
 
 import skmeta
 from skmeta import EmpiricalBayesClassifier, EmpiricalBayesRanker
+from skmeta.inspection import AdaptationDisplay
 
 QUICK = {"prior": "isotropic", "tol": 1e-2, "random_state": 0}
 
@@ -800,3 +801,17 @@ def test_skops_needs_to_trust_only_our_names(offers, outside):
     adapted = model.adapt(X, y, choice_set=screen)
     adapted.partial_adapt(X, y, choice_set=screen)
     assert_array_equal(loaded.predict_proba(X), adapted.predict_proba(X))
+
+
+def test_sets_that_do_not_fit_in_memory_are_refused(model, monkeypatch):
+    monkeypatch.setattr("skmeta._choice_sets.MOST_CELLS", 200)
+    X = np.random.default_rng(0).normal(size=(20, 3))
+    model.adapt(X, np.arange(20) == 3)
+    with pytest.raises(ValueError, match="19 choices from sets of up to 20 offers"):
+        model.adapt(X, np.arange(20))
+
+
+def test_utilities_are_not_drawn_beside_choices(offers, model):
+    X, y, _ = of_task(offers)
+    with pytest.raises(TypeError, match="ExplanationDisplay"):
+        AdaptationDisplay.from_estimator(model, X, y)
