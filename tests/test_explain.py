@@ -141,9 +141,26 @@ def test_many_answers_are_taken_together():
     for adapted in (model.adapt(X, y), several):
         found = adapted.explain(X[:4])
         assert found.source_names[:2] == ["prior", "earlier answers"]
-        assert 0 < found.n_answers <= MOST_ANSWERS
+        assert found.n_answers == MOST_ANSWERS
         assert_sums(found, adapted.predict(X[:4]))
     assert len(pickle.dumps(several)) < 16_000 + 80 * MOST_ANSWERS
+
+
+@pytest.mark.parametrize("half_life", [None, 50.0])
+def test_answers_that_come_one_by_one_are_kept_like_answers_that_come_together(
+    half_life,
+):
+    *tasks, (X, y) = tasks_of(n_samples=MOST_ANSWERS + 40)
+    model = EmpiricalBayesRegressor(
+        "isotropic", noise="shared", half_life=half_life, random_state=0
+    ).meta_fit([(X[:12], y[:12]) for X, y in tasks])
+    adapted = model.adapt(X[:1], y[:1])
+    for row in range(1, len(y)):
+        adapted.partial_adapt(X[row : row + 1], y[row : row + 1])
+    found, together = adapted.explain(X[:2]), model.adapt(X, y).explain(X[:2])
+    assert found.source_names == together.source_names
+    assert_allclose(found.by_source, together.by_source, atol=1e-8)
+    assert len(pickle.dumps(adapted)) < 16_000 + 80 * MOST_ANSWERS
 
 
 def test_sums_of_rows_are_earlier_answers():

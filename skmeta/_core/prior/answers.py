@@ -10,6 +10,8 @@ import numpy as np
 
 # So many of the latest rows are remembered one by one.
 MOST_ANSWERS = 256
+# Rows that came in more portions than this are put together.
+MOST_PARTS = 16
 
 
 class Answered(NamedTuple):
@@ -29,7 +31,7 @@ class Answers(NamedTuple):
     are_all: bool  # whether the task has given no other rows
 
     @classmethod
-    def after(cls, present, rows, latest=None):
+    def after(cls, present, rows, latest=None, recency=None):
         """Those of a `Present`, or None, and further `SeenRows`."""
         before = NONE if present is None else present.answers or UNKNOWN
         part = Answered(rows.X, rows.Y[:, 0], rows.weight, latest)
@@ -37,10 +39,21 @@ class Answers(NamedTuple):
         if n > MOST_ANSWERS:  # copies, so that the others need not stay in memory
             last = (field[-MOST_ANSWERS:].copy() for field in part[:3])
             return cls((Answered(*last, latest),), MOST_ANSWERS, False)
-        parts, n, are_all = (*before.parts, part), before.n_rows + n, before.are_all
-        while n > MOST_ANSWERS:
-            n, parts, are_all = n - len(parts[0].y), parts[1:], False
-        return cls(parts, n, are_all)
+        found = cls((*before.parts, part), before.n_rows + n, before.are_all)
+        if len(found.parts) > MOST_PARTS:
+            together = Answered(*found.now(latest, recency), latest)
+            found = found._replace(parts=(together,))
+        while found.n_rows > MOST_ANSWERS:
+            found = found._without(found.n_rows - MOST_ANSWERS)
+        return found
+
+    def _without(self, n):
+        """The same without the first n rows, or the first part if it has less."""
+        first, *others = self.parts
+        n = min(n, len(first.y))
+        left = Answered(*(field[n:] for field in first[:3]), first.latest)
+        parts = (left, *others) if len(left.y) else tuple(others)
+        return Answers(parts, self.n_rows - n, False)
 
     def now(self, latest, recency):
         """X (n, n_features), y (n,) and the weights (n,) that they have by now."""

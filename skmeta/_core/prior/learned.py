@@ -150,7 +150,7 @@ class LearnedPrior:
         found = self.model.condition(self, rows, present)
         answers = None
         if not isinstance(found.rows, SeenRows):
-            answers = Answers.after(present, rows, latest)
+            answers = Answers.after(present, rows, latest, recency)
         return found._replace(latest=latest, answers=answers)
 
     def known(self, present):
