@@ -147,7 +147,10 @@ class ManyTasks:
         """Copies adapted to each of a list of tasks, with members as for `meta_fit`."""
         told = None
         if hasattr(self, "base_estimator_"):
-            tables = [_task_input.validate_task(self, *part[:3])[0] for part in parts]
+            tables = [
+                _task_input.validate_task(self, *arguments, **beside)[0]
+                for arguments, beside in map(of_part, parts)
+            ]
             told = told_by_base(self, tables)
         with remembering(told):
             return [self.adapt(*of_part(part)[0], **of_part(part)[1]) for part in parts]

@@ -24,6 +24,7 @@ from sklearn.preprocessing import StandardScaler
 import skmeta
 from skmeta import EmpiricalBayesClassifier, EmpiricalBayesRanker
 from skmeta.inspection import AdaptationDisplay
+from skmeta.model_selection import few_shot_scores
 
 QUICK = {"prior": "isotropic", "tol": 1e-2, "random_state": 0}
 
@@ -512,6 +513,15 @@ def test_a_base_model_says_utilities_and_the_prior_corrects_them(offers, base):
     p = adapted.predict_proba(X, choice_set=screen)
     assert_allclose(pd.Series(p).groupby(screen.to_numpy()).sum(), 1.0)
     assert adapted.score(X, y, choice_set=screen) > 0.2
+
+
+@pytest.mark.filterwarnings("error")  # such as that choice_set is missing
+def test_scores_after_a_few_choices_give_the_base_model_whole_sets(offers):
+    model = fitted(offers, base_estimator=LinearRegression())
+    whose = {"task": offers["shopper"], "choice_set": offers["screen"]}
+    X = offers[FEATURES].to_numpy()
+    found = few_shot_scores(model, X, offers["chosen"], **whose, n_support=2)
+    assert np.isfinite(found).all()
 
 
 class KnowsTheTaste(LinearRegression):
