@@ -3,6 +3,7 @@
 from typing import NamedTuple
 
 import numpy as np
+from sklearn.utils.validation import check_is_fitted
 
 from skmeta import _task_input
 from skmeta._checks.values import show
@@ -53,7 +54,7 @@ class Explanation:
         self.source_names, self.by_source = source_names, parts.by_source()
         self.feature_names, self.by_feature = feature_names, parts.by_feature()
         self.total, self.scale, self.labels = parts.total(), scale, labels
-        self.n_answers = n_answers
+        self.n_answers, self._index = n_answers, None
 
     @property
     def answers(self):
@@ -81,18 +82,28 @@ class Explanation:
             )
         return self._parts.table(row % n)
 
-    def rescaled(self, factor, level, scale):
+    def _rescaled(self, factor, level, scale):
         """The same parts in other units: ``factor`` times the sum, plus ``level``."""
         parts = self._parts.rescaled(factor, level)
         names = self.source_names, self.feature_names
-        return Explanation(parts, *names, scale, self.labels, self.n_answers)
+        found = Explanation(parts, *names, scale, self.labels, self.n_answers)
+        found._index = self._index
+        return found
 
-    def with_features(self, names):
+    def _with_features(self, names):
         """The same with other names of the features of X."""
         n = len(names)
         names = [self.feature_names[0], *names, *self.feature_names[1 + n :]]
         what = self.scale, self.labels, self.n_answers
-        return Explanation(self._parts, self.source_names, names, *what)
+        found = Explanation(self._parts, self.source_names, names, *what)
+        found._index = self._index
+        return found
+
+    def _with_index_of(self, X):
+        """The same with the names that the rows of X have, if it is a DataFrame."""
+        if hasattr(X, "iloc"):
+            self._index = X.index
+        return self
 
     def to_frame(self, by="source", row=None):
         """The parts as a pandas DataFrame.
@@ -100,7 +111,8 @@ class Explanation:
         Parameters
         ----------
         by : {"source", "feature"}, default="source"
-            Which parts are the columns; there is one row for each row explained.
+            Which parts are the columns; there is one row for each row explained, with
+            the index of X if that was a DataFrame.
         row : int, default=None
             Number of a row. If given, the frame is :meth:`table` of this row, with a
             row for each source and a column for each feature.
@@ -130,7 +142,7 @@ class Explanation:
         if by not in ("source", "feature"):
             raise ValueError(f"by must be 'source' or 'feature'; got {by!r}.")
         names, parts = getattr(self, f"{by}_names"), getattr(self, f"by_{by}")
-        frame = pd.DataFrame(parts, columns=names)
+        frame = pd.DataFrame(parts, self._index, names)
         frame.insert(frame.shape[1], "total", self.total, True)
         return frame
 
@@ -268,17 +280,18 @@ class ExplainsPredictions:
         :class:`~skmeta.TaskStatistics`, or comes from a :class:`~skmeta.TaskBank` that
         keeps sums.
         """
-        X = self._validate_new(X)
-        return self._explained(X, self._reference_row(reference))
+        return self._explained(X, reference)
 
-    def _explained(self, X, reference, **how):
+    def _explained(self, given, reference, **how):
+        X, reference = self._validate_new(given), self._reference_row(reference)
         model = self
         if not self.n_adapt_rows_:  # another model may predict before adapting
             model = getattr(self, "zero_shot_model_", self)
         names = getattr(self, "feature_names_in_", None)
         if names is None:
             names = [f"feature {j}" for j in range(X.shape[1])]
-        return explained(model, X, reference, list(map(str, names)), **how)
+        found = explained(model, X, reference, list(map(str, names)), **how)
+        return found._with_index_of(given)
 
     def _reference_row(self, reference):
         """The reference as a validated row (1, n_features), or None."""
@@ -353,13 +366,13 @@ class ExplainsLabels(ExplainsPredictions):
         ----------
         R. J. Aumann, L. S. Shapley, "Values of Non-Atomic Games", 1974.
         """
-        X = self._validate_new(X)
+        check_is_fitted(self)
         if label is not None and label not in list(self.classes_):
             raise ValueError(
                 f"label must be one of the classes {list(self.classes_)}; got "
                 f"{show(label)}."
             )
-        return self._explained(X, self._reference_row(reference), label=label)
+        return self._explained(X, reference, label=label)
 
     def _outputs_to_explain(self, X, n_outputs, label=None):
         n, classes = X.shape[0], self.classes_

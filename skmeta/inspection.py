@@ -651,10 +651,10 @@ def explain(estimator, X, *, reference=None, **options):
     )
     names = transformed_names(estimator)
     if names is not None:
-        found = found.with_features(list(map(str, names)))
+        found = found._with_features(list(map(str, names)))
     if transforms_targets(estimator):
         found = _in_units_of_y(estimator, found)
-    return found
+    return found._with_index_of(X)
 
 
 def _as_table(row):
@@ -674,8 +674,8 @@ def _in_units_of_y(estimator, found):
     slope = (y[-1] - y[0]) / (grid[-1] - grid[0])
     line = y[0] + slope * (grid - grid[0])
     if np.abs(y - line).max() > STRAIGHT * np.abs(y).max():
-        return found.rescaled(1.0, 0.0, "transformed y")
-    return found.rescaled(slope, y[0] - slope * grid[0], found.scale)
+        return found._rescaled(1.0, 0.0, "transformed y")
+    return found._rescaled(slope, y[0] - slope * grid[0], found.scale)
 
 
 class ExplanationDisplay:

@@ -349,7 +349,7 @@ def test_names_and_frames():
     *tasks, (X, y) = tasks_of()
     names = ["a", "b", "c"]
     tasks = [(pd.DataFrame(X, columns=names), y) for X, y in tasks]
-    X = pd.DataFrame(X, columns=names)
+    X = pd.DataFrame(X, [f"offer {i}" for i in range(len(X))], names)
     model = EmpiricalBayesRegressor("diagonal", noise="shared", random_state=0)
     found = model.meta_fit(tasks).adapt(X[:2], y[:2]).explain(X[2:], reference=X[:1])
     assert found.feature_names == ["reference", "a", "b", "c"]
@@ -357,6 +357,9 @@ def test_names_and_frames():
     assert list(by_source) == ["prior", "answer 1", "answer 2", "total"]
     assert list(found.to_frame("feature")) == ["reference", "a", "b", "c", "total"]
     assert_allclose(table["total"], by_source.iloc[1, :-1])
+    assert list(by_source.index[:2]) == ["offer 2", "offer 3"]
+    pipe = make_pipeline(StandardScaler(), model).fit(X, y)
+    assert list(explain(pipe, X).to_frame("feature").index) == list(X.index)
     assert "2 answers known" in repr(found)
 
 
