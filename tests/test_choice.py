@@ -1,14 +1,16 @@
 """Choice sets in the core: rows that have a design for each of their alternatives."""
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose
-from scipy.special import softmax
+from scipy.special import logsumexp, softmax
 
 from skmeta._core.prior import laplace
 from skmeta._core.prior.choice_model import ChoiceModel, as_sets, differences
+from skmeta._core.prior.derivatives import hessian
 from skmeta._core.prior.design import Design
 from skmeta._core.prior.laplace import LaplaceTasks, condition
 from skmeta._core.prior.learn import Options, learn
@@ -57,8 +59,8 @@ def differences_of(function, x, h=1e-5):
 @pytest.fixture
 def to_the_last_digit(monkeypatch):
     """Modes as exact as differences of evidences need them."""
-    monkeypatch.setattr("skmeta._core.prior.laplace.MODE_TOL", 1e-20)
-    monkeypatch.setattr("skmeta._core.prior.laplace.MAX_NEWTON", 20)
+    monkeypatch.setattr("skmeta._core.prior.modes.MODE_TOL", 1e-20)
+    monkeypatch.setattr("skmeta._core.prior.modes.MAX_NEWTON", 20)
 
 
 # -- the evidence ---------------------------------------------------------------------
@@ -95,7 +97,7 @@ def test_a_stack_says_what_a_loop_over_sets_does():
     stack = Stack.of(parts)
     theta = rng.normal(size=(len(parts), D))
     mu = CHOICE.mean(stack.eta(theta))
-    H = laplace.hessian(CHOICE, stack, mu)
+    H = hessian(CHOICE, stack, mu)
     for t, (X, _, weight, offset) in enumerate(parts):
         expected = 0.0
         for x, w, b in zip(X, weight, offset, strict=True):
@@ -106,8 +108,68 @@ def test_a_stack_says_what_a_loop_over_sets_does():
         assert_allclose(H[t], expected)
 
 
+def average_over_draws(part, mean, L, n=100_000):
+    """The log evidence of a task (X, Y, weight, offset)."""
+    X, Y, weight, offset = part
+    u = np.random.default_rng(0).normal(size=(n // 2, L.shape[1]))
+    theta = mean + np.concatenate([u, -u]) @ L.T
+    eta = np.einsum("njd,kd->knj", X, theta) + offset
+    return logsumexp(CHOICE.log_density(eta, Y) @ weight) - np.log(n)
+
+
+@pytest.mark.parametrize("spread", [0.5, 2.0])
+def test_the_evidence_of_few_sets_is_an_average_over_the_prior(spread):
+    parts, (mean, L) = [p for p in tasks_of() if len(p[0]) <= 3], mean_and_factor()
+    parts = [(X, Y, np.ones(len(Y)), offset) for X, Y, _, offset in parts]
+    tasks = LaplaceTasks.gather(parts, CHOICE, False)
+    assert all(tasks.on_line)
+    apart = mean @ tasks._weak @ mean
+    found = tasks.evidence(spread * L, mean).value + 0.5 * apart
+    expected = sum(average_over_draws(part, mean, spread * L) for part in parts)
+    assert found == pytest.approx(expected, abs=0.05 * len(parts))
+
+
+def test_tasks_of_one_set_do_not_make_a_prior_wide():
+    """By Laplace's method the mean was five times too large, and so was the spread."""
+    rng = np.random.default_rng(0)
+    parts = [sets_of(rng, [3], theta=1 + 1.5 * rng.normal(size=D)) for _ in range(400)]
+    X, Y, _, offset = map(np.concatenate, zip(*parts, strict=True))
+    table = TaskTable(X, Y, np.ones(400), np.arange(401), offset=offset)
+    found = learned_from(table, prior="isotropic")
+    assert_allclose(found.mean, np.ones(D), atol=0.6)
+    assert 0.5 < np.sqrt(np.diag(found.spread @ found.spread.T).mean()) < 3.0
+
+
+def test_large_sets_are_stacked_apart_from_small_ones():
+    rng = np.random.default_rng(0)
+    parts = [sets_of(rng, [3, 2, 4, 3, 3]) for _ in range(6)]
+    parts.append(sets_of(rng, [200, 3, 3, 2, 2]))
+    wide = [with_alternatives(part, 200) for part in parts]
+    mean, L = mean_and_factor()
+    tasks = LaplaceTasks.gather(wide, CHOICE, False)
+    assert sorted(stack.n_outputs for stack in tasks.stacks) == [4, 200]
+    alone = [LaplaceTasks.gather([part], CHOICE, False) for part in parts]
+    weak = 0.5 * mean @ tasks._weak @ mean
+    expected = sum(one.evidence(L, mean).value + weak for one in alone)
+    assert_allclose(tasks.evidence(L, mean).value + weak, expected)
+    prior = SimpleNamespace(mean=mean, factor=0.5 * L)
+    assert np.isfinite(tasks.held_out_score(prior, 0)).all()
+
+
+def test_very_many_tasks_are_gathered_from_their_table(monkeypatch):
+    table = table_of(0, 20, (3, 2, 4, 3))
+    found = learned_from(table)
+    for module in ("_core.tasks", "_core.prior.fit"):
+        monkeypatch.setattr(f"skmeta.{module}.MANY_TASKS", 5)
+    same = learned_from(table)
+    assert_allclose(same.mean, found.mean, atol=1e-3)
+    assert_allclose(same.spread, found.spread, atol=1e-2)
+
+
 def test_neither_padding_nor_the_order_of_alternatives_changes_anything():
-    parts, (mean, L) = tasks_of(), mean_and_factor()
+    # the points that fewer sets are averaged over belong to the places of alternatives
+    parts = [part for part in tasks_of() if len(part[0]) > 3]
+    mean, L = mean_and_factor()
     padded = [with_alternatives(part, 7) for part in parts]
     turned = [[p[:, ::-1] if p.ndim > 1 else p for p in part] for part in padded]
     one, *others = (

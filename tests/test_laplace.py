@@ -97,8 +97,8 @@ def weak_variance(o):
 @pytest.fixture
 def to_the_last_digit(monkeypatch):
     """Modes as exact as differences of evidences need them."""
-    monkeypatch.setattr("skmeta._core.prior.laplace.MODE_TOL", 1e-20)
-    monkeypatch.setattr("skmeta._core.prior.laplace.MAX_NEWTON", 12)
+    monkeypatch.setattr("skmeta._core.prior.modes.MODE_TOL", 1e-20)
+    monkeypatch.setattr("skmeta._core.prior.modes.MAX_NEWTON", 12)
 
 
 # -- evidence -------------------------------------------------------------------------

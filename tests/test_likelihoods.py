@@ -235,8 +235,8 @@ def mean_and_factor(likelihood, seed=3):
 @pytest.fixture
 def to_the_last_digit(monkeypatch):
     """Modes as exact as differences of evidences need them."""
-    monkeypatch.setattr("skmeta._core.prior.laplace.MODE_TOL", 1e-20)
-    monkeypatch.setattr("skmeta._core.prior.laplace.MAX_NEWTON", 20)
+    monkeypatch.setattr("skmeta._core.prior.modes.MODE_TOL", 1e-20)
+    monkeypatch.setattr("skmeta._core.prior.modes.MAX_NEWTON", 20)
 
 
 @EVERY

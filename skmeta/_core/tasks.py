@@ -112,6 +112,21 @@ class Parts:
         return self._table.sizes[self._tasks]
 
     @property
+    def n_alternatives(self):
+        """The largest number of alternatives that a row of each task has, (T,)."""
+        table = self._table
+        if table.offset is None:
+            return np.full(len(self._tasks), table.Y.shape[1])
+        here = (table.offset > 0.5 * ABSENT).sum(axis=1)
+        return np.maximum.reduceat(here, table.starts[:-1])[self._tasks]
+
+    @property
+    def total_weight(self):
+        """Sums of the weights of the rows, (T,)."""
+        total = np.add.reduceat(self._table.weight, self._table.starts[:-1])
+        return total[self._tasks]
+
+    @property
     def n_columns(self):
         """Number of columns of the design."""
         return self.design(self._table.X[:1]).shape[-1]

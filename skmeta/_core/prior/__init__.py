@@ -12,6 +12,10 @@ gaussian     Numbers with Gaussian noise: exact evidence and posteriors.
 noise        Noise that differs between tasks: a mixture of a few levels.
 noise_model  The same as a kind of targets.
 laplace      Any other likelihood: Laplace's method.
+modes        Modes of the coefficients of many tasks.
+simulated    What Laplace's method misses of the evidence of choices.
+few_sets     The evidence of tasks that have chosen from few sets.
+derivatives  Derivatives of the likelihood in the coefficients of tasks.
 likelihoods  How likely targets are, and how to add another likelihood.
 lines        Tasks that are integrated instead, ...
 quadrature   ... and the integrals.

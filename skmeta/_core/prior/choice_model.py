@@ -95,7 +95,9 @@ class ChoiceModel(LaplaceModel):
         varying = prior.spread.any(axis=1)
         L = np.zeros((len(varying), varying.sum()))
         L[varying] = symmetric(prior.spread[varying])
-        missed = missed_by_laplace(tasks.likelihood, tasks.stacks, prior.mean, L)
+        stacks = zip(tasks.stacks, tasks.on_line, strict=True)
+        stacks = [stack for stack, averaged in stacks if not averaged]
+        missed = missed_by_laplace(tasks.likelihood, stacks, prior.mean, L)
         prior = replace(prior, log_evidence=prior.log_evidence + missed)
         return self, replace(chosen, prior=prior)
 

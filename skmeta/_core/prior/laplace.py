@@ -23,18 +23,26 @@ import numpy as np
 from skmeta._core.prior import contrasts, lines, quadrature
 from skmeta._core.prior import rows as row_space
 from skmeta._core.prior.derivatives import (
-    hessian,
     slope_of_half_trace,
     sum_of_hessians,
     times_curvature,
 )
 from skmeta._core.prior.likelihoods import Likelihood
+from skmeta._core.prior.modes import (
+    derivatives,
+    find_mode,
+    mode_of_all,
+    newton,
+    precision_of,
+    times,
+)
 from skmeta._core.prior.recency import Recency
 from skmeta._core.prior.splits import cut_in_time, random_split
 from skmeta._core.prior.stacks import (
     Stack,
     in_pieces,
     in_stacks,
+    like_sized,
     one_task,
 )
 from skmeta._core.prior.structures import ROUNDING
@@ -52,18 +60,6 @@ SPLITS_IN_ALL = 400
 # A draw is slow if a row has several outputs or there are more coefficients than this.
 # Then each task is drawn from as rarely as allowed.
 MANY_COEFFICIENTS = 60
-# Newton's method for the modes ends after this many steps.
-MAX_NEWTON = 50
-# It ends earlier if the Newton decrement, which is twice what a step can still gain, is
-# below this share of the value.
-MODE_TOL = 1e-13
-# A step of Newton's method is halved at most this many times.
-MAX_HALVINGS = 30
-# A curvature serves for further steps, while each step leaves at most this share of
-# what could be gained before it, ...
-SLOW = 0.1
-# ... and until a step gains this share of what the decrement above allows.
-OLD_TOL = 1e-4
 # With more unknowns than this, modes are searched for in the space of the rows if that
 # is smaller.
 MANY_UNKNOWNS = 20
@@ -291,6 +287,8 @@ class LaplaceTasks:
 
     def pooled(self):
         """Coefficients of all rows as one task, held by the weak prior alone."""
+        if self.has_designs:  # sets of very different sizes stay apart
+            return mode_of_all(self.likelihood, self.stacks, self._centre, self._weak)
         L = np.sqrt(np.linalg.inv(self._weak))
         rows = one_task(self.stacks)
         return find_mode(self.likelihood, rows, self._centre, L).theta[0]
@@ -442,11 +440,16 @@ class LaplaceTasks:
         given = self.gather(given, likelihood, self.fit_intercept)
         for stack, order in zip(given.stacks, given.order, strict=True):
             theta, factor = condition(likelihood, prior.mean, prior.factor, stack)
-            query = Stack.of([splits[draw][1] for draw in order])
-            eta, J = query.eta(theta), query.times(factor)
             # without any row given, the prior counts in full for every option
             shares = likelihood.moderations if stack.weight.any() else (1.0,)
-            yield order, [self._mean_score(query, eta, np.sqrt(s) * J) for s in shares]
+            asked = [splits[draw][1] for draw in order]
+            for some in like_sized(asked):
+                query = Stack.of([asked[draw] for draw in some])
+                eta, J = query.eta(theta[some]), query.times(factor[some])
+                yield (
+                    order[some],
+                    [self._mean_score(query, eta, np.sqrt(s) * J) for s in shares],
+                )
 
     def _n_splits(self):
         slow = self.likelihood.n_outputs > 1 or self.n_coefficients > MANY_COEFFICIENTS
@@ -483,147 +486,6 @@ class LaplaceTasks:
         for stack, order in zip(self.stacks, self.order, strict=True):
             out[order] = function(stack)
         return out
-
-
-# -- mode -----------------------------------------------------------------------------
-
-
-class Mode(NamedTuple):
-    """The posterior of T tasks about its mode."""
-
-    u: np.ndarray  # (T, r)
-    theta: np.ndarray  # (T, P)
-    value: np.ndarray  # (T,) log-likelihood minus u'u / 2
-    mu: np.ndarray  # (T, n, o) means of the targets
-    score: np.ndarray  # (T, P) gradient of the log-likelihood
-    hessian: np.ndarray  # (T, P, P) minus its second derivative
-    B: np.ndarray  # (T, r, r) precision of u
-
-
-def find_mode(likelihood, stack, mean, L, u=None):
-    """The `Mode` of every task by Newton's method, with steps halved until they climb.
-
-    The search sees only the columns of X whose coefficients vary; the share of the
-    others in eta is fixed. ``u`` (T, r) is where to begin.
-    """
-    o, r = likelihood.n_outputs, L.shape[1]
-    blocks = L.reshape(o, -1, r)
-    varying = blocks.any(axis=(0, 2))
-    X = stack.X if varying.all() else stack.X[..., varying]
-    searched = stack._replace(X=X, offset=stack.eta(mean[None]))
-    u = np.zeros((len(stack.X), r)) if u is None else u
-    u, value = _newton(likelihood, searched, blocks[:, varying].reshape(-1, r), u)
-    theta = mean + u @ L.T
-    mu, score, H = _derivatives(likelihood, stack, stack.eta(theta))
-    return Mode(u, theta, value, mu, score, H, _precision(likelihood, L, H))
-
-
-def _times(u, A):
-    """Rows u (T, r) times A (r, P), or each times its own A (T, r, P): (T, P)."""
-    return u @ A if A.ndim == 2 else (u[:, None] @ A)[:, 0]
-
-
-def _newton(likelihood, stack, L, u):
-    """u (T, r) at the mode, and the log-likelihood minus u'u / 2 there.
-
-    L is (P, r), or (T, P, r) if each task has its own.
-    """
-    value, eta = _objective(likelihood, stack, L, u)
-    if likelihood.is_steep and u.any():
-        at_zero, _ = _objective(likelihood, stack, L, np.zeros_like(u))
-        u = np.where((value > at_zero)[:, None], u, 0.0)
-        value, eta = _objective(likelihood, stack, L, u)
-    if likelihood.own_designs:
-        return _newton_by_few_curvatures(likelihood, stack, L, u, value, eta)
-    for _ in range(MAX_NEWTON):
-        _, score, H = _derivatives(likelihood, stack, eta)
-        slope = _times(score, L) - u
-        B = _precision(likelihood, L, H)
-        step = np.linalg.solve(B, slope[..., None])[..., 0]
-        gain = (slope * step).sum(axis=-1)
-        if (gain < MODE_TOL * (1 + np.abs(value))).all():
-            # the step is known already, and squares the error that is left
-            return u + step, value + 0.5 * gain
-        length = _first_length(likelihood, stack, _times(step, L.swapaxes(-1, -2)))
-        u, value, eta = _climb(likelihood, stack, L, u, step, value, length)
-    return u, value
-
-
-def _newton_by_few_curvatures(likelihood, stack, L, u, value, eta):
-    """The same where the curvature is what costs most.
-
-    It serves for further steps, while each leaves little of what could be gained.
-    """
-    inverse, before = None, np.inf
-    for _ in range(MAX_NEWTON):
-        mu = likelihood.mean(eta)
-        slope = likelihood.slope(mu, stack.Y) * stack.weight[..., None]
-        slope = _times(stack.gradient(slope), L) - u
-        is_new = inverse is None
-        if is_new:
-            H = hessian(likelihood, stack, mu)
-            inverse = np.linalg.inv(_precision(likelihood, L, H))
-        step = (inverse @ slope[..., None])[..., 0]
-        gain = (slope * step).sum(axis=-1)
-        # a step by an old curvature leaves more of the error
-        tol = (1.0 if is_new else OLD_TOL) * MODE_TOL
-        done = gain < tol * (1 + np.abs(value))
-        if done.all():
-            return u + step, value + 0.5 * gain
-        u, value, eta = _climb(likelihood, stack, L, u, step, value, np.ones(len(u)))
-        if not is_new and (gain > SLOW * before)[~done].any():
-            inverse = None
-        before = gain
-    return u, value
-
-
-def _precision(likelihood, L, H):
-    """B = I + L'HL (T, r, r), the precision of u.
-
-    Where the curvature has no bound, a search may try a point at which rounding would
-    take the smallest eigenvalues below zero; so a little more than rounding is added.
-    """
-    P, r = L.shape[-2:]
-    B = np.eye(r) + L.swapaxes(-1, -2) @ H @ L
-    if likelihood.is_steep:
-        trace = np.trace(B, axis1=-2, axis2=-1)
-        B += 10 * P * np.finfo(float).eps * trace[:, None, None] * np.eye(r)
-    return B
-
-
-def _objective(likelihood, stack, L, u):
-    """Log-likelihood minus u'u / 2, and the linear predictors."""
-    eta = stack.eta(_times(u, L.swapaxes(-1, -2)))
-    log_density = likelihood.log_density(eta, stack.Y)
-    value = (stack.weight * log_density).sum(axis=-1)
-    return value - 0.5 * (u * u).sum(axis=-1), eta
-
-
-def _derivatives(likelihood, stack, eta):
-    """Means of the targets, gradient (T, P), and minus the second derivative."""
-    mu = likelihood.mean(eta)
-    slope = likelihood.slope(mu, stack.Y) * stack.weight[..., None]
-    return mu, stack.gradient(slope), hessian(likelihood, stack, mu)
-
-
-def _first_length(likelihood, stack, step):
-    """The share (T,) of a step of the coefficients that is tried first."""
-    if not likelihood.is_steep:
-        return np.ones(len(step))
-    moved = stack._replace(offset=np.zeros_like(stack.offset)).eta(step)
-    farthest = np.abs(moved).max(axis=(1, 2), initial=likelihood.longest_step)
-    return likelihood.longest_step / farthest
-
-
-def _climb(likelihood, stack, L, u, step, value, length):
-    for _ in range(MAX_HALVINGS):
-        tried = u + length[:, None] * step
-        reached, eta = _objective(likelihood, stack, L, tried)
-        worse = reached < value - 1e-10 * (1 + np.abs(value))
-        if not worse.any():
-            break
-        length[worse] *= 0.5
-    return tried, reached, eta
 
 
 # -- evidence -------------------------------------------------------------------------
@@ -760,9 +622,9 @@ def _condition_by_rows(likelihood, mean, factor, stack):
     L = R.swapaxes(-1, -2).reshape(T, n, o, -1).swapaxes(1, 2).reshape(T, o * n, -1)
     own_columns = np.broadcast_to(np.eye(n), (T, n, n))
     rows = stack._replace(X=own_columns, offset=stack.eta(mean[None]))
-    v, _ = _newton(likelihood, rows, L, np.zeros((T, L.shape[-1])))
-    mu, _, H = _derivatives(likelihood, rows, rows.eta(_times(v, L.swapaxes(-1, -2))))
-    C = np.linalg.cholesky(_precision(likelihood, L, H))
+    v, _ = newton(likelihood, rows, L, np.zeros((T, L.shape[-1])))
+    mu, _, H = derivatives(likelihood, rows, rows.eta(times(v, L.swapaxes(-1, -2))))
+    C = np.linalg.cholesky(precision_of(likelihood, L, H))
     FQ = factor @ Q
     if likelihood.centre_is_mean:
         half = np.linalg.solve(C, L.swapaxes(-1, -2))

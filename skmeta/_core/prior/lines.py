@@ -64,7 +64,7 @@ def are_lines(X):
 def on_lines(parts, likelihood):
     """Which tasks (T,) are to be integrated along a line."""
     if likelihood.own_designs:
-        return np.zeros(len(parts), dtype=bool)
+        return likelihood.say_little(parts)
     if not are_many(parts):
         return np.array(
             [is_line(X) and likelihood.suits_lines(w) for X, _, w, _ in parts]
@@ -173,7 +173,7 @@ def average_of_classes(stack, mean, L):
         p_times = p * times.reshape(len(p), -1, 1)
         curvature = -p_times.swapaxes(-1, -2) @ p
         curvature += p_times.sum(axis=1)[..., None] * np.eye(o)
-        S = _cholesky_slope(R, weighted[..., :-1].swapaxes(-1, -2) @ points)
+        S = cholesky_slope(R, weighted[..., :-1].swapaxes(-1, -2) @ points)
         apart = slope[:, :, None] * slope[:, None]
         mean_slope += slope.T @ x
         for total, blocks in (
@@ -212,7 +212,7 @@ def _in_logits(S):
     return whole
 
 
-def _cholesky_slope(R, slope):
+def cholesky_slope(R, slope):
     """Twice the derivative in RR', symmetric, given that in the lower triangular R."""
     lower = np.tril(R.swapaxes(-1, -2) @ slope)
     lower -= 0.5 * np.einsum("tii->ti", lower)[..., None] * np.eye(R.shape[-1])

@@ -17,7 +17,7 @@ from scipy.special import logsumexp
 from scipy.stats import norm
 from scipy.stats.qmc import Sobol
 
-from skmeta._core.prior.laplace import find_mode
+from skmeta._core.prior.modes import find_mode
 
 # Draws of a task: 2 * 2**7, which leaves an error of about 0.1 % on real choices. Of
 # many tasks there are fewer, so that all together stay about as many.
@@ -32,7 +32,7 @@ def missed_by_laplace(likelihood, stacks, mean, L):
     The draws belong to the columns of L. A symmetric one of the coefficients that vary
     makes the result depend on L L' only.
     """
-    if not L.any():
+    if not stacks or not L.any():
         return 0.0
     draws, log_share = _draws(L.shape[1], sum(len(stack.X) for stack in stacks))
     return sum(

@@ -15,7 +15,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy.special import softmax
 
-from skmeta._core.tasks import ABSENT, are_many, slices
+from skmeta._core.tasks import ABSENT, Parts, are_many, slices
 
 # One stack holds at most about this many numbers, ...
 STACK_CELLS = 2**18
@@ -24,6 +24,10 @@ MORE_OF_SEVERAL = 8
 # Of many tasks each stack holds fewer, so that what is computed of a stack takes little
 # memory beside all of them.
 FEWER_OF_MANY = 8
+# Sets of at most this many alternatives are stacked together.
+FEW_ALTERNATIVES = 8
+# A number above that of all kinds of sizes that sets have.
+ALTERNATIVES_APART = 64
 
 
 class Stack(NamedTuple):
@@ -129,6 +133,30 @@ class Stack(NamedTuple):
         return (share @ apart**2)[:, :, 0]
 
 
+def n_alternatives(parts):
+    """The largest number of alternatives that a choice set of each task has, (T,)."""
+    if isinstance(parts, Parts):
+        return parts.n_alternatives
+    here = ((offset > 0.5 * ABSENT).sum(axis=1) for _, _, _, offset in parts)
+    return np.array([n.max(initial=1) for n in here])
+
+
+def kinds_of_size(n):
+    """Numbers of alternatives (T,) as kinds that are stacked together."""
+    return np.ceil(np.log2(np.maximum(n, FEW_ALTERNATIVES))).astype(int)
+
+
+def like_sized(parts):
+    """Numbers of the parts, in groups whose sets have about as many alternatives.
+
+    There is a single group unless rows are choice sets.
+    """
+    if parts[0][0].ndim != 3:
+        return [np.arange(len(parts))]
+    kinds = kinds_of_size(n_alternatives(parts))
+    return [np.flatnonzero(kinds == kind) for kind in np.unique(kinds)]
+
+
 def flat(A):
     """An array (T, n, ..., d) of rows as (T, m, d)."""
     n_tasks, *n_rows, d = A.shape
@@ -152,13 +180,6 @@ def with_alternatives(part, n):
 
 def one_task(stacks):
     """All rows of some stacks as the rows of a single task."""
-    if stacks[0].has_designs:
-        parts = [field for stack in stacks for field in zip(*stack, strict=True)]
-        n_alternatives = max(stack.n_outputs for stack in stacks)
-        parts = [with_alternatives(part, n_alternatives) for part in parts]
-        return Stack(
-            *(np.concatenate(of_all)[None] for of_all in zip(*parts, strict=True))
-        )
     fields = (
         np.concatenate([field.reshape(-1, *field.shape[2:]) for field in of_all])
         for of_all in zip(*stacks, strict=True)
@@ -178,17 +199,21 @@ def in_stacks(parts, sizes, labels, n_varying=None):
     n_columns = X.shape[-1]
     n_varying = n_columns if n_varying is None else n_varying
     # a row has one design for o vectors of coefficients, or o designs for one
-    n_vectors, n_designs = (1, Y.shape[1]) if X.ndim == 3 else (Y.shape[1], 1)
+    n_vectors = 1 if X.ndim == 3 else Y.shape[1]
     n_coefficients, n_shared = n_varying * n_vectors, n_columns - n_varying
     many = are_many(parts)
     most = STACK_CELLS * (MORE_OF_SEVERAL if n_vectors > 1 else 1)
     most = most // FEWER_OF_MANY if many else most
     buckets = 2 * np.ceil(2 * np.log2(np.maximum(sizes, 1))) + labels
+    alternatives = np.ones(len(sizes), dtype=int)
+    if X.ndim == 3:
+        alternatives = n_alternatives(parts)
+        buckets = buckets * ALTERNATIVES_APART + kinds_of_size(alternatives)
     stacks, orders = [], []
     for bucket in np.unique(buckets):
         tasks = np.flatnonzero(buckets == bucket)
         longest = sizes[tasks].max()
-        n_rows = longest * n_designs
+        n_rows = longest * alternatives[tasks].max()
         cells = n_coefficients * (n_coefficients + n_rows) + n_shared * n_rows
         n_stacks = -(-len(tasks) * cells // most)
         for order in np.array_split(tasks, min(n_stacks, len(tasks))):

@@ -6,11 +6,11 @@ predictors are utilities. See `choice_model` for how sets are given.
 """
 
 from dataclasses import dataclass
-from functools import reduce
 
 import numpy as np
 from scipy.special import log_expit, log_softmax, logsumexp
 
+from skmeta._core.prior import few_sets
 from skmeta._core.prior.likelihoods._softmax import Softmax
 from skmeta._core.prior.quadrature import normal_points
 from skmeta._core.tasks import ABSENT, slices
@@ -21,8 +21,6 @@ LOG2_POINTS = 9
 AVERAGE_CELLS = 2**18
 # The logarithm of the largest sum of utilities that is told from infinity.
 LARGEST = 500.0
-# With more alternatives than this, a loop over them is slow.
-MANY = 16
 
 
 @dataclass(frozen=True)
@@ -43,13 +41,13 @@ class Choice(Softmax):
     moderations = (1.0, 0.5, 0.0)
 
     def mean(self, eta):
-        p = np.exp(eta - _largest(eta)[..., None])
+        p = np.exp(eta - few_sets.largest(eta)[..., None])
         p /= (p @ np.ones(p.shape[-1]))[..., None]
         return p
 
     def log_density(self, eta, Y):
         # the largest utility is taken off, so that no exponential overflows
-        shifted = eta - _largest(eta)[..., None]
+        shifted = eta - few_sets.largest(eta)[..., None]
         chosen = np.einsum("...j,...j->...", Y, shifted)
         return chosen - np.log(np.exp(shifted) @ np.ones(eta.shape[-1]))
 
@@ -96,17 +94,14 @@ class Choice(Softmax):
         return weight * _by_rows(eta, factor, len(points), average, of_pairs)
 
     def suits_lines(self, weight):
-        return False
+        return weight.sum() <= few_sets.LITTLE_WEIGHT
+
+    def say_little(self, parts):
+        """Which tasks (T,) have so few sets that `line_evidence` suits them."""
+        return few_sets.say_little(parts)
 
     def line_evidence(self, stack, mean, L, u=None):
-        raise NotImplementedError  # no task suits
-
-
-def _largest(eta):
-    """The maximum over few alternatives, for which NumPy's own is slow."""
-    if eta.shape[-1] > MANY:
-        return eta.max(axis=-1)
-    return reduce(np.maximum, np.moveaxis(eta, -1, 0))
+        return few_sets.average(stack, mean, L)
 
 
 def _by_rows(eta, factor, n_points, average, of_pairs):
