@@ -373,7 +373,7 @@ class DecidesByChoices(DecidesByOutcomes):
         y[:, rows] = drawn[..., self._targets.outside :][:, index >= 0]
         return y
 
-    def expected_gain(self, pool, shelf=None, *, choice_set):
+    def expected_gain(self, pool, shelf=None, *, choice_set=None):
         """Compute what the answer to each of some screens is worth.
 
         It is how much better, on average over the possible choices, the best offer of a
@@ -387,7 +387,7 @@ class DecidesByChoices(DecidesByOutcomes):
         shelf : {array-like, sparse matrix} of shape (n_offers, n_features), default=None
             The offers to pick from; None means those of the pool.
         choice_set : array-like of shape (n_pool,)
-            The screen of each offer of the pool.
+            The screen of each offer of the pool. It must be given.
 
         Returns
         -------
@@ -411,6 +411,11 @@ class DecidesByChoices(DecidesByOutcomes):
         P. I. Frazier, W. B. Powell, S. Dayanik, "The Knowledge-Gradient Policy for
         Correlated Normal Beliefs", INFORMS Journal on Computing 21(4), 2009.
         """  # noqa: E501 (a type takes one line)
+        if choice_set is None:
+            raise ValueError(
+                "expected_gain needs choice_set, the screen of each offer of the pool. "
+                "If the pool is one screen, pass choice_set=[0] * len(pool)."
+            )
         check_aligned(pool=pool, choice_set=choice_set)
         check_is_fitted(self)
         pool = validate_new_rows(self, pool)

@@ -281,6 +281,8 @@ def test_each_possible_choice_is_tried(outside):
 
 def test_choices_are_drawn_on_each_shelf():
     model, X, y, sets = choices(outside=True)
+    with pytest.raises(ValueError, match="needs choice_set, the screen of each"):
+        model.expected_gain(X)
     adapted = model.adapt(X[:6], y[:6], choice_set=sets[:6])
     drawn = adapted.sample_y(X[6:], 4000, random_state=0, choice_set=sets[6:])
     p = adapted.predict_proba(X[6:], choice_set=sets[6:])
