@@ -20,9 +20,13 @@ from skmeta._warn import warn
 
 __all__ = ["choice_log_loss", "hit_rate"]
 
-# Probabilities of a set sum to 1 but for rounding if they are within so many times the
-# rounding error of their type.
-ROUNDING = 1e4
+# The sum of the probabilities of a set may be so far above 1, as if they had been
+# rounded to a few digits. They are divided by it.
+SLACK = 1e-3
+
+# A sum is below 1, and leaves something for an outside option, if it is so many
+# rounding errors of a float below 1, and so much at least.
+ROUNDING, LEAST_REST = 64, 1e-9
 
 # Utilities are the same if they differ by less than so many rounding errors.
 SAME = 64
@@ -335,9 +339,9 @@ def _normalised(sets):
     sets that lose all offers there is none.
     """
     p = sets.predicted
-    tolerance = ROUNDING * np.finfo(p.dtype).eps
+    tolerance = max(LEAST_REST, ROUNDING * np.finfo(p.dtype).eps)
     p = p.astype(np.float64)
-    wrong = np.flatnonzero((p < -tolerance) | (p > 1 + tolerance))
+    wrong = np.flatnonzero((p < -SLACK) | (p > 1 + SLACK))
     if len(wrong):
         raise ValueError(
             f"p holds {p[wrong[0]]:g}; probabilities are from 0 to 1. Pass those of "
@@ -345,8 +349,8 @@ def _normalised(sets):
         )
     p = np.maximum(p, 0.0)
     total = sets.reduced(np.add, p)
-    if (total > 1 + tolerance).any():
-        place = np.flatnonzero(total > 1 + tolerance)[0]
+    if (total > 1 + SLACK).any():
+        place = np.flatnonzero(total > 1 + SLACK)[0]
         raise ValueError(
             f"The probabilities of {sets.named(place)} sum to {total[place]:.4g}, and "
             "not to 1 or less. Pass the set of each offer as choice_set, here and to "
@@ -354,7 +358,7 @@ def _normalised(sets):
         )
     rest = np.maximum(1.0 - total, 0.0)
     has_rest = (rest > tolerance).any()
-    if has_rest and len(total) > 1 and abs(total.sum() - 1.0) <= tolerance:
+    if has_rest and len(total) > 1 and abs(total.sum() - 1.0) <= SLACK * rest.max():
         raise ValueError(
             f"The probabilities of all {len(total)} choice sets together sum to 1, as "
             "those of a single set do. Give predict_proba the sets as well: "
@@ -362,6 +366,9 @@ def _normalised(sets):
         )
     there = sets.weight_of_rows > 0
     kept = sets.reduced(np.add, np.where(there, p, 0.0)) + (rest if has_rest else 0.0)
+    impossible = kept == 0  # all offers are, and then they are so alike
+    p = np.where(there, p + sets.spread(impossible), 0.0)
+    kept = np.where(impossible, sets.reduced(np.add, p), kept)
     p = np.divide(p, sets.spread(kept), out=np.zeros_like(p), where=there)
     if not has_rest:
         return p, None

@@ -86,6 +86,23 @@ def test_equal_chances_lose_the_logarithm_of_the_number_of_offers():
     assert choice_log_loss([0, 1, 0, 0], p) == pytest.approx(np.log(4))
 
 
+@pytest.mark.parametrize("dtype", [np.float64, np.float32, np.float16])
+def test_probabilities_may_be_rounded(dtype):
+    y, utility, sets = made_up(5)
+    p = shelf_probabilities(utility, sets)
+    expected = choice_log_loss(y, p, choice_set=sets)
+    rounded = np.round(p, 5).astype(dtype)
+    found = choice_log_loss(y, rounded, choice_set=sets)
+    assert found == pytest.approx(expected, rel=2e-3 if dtype == np.float16 else 1e-4)
+
+
+def test_offers_that_are_all_impossible_are_so_alike():
+    options = {"choice_set": list("aabb"), "sample_weight": [1, 1, 1, 1]}
+    assert choice_log_loss([1, 0, 1, 0], [0, 0, 0.4, 0.5], **options) > np.log(2)
+    weight = {"sample_weight": [1, 1, 0]}
+    assert choice_log_loss([1, 0, 0], [0, 0, 1], **weight) == pytest.approx(np.log(2))
+
+
 def test_what_was_impossible_has_a_finite_loss():
     of_classes = log_loss([1], [[1, 0]], labels=[0, 1])
     assert choice_log_loss([1, 0], [0.0, 1.0]) == pytest.approx(of_classes)
