@@ -171,6 +171,8 @@ def _checked_rows(X, y, task, sample_weight, unit, choice_set, outside):
     rows = np.arange(len(y)) if weight is None else np.flatnonzero(weight > 0)
     rows = rows[np.argsort(codes[rows], kind="stable")]
     _check_targets(y, rows, codes, ids)
+    if sets is not None:
+        y = _preferences(y, rows, codes, ids)
     if sets is not None and weight is not None:
         _check_even(weight, sets, rows, codes, ids)
     if sets is not None and not outside:
@@ -178,6 +180,25 @@ def _checked_rows(X, y, task, sample_weight, unit, choice_set, outside):
     present, sizes = np.unique(codes[rows], return_counts=True)
     starts = np.r_[0, np.cumsum(sizes)]
     return Table(X, y, weight, sets), units, rows, starts, ids[present]
+
+
+def _preferences(y, rows, codes, ids):
+    """The y of offers as numbers; ``rows`` are those that count."""
+    try:
+        y = y.astype(np.float64)
+    except (TypeError, ValueError):
+        raise ValueError(
+            f"y holds {show(y[rows[0]])} in row {rows[0]}, of task "
+            f"{show(ids[codes[rows[0]]])}. Of choices it holds numbers: 1 for the "
+            "offer of a set that was chosen and 0 for the others, such as (y == 'yes')."
+        ) from None
+    wrong = rows[~np.isfinite(y[rows])]
+    if len(wrong):
+        raise ValueError(
+            f"y holds {y[wrong[0]]:g} in row {wrong[0]}, of task "
+            f"{show(ids[codes[wrong[0]]])}. Drop this choice set, or give it weight 0."
+        )
+    return y
 
 
 def _check_even(weight, sets, rows, codes, ids):
@@ -255,7 +276,8 @@ def score_block(estimator, how, table, block, told):
     models = [estimator] * len(splits)
     with remembering(told):
         if together is not None:
-            scores = together(estimator, *table[:3], splits)
+            sets = () if table.sets is None else (table.sets,)
+            scores = together(estimator, *table[:3], splits, *sets)
             return list(map(_one_number, scores))
         if len(splits[0][0]):  # either all tasks give rows, or none does
             parts = [table.take(support) for support, _ in splits]
