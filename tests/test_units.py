@@ -118,6 +118,7 @@ def test_a_search_hands_units_to_the_scorer(data):
         search = GridSearchCV(
             model,
             {"empiricalbayesregressor__standardize": [True]},
+            refit=False,
             cv=cv.set_split_request(groups="task"),
             scoring=scorer,
             error_score="raise",
