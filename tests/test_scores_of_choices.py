@@ -305,7 +305,7 @@ def test_a_ranker_is_compared_with_conditional_logits():
     ],
 )
 def test_any_model_of_utility_may_be_the_pooled_one(pooled):
-    X, y, task, sets = made_up(6)
+    X, y, task, sets = made_up(8)
     found = compare_baselines(
         EmpiricalBayesRanker("diagonal"),
         X,
