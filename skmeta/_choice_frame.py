@@ -35,6 +35,15 @@ class Choices(Targets):
 
     outside: bool = False
 
+    def check_given(self, y):
+        for value in np.ravel(np.asarray(y, dtype=object)):
+            if isinstance(value, str):
+                raise ValueError(
+                    f"y holds {value!r}, which is text. It must be numbers, 1 for the "
+                    "offer chosen and 0 for the others, or larger ones for better "
+                    f"offers: pass (y == {value!r}).astype(int), for instance."
+                )
+
     def with_beside(self, y, weight, codes, ids, choice_set=None):
         offers = with_sets(y, weight, codes, ids, choice_set)
         warn_of_doubtful_sets(offers, weight)

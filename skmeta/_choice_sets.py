@@ -125,6 +125,7 @@ def warn_of_doubtful_sets(offers, weight):
     """Warn of y that look like ranks with 1 the best, or like several sets in one."""
     rows = np.flatnonzero(weight > 0)
     sets, value = offers["set"][rows], offers["value"][rows]
+    n_pieces = 1 + np.count_nonzero(np.diff(sets))
     order = np.lexsort((value, sets))
     sets, value = sets[order], value[order]
     starts = np.flatnonzero(np.append(True, sets[1:] != sets[:-1]))
@@ -136,17 +137,27 @@ def warn_of_doubtful_sets(offers, weight):
             "with 1 the best. Here the largest y is the best. If 1 is the best, pass "
             "-y."
         )
-    if offers["named"].all() or not np.isin(value, (0.0, 1.0)).all():
+    if not np.isin(value, (0.0, 1.0)).all():
         return
     n_chosen = np.add.reduceat(value, starts)
     several = (n_chosen > 1).sum()
-    if 2 * several > len(starts):
+    if 2 * several <= len(starts):
+        return
+    most = f"{n_chosen.max():g} of {sizes[n_chosen.argmax()]}"
+    if not offers["named"].any():
         warn(
             f"Without choice_set the rows of each task are one choice set, and in "
             f"{several} of {len(starts)} tasks several offers were chosen, as many as "
-            f"{n_chosen.max():g} of {sizes[n_chosen.argmax()]}. If these are several "
-            "choices, pass the label of the choice that each row belongs to: "
-            "choice_set=."
+            f"{most}. If these are several choices, pass the label of the choice that "
+            "each row belongs to: choice_set=."
+        )
+    elif n_pieces >= 2 * len(starts):
+        warn(
+            f"In {several} of {len(starts)} choice sets several offers were chosen, as "
+            f"many as {most}, and the rows of a set lie apart. A label of choice_set "
+            "means something within one task only: pass the ids of the tasks as well, "
+            "task=, or number the sets over all tasks: "
+            "df.groupby(['shopper', 'screen']).ngroup()."
         )
 
 

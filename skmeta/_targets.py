@@ -65,6 +65,9 @@ class Targets(ABC):
         ``task`` (n_rows,) are the ids of the rows' tasks, for the message.
         """
 
+    def check_given(self, y):  # noqa: B027 (scikit-learn says the rest)
+        """Refuse targets as the user gives them, before they become numbers."""
+
     def with_beside(self, y, weight, codes, ids):
         """Validated y (n_rows,) together with what came beside the rows.
 

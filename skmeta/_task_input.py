@@ -95,6 +95,7 @@ def validate_rows(model, X, y, *, reset, dtype):
     labels = model._targets.are_labels
     if reset or not is_clean(model, X, dtype, y):
         check_target(y, labels)
+        model._targets.check_given(y)
         with explaining_missing(model):
             X, y = validate_data(
                 model,

@@ -2,6 +2,7 @@
 
 import io
 import pickle
+import warnings
 
 import joblib
 import numpy as np
@@ -825,3 +826,30 @@ def test_utilities_are_not_drawn_beside_choices(offers, model):
     X, y, _ = of_task(offers)
     with pytest.raises(TypeError, match="ExplanationDisplay"):
         AdaptationDisplay.from_estimator(model, X, y)
+
+
+def test_labels_that_start_anew_are_no_sets_without_tasks(offers, model):
+    data = offers[FEATURES].to_numpy(), offers["chosen"]
+    told = pytest.warns(UserWarning, match="within one task only")
+    with told:
+        EmpiricalBayesRanker(**QUICK).fit(*data, choice_set=offers["screen"])
+    with told:
+        model.adapt(*data, choice_set=offers["screen"])
+    with told:
+        model.adapt(*data, choice_set=offers["screen"]).score(
+            *data, choice_set=offers["screen"]
+        )
+    several = np.tile([1.0, 1.0, 0.0], 4)  # two of three are chosen from each shelf
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        model.adapt(data[0][:12], several, choice_set=np.repeat(range(4), 3))
+
+
+def test_text_says_nothing_about_which_offer_is_preferred(offers, model):
+    X, y, screen = of_task(offers)
+    words = np.where(y > 0, "yes", "no")
+    for given in (words, words.tolist(), pd.Series(words)):
+        with pytest.raises(ValueError, match="1 for the offer chosen"):
+            model.adapt(X, given, choice_set=screen)
+        with pytest.raises(ValueError, match="1 for the offer chosen"):
+            clone(model).fit(X, given, task=screen)

@@ -202,6 +202,12 @@ def labels_of_sets_forgotten(patch):
 
 
 @case
+def labels_that_start_anew_in_each_task(patch):
+    screen = np.tile(np.repeat([0, 1], 3), 6)
+    ranker().fit(X[:36], np.tile([1, 0, 0], 12), choice_set=screen)  # warns
+
+
+@case
 def sets_that_say_nothing(patch):
     none = np.where(ids == 0, 0.0, chosen)
     ranker().fit(X, none, task=ids, choice_set=ids)  # warns
