@@ -598,6 +598,12 @@ def steps_in_front(estimator):
     return steps
 
 
+def has_steps_in_front(estimator):
+    """Whether rows are changed on their way to the meta-learner."""
+    steps = steps_in_front(estimator)
+    return steps is None or any(step not in (None, "passthrough") for step in steps)
+
+
 def times_given(estimator, X):
     """Times (n,) of rows, if a column of the fitted meta-learner inside holds them."""
     if not rows_in_time(estimator):

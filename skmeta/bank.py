@@ -21,7 +21,7 @@ from skmeta._bank.tables import columns_of
 from skmeta._checks.aligned import check_aligned
 from skmeta._checks.parameters import check_coverage
 from skmeta._checks.values import check_target, show
-from skmeta._compositions import transformed_rows
+from skmeta._compositions import has_steps_in_front, transformed_rows
 from skmeta._many_tasks import options_of_rows, put
 from skmeta._version import __version__
 from skmeta._warn import warn
@@ -551,8 +551,10 @@ class TaskBank:
         rows : :class:`~sklearn.utils.Bunch`
             ``X``, ``y`` and ``sample_weight`` in the order in which they were given.
             For a model of choices also ``choice_set``: the ids that were given, or
-            numbers if a set came without one. X has the columns that the meta-learner
-            gets from the steps in front of it.
+            numbers if a set came without one. Behind the steps of a Pipeline the rows
+            are as these steps made them, and are called ``X_transformed``, and so is y
+            where targets are transformed. Only a bank over the meta-learner itself,
+            such as ``pipe[-1]``, takes such rows.
         """
         keys = keys_of_some([id])
         if self._states.kind != "rows":
@@ -567,7 +569,16 @@ class TaskBank:
                 f"Task {show(id_of(keys[0]))} is not in the bank, so that there are no "
                 "rows of it. `id in bank` says whether a task is there."
             )
-        return Bunch(**self._states.of_task(values))
+        rows = self._states.of_task(values)
+        # By the names of what it takes, update would transform them once more.
+        changed = {"X": has_steps_in_front(self._model.outer)}
+        changed["y"] = self._model.transforms_targets
+        return Bunch(
+            **{
+                f"{name}_transformed" if changed.get(name) else name: part
+                for name, part in rows.items()
+            }
+        )
 
     def model_of(self, id):
         """Return the model, adapted to all rows of one task.

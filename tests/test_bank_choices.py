@@ -306,3 +306,18 @@ def test_a_bank_shows_the_rows_that_it_keeps(bank, tasks):
     sums = TaskBank(EmpiricalBayesRegressor("isotropic").meta_fit(numbers))
     with pytest.raises(ValueError, match="keeps sums"):
         sums.update(*numbers[0], task=1).rows_of(1)
+
+
+def test_rows_that_were_transformed_are_not_taken_for_rows_to_transform():
+    answers = make_linear_tasks(6, 6, 2, kind="classification", random_state=0)
+    classifier = EmpiricalBayesClassifier("intercept", random_state=0)
+    pipe = meta_fit(make_pipeline(StandardScaler(), classifier), answers)
+    bank = TaskBank(pipe).update(*answers[0], task=1)
+    kept = bank.rows_of(1)
+    assert list(kept) == ["X_transformed", "y", "sample_weight"]
+    with pytest.raises(TypeError, match="X_transformed"):
+        TaskBank(pipe).update(**kept, task=1)
+    moved = TaskBank(pipe[-1]).update(kept.X_transformed, kept.y, task=1)
+    np.testing.assert_allclose(moved.model_of(1).coef_, bank.model_of(1)[-1].coef_)
+    plain = meta_fit(make_pipeline("passthrough", classifier), answers)
+    assert "X" in TaskBank(plain).update(*answers[0], task=1).rows_of(1)
