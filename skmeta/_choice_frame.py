@@ -36,7 +36,8 @@ class Choices(Targets):
     outside: bool = False
 
     def check_given(self, y):
-        for value in np.ravel(np.asarray(y, dtype=object)):
+        given = np.asarray(y)
+        for value in () if given.dtype.kind in "biuf" else np.ravel(given).tolist():
             if isinstance(value, str):
                 raise ValueError(
                     f"y holds {value!r}, which is text. It must be numbers, 1 for the "

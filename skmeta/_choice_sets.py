@@ -20,6 +20,8 @@ from skmeta._warn import warn
 # What is known of an offer besides its columns: its y, the number of its set, and
 # whether that set was named, so that all its offers have the set's weight.
 OFFER = np.dtype([("value", float), ("set", np.intp), ("named", bool)])
+# Weights whose relative difference is less than this are the same.
+SAME_WEIGHT = 1e-9
 # Choices, padded to one number of offers, are at most so many numbers.
 MOST_CELLS = 2**28
 
@@ -53,7 +55,7 @@ def with_sets(y, weight, codes, ids, choice_set=None):
     sorted_weight = weight[rows[order]]
     low = np.minimum.reduceat(sorted_weight, starts[:-1])
     high = np.maximum.reduceat(sorted_weight, starts[:-1])
-    for place in np.flatnonzero(low < high)[:1]:
+    for place in np.flatnonzero(low * (1.0 + SAME_WEIGHT) < high)[:1]:
         pair = pairs[offers["set"][rows[order[starts[place]]]]]
         raise ValueError(
             f"Choice set {show(names[pair % len(names)])}"
@@ -214,11 +216,7 @@ def order_of_offers(X, offers, weight, codes, times=None):
     order = np.lexsort((weight, place, sets))
     sizes = np.bincount(sets)
     first = np.cumsum(sizes) - sizes
-    column = np.arange(len(order)) - np.repeat(first, sizes)
-    content = np.full((len(sizes), 2 * sizes.max()), -1.0)
-    content[sets[order], 2 * column] = rank[order]
-    content[sets[order], 2 * column + 1] = weight[order]
-    content = np.unique(content, axis=0, return_inverse=True)[1].ravel()
+    content = _ranks_of_sets(rank[order], weight[order], first, sizes)
     of_set = order[first]
     by_task, tasks = canonical_order(
         np.empty((len(sizes), 0)),
@@ -233,6 +231,22 @@ def order_of_offers(X, offers, weight, codes, times=None):
     order = order[_ranges(first[by_task], sizes[by_task])]
     n_rows = np.bincount(codes)[tasks]
     return order, np.concatenate([[0], np.cumsum(n_rows)]), tasks
+
+
+def _ranks_of_sets(rank, weight, first, sizes):
+    """The rank (S,) of each set among different ones, by the ranks of its offers.
+
+    Its offers begin at ``first`` (S,). Small sets come before large ones.
+    """
+    found, n_before = np.empty(len(sizes), dtype=np.intp), 0
+    for size in np.unique(sizes):
+        some = np.flatnonzero(sizes == size)
+        rows = first[some][:, None] + np.arange(size)
+        content = np.hstack([rank[rows], weight[rows]])
+        different, number = np.unique(content, axis=0, return_inverse=True)
+        found[some] = n_before + number.ravel()
+        n_before += len(different)
+    return found
 
 
 def _ranges(starts, sizes):
