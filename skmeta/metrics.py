@@ -216,10 +216,9 @@ class Sets:
         self._arrange(y, predicted, weight, codes)
         self._check_weights()
         if not scored_on_purpose():  # a model has been told of these y
-            offers = np.zeros(len(y), OFFER)
-            offers["value"], offers["named"] = self.y, True
-            offers["set"] = self.spread(np.arange(len(self.sizes)))
-            warn_of_doubtful_sets(offers, self.weight_of_rows)
+            offers = np.empty(len(y), OFFER)
+            offers["value"], offers["set"], offers["named"] = y, codes, True
+            warn_of_doubtful_sets(offers, weight)
 
     def _arrange(self, y, predicted, weight, codes):
         order = np.argsort(codes, kind="stable")

@@ -255,6 +255,12 @@ def test_ranks_with_1_the_best_are_doubtful():
             metric([1, 2, 2, 1], HALF, choice_set=SETS)
 
 
+def test_sets_of_several_tasks_with_one_label_are_doubtful():
+    y, sets = np.tile([1, 0, 0, 1, 0, 0], 4), np.tile(list("aaabbb"), 4)
+    with pytest.warns(UserWarning, match="In 2 of 2 .* number the sets over all tasks"):
+        hit_rate(y, np.arange(24), choice_set=sets)
+
+
 def test_sets_that_say_nothing_are_left_out_with_a_warning():
     p = [0.5, 0.5, 0.3, 0.7]
     with pytest.warns(UserWarning, match="1 of 2 choice sets .* set 'b' has"):

@@ -282,6 +282,11 @@ def a_scorer_of_a_model_that_is_not_adapted(patch):
 
 
 @case
+def sets_of_two_tasks_with_one_label(patch):
+    choice_log_loss([1, 0, 1, 0] * 2, [0.25] * 8, choice_set=[*"aabb"] * 2)  # warns
+
+
+@case
 def choice_sets_that_cannot_be_scored(patch):
     place = np.arange(len(ids)) % N_ROWS
     best, sets = np.isin(place, [0, 3]), place // 3
