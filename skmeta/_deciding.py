@@ -39,8 +39,8 @@ class Decides(ExplainsPredictions):
         -------
         coef : ndarray of shape (n, n_coefficients)
             The slopes and, last, the intercept of each draw; there is none if
-            ``fit_intercept`` is False. With more than two classes it has the shape (n,
-            n_classes, n_coefficients).
+            ``fit_intercept`` is False, or for a ranker without an outside option. With
+            more than two classes it has the shape (n, n_classes, n_coefficients).
 
         Raises
         ------
