@@ -36,6 +36,26 @@ def shops(names, n_rows, rng):
     return pd.concat(parts, ignore_index=True)
 
 
+def screens(shoppers, n_screens, rng, n_offers=3):
+    """Choices of shoppers, one offer in each row."""
+    parts = []
+    for shopper in shoppers:
+        n = n_screens * n_offers
+        offers = pd.DataFrame(
+            {
+                "shopper": shopper,
+                "screen": np.repeat(np.arange(n_screens), n_offers),
+                "price": rng.uniform(1, 5, n),
+                "stars": rng.integers(1, 6, n),
+            }
+        )
+        taste = rng.normal([-1, 1], 0.5)
+        utility = offers[["price", "stars"]] @ taste + rng.gumbel(size=n)
+        best = utility.groupby(offers["screen"]).transform("max")
+        parts.append(offers.assign(chosen=(utility == best).astype(int)))
+    return pd.concat(parts, ignore_index=True)
+
+
 @pytest.fixture
 def reader(tmp_path, monkeypatch):
     """The names that a reader has, in a folder that the code may write to."""
@@ -47,13 +67,16 @@ def reader(tmp_path, monkeypatch):
             "df": shops([f"S{i:02d}" for i in range(12)], 8, rng),
             "rows": new[:5],
             "plan": new[5:],
+            "offers": screens([f"P{i:02d}" for i in range(20)], 6, rng),
+            "asked": screens(["new"], 3, rng),
+            "shelf": screens(["new"], 1, rng, n_offers=5),
         }
 
 
 def test_code_of_the_readme_runs(reader, tmp_path):
     text = README.read_text()
     blocks = re.findall(r"```python\n(.*?)```", text, flags=re.DOTALL)
-    assert len(blocks) == 4
+    assert len(blocks) == 5
     for block in blocks:
         for code, quicker in QUICKER.items():
             assert text.count(code) == 1
