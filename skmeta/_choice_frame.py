@@ -42,7 +42,8 @@ class Choices(Targets):
                 raise ValueError(
                     f"y holds {value!r}, which is text. It must be numbers, 1 for the "
                     "offer chosen and 0 for the others, or larger ones for better "
-                    f"offers: pass (y == {value!r}).astype(int), for instance."
+                    "offers. Pass what holds for the offer chosen, such as (y == 'yes')"
+                    ".astype(int) or (df['choice'] == df['brand']).astype(int)."
                 )
 
     def with_beside(self, y, weight, codes, ids, choice_set=None):
