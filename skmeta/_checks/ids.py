@@ -43,7 +43,7 @@ def check_task_ids(task, n_rows, name="task", table="X"):
     if ids.ndim == 2 and ids.shape[1] == 1:
         ids = ids[:, 0]
     if ids.ndim != 1:
-        several = " " + _NUMBER_THEM.format(name) if ids.ndim == 2 else ""
+        several = " " + _NUMBER_THEM.format(name, _what(name)) if ids.ndim == 2 else ""
         raise ValueError(
             f"{name} must hold one id per row, in one dimension; got shape "
             f"{ids.shape}.{several}"
@@ -72,8 +72,8 @@ def _what(name):
 
 
 _NUMBER_THEM = (
-    "If an id takes several columns, number their combinations: "
-    "{}=df.groupby(['store', 'week']).ngroup()."
+    "If a {1} is named by several columns, number their combinations: "
+    "{0}=df.groupby(['store', 'week']).ngroup()."
 )
 
 
@@ -91,7 +91,7 @@ def check_routed_ids(task, parent):
         raise ValueError(
             "task must hold one id per row, in one dimension, to be routed to a "
             f"splitter; got shape {ids.shape}. Pass a column itself, task=df['store']. "
-            + _NUMBER_THEM.format("task")
+            + _NUMBER_THEM.format("task", "task")
         )
     if ids.ndim == 1 and router != "Pipeline":
         _check_none_missing(ids, "task")
@@ -128,7 +128,7 @@ def _plain_ids(ids, name):
         if isinstance(i, (tuple, list, np.ndarray)):
             raise ValueError(
                 f"{name} holds {type(i).__name__}s, such as {show(i)}; an id is a "
-                f"single number, text or date. {_NUMBER_THEM.format(name)}"
+                f"single number, text or date. {_NUMBER_THEM.format(name, _what(name))}"
             )
         try:
             hash(i)
