@@ -42,7 +42,7 @@ PORT ?= 8000
 guide: $(VENV)/.has-guide  ## start a guide to train tickets, as a page on this computer
 	OMP_NUM_THREADS=1 $(BIN)/python examples/guide/guide.py --port $(PORT)
 
-## Checks that CI runs (.ci/run: these, and the demo)
+## Checks that CI runs (.ci/run: these, the demo and the site)
 
 .PHONY: lint
 lint: $(VENV)/.has-dev  ## style, layout, spelling and imports
@@ -87,7 +87,7 @@ test-array-api: $(VENV)/.has-test  ## scikit-learn's estimator checks of array A
 # that compare our code with itself on many random draws. Every function of NumPy, SciPy
 # and scikit-learn that they reach is reached by the other tests too.
 OLDEST_LEAVES_OUT = $(patsubst %,--ignore=tests/test_%.py,architecture benchmarks \
-    calibration docstrings fuzz moderation paper readme robustness)
+    calibration ci docstrings fuzz moderation paper readme robustness)
 .PHONY: test-oldest
 test-oldest: BIN = $(VENV_OLDEST)/bin
 test-oldest: $(VENV_OLDEST)/.has-test  ## tests on the oldest supported dependencies
@@ -97,8 +97,9 @@ test-oldest: $(VENV_OLDEST)/.has-test  ## tests on the oldest supported dependen
 # An editable install would hide that a module is missing from the wheel. So the package
 # comes from the wheel and the tests from the sdist, and both are in a place from which
 # the sources cannot be imported. `make test` has already tested this code. Here every
-# module is imported, models of every kind are fitted and saved, and a case of the fuzz
-# shows that the sdist holds the benchmarks.
+# module is imported where no extra is installed. With the extra `test`, models of every
+# kind are fitted and saved, and a case of the fuzz shows that the sdist holds the
+# benchmarks.
 WHEEL_TESTS ?= tests/test_import.py tests/test_persistence.py \
     'tests/test_fuzz.py::test_what_must_never_happen_does_not_happen[0]'
 .PHONY: test-wheel
@@ -110,6 +111,8 @@ test-wheel: dist  ## the built wheel, in an environment of its own
 	rm -r "$$tmp/sdist/skmeta"; \
 	$(PYTHON) -m venv "$$tmp/venv"; \
 	wheel=$$(echo $(DIST)/skmeta-*.whl); \
+	"$$tmp/venv/bin/python" $(PIP_INSTALL) "$$wheel"; \
+	(cd "$$tmp" && "$$tmp/venv/bin/python" -c "$$IMPORT_ALL"); \
 	"$$tmp/venv/bin/python" $(PIP_INSTALL) "$$wheel[test]"; \
 	cd "$$tmp/sdist"; \
 	package=$$("$$tmp/venv/bin/python" -c \
@@ -143,16 +146,14 @@ format: $(VENV)/.has-dev  ## mend what ruff can mend
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-# A leftover egg-info would add files to the sdist that MANIFEST.in does not name.
+# A leftover egg-info would add files to the sdist that MANIFEST.in does not name. An
+# sdist has no folder .ci, so that nothing is compared if it is built once more.
 .PHONY: dist
-dist: $(VENV)/.has-dev  ## build sdist and wheel, and check their metadata
+dist: $(VENV)/.has-dev  ## build sdist and wheel, and check what they hold
 	rm -rf $(DIST) skmeta.egg-info
 	$(BIN)/python -m build --outdir $(DIST) . > /dev/null
 	$(BIN)/twine check --strict $(DIST)/*
-
-.PHONY: manifest
-manifest: $(VENV)/.has-dev  ## compare the sdist with the files that git tracks
-	$(BIN)/check-manifest
+	@if [ -e .ci/check_dist.py ]; then $(BIN)/python .ci/check_dist.py $(DIST); fi
 
 .PHONY: clean
 clean:  ## remove environments, builds and caches
@@ -210,6 +211,19 @@ with open("pyproject.toml", "rb") as file:
         print(requirement.replace(">=", "=="))
 endef
 export LOWER_BOUNDS
+
+define IMPORT_ALL
+import importlib
+import pkgutil
+
+import skmeta
+
+modules = [m.name for m in pkgutil.walk_packages(skmeta.__path__, "skmeta.")]
+for name in modules:
+    importlib.import_module(name)
+print("Without extras,", len(modules), "modules can be imported.")
+endef
+export IMPORT_ALL
 
 define VERSIONS
 import importlib.metadata as m
