@@ -33,7 +33,7 @@ def _axes(ax, verb):
         import matplotlib.pyplot as plt
     except ImportError as error:
         raise ImportError(
-            f"{verb} needs matplotlib: pip install skmeta[plot]."
+            f"{verb} needs matplotlib (pip install matplotlib)."
         ) from error
     if ax is None:
         _, ax = plt.subplots(layout="constrained")

@@ -84,9 +84,9 @@ def test_displays_draw_on_given_axes(comparison, model, tasks):
     assert PriorDisplay.from_estimator(model, ax=axes[2]).ax_ is axes[2]
 
 
-def test_without_matplotlib_the_error_names_the_extra(comparison, monkeypatch):
+def test_without_matplotlib_the_error_names_the_remedy(comparison, monkeypatch):
     monkeypatch.setitem(sys.modules, "matplotlib.pyplot", None)
-    with pytest.raises(ImportError, match=r"pip install skmeta\[plot\]"):
+    with pytest.raises(ImportError, match="pip install matplotlib"):
         comparison.plot()
 
 
