@@ -70,6 +70,7 @@ def reader(tmp_path, monkeypatch):
             "offers": screens([f"P{i:02d}" for i in range(20)], 6, rng),
             "asked": screens(["new"], 3, rng),
             "shelf": screens(["new"], 1, rng, n_offers=5),
+            "pool": screens(["new"], 4, rng),
         }
 
 
