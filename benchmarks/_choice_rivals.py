@@ -102,7 +102,8 @@ class Pairs:
 class Wide:
     """`EmpiricalBayesClassifier` of which brand was bought, by what is told of all.
 
-    The first ``n_brands`` columns of an offer are those of the brands.
+    The first ``n_brands`` columns of an offer are those of the brands, and the last one
+    is the logarithm of the price. Both are left out.
     """
 
     def __init__(self, n_brands, base=None):
@@ -110,7 +111,7 @@ class Wide:
 
     def _wide(self, offers):
         n = len(offers.starts)
-        X = offers.X[:, self.n_brands :].reshape(n, -1)
+        X = offers.X[:, self.n_brands : -1].reshape(n, -1)
         return X, offers.y.reshape(n, -1).argmax(axis=1)
 
     def fit(self, offers):
@@ -130,23 +131,26 @@ class Wide:
 
 
 class Ranker:
-    """`EmpiricalBayesRanker`: the offers as they are."""
+    """`EmpiricalBayesRanker` of all columns, or of the first ``n_columns``."""
 
-    def __init__(self, **params):
-        self.params = params
+    def __init__(self, n_columns=None, **params):
+        self.n_columns, self.params = n_columns, params
 
     def fit(self, offers):
         model = skmeta.EmpiricalBayesRanker(random_state=0, **self.params)
         self.model = model.fit(
-            offers.X, offers.y, task=offers.task, choice_set=offers.screen
+            self._X(offers), offers.y, task=offers.task, choice_set=offers.screen
         )
         return self
 
     def probabilities(self, given, wanted):
         model = self.model
         if given is not None:
-            model = model.adapt(given.X, given.y, choice_set=given.screen)
-        return model.predict_proba(wanted.X, choice_set=wanted.screen)
+            model = model.adapt(self._X(given), given.y, choice_set=given.screen)
+        return model.predict_proba(self._X(wanted), choice_set=wanted.screen)
+
+    def _X(self, offers):
+        return offers.X[:, : self.n_columns]
 
 
 # -- the likelihood, simulated --------------------------------------------------------

@@ -2,7 +2,9 @@
 
 `offers_of` reads a set of `_task_sets.py`. Of the sets of screens the rows are offers
 as they are. A set of brands tells in each row all prices and displays of a purchase;
-here each brand of it becomes a row: one column for each brand, then what is told of it.
+here each brand of it becomes a row: one column for each brand, then what is told of it,
+and last the logarithm of its price. A price below a quarter of the median is an error
+of the panel, and its logarithm is that of the quarter.
 """
 
 from typing import NamedTuple
@@ -76,11 +78,17 @@ def _offers_of_brands(arrays):
     n, J = len(columns), len(brands)
     constants = np.broadcast_to(np.eye(J), (n, J, J))
     told_of = [[by_name[f"{t}.{b}"] for b in brands] for t in told]
+    price = np.array(told_of[told.index("price")])
+    told_of.append(np.log(np.maximum(price, np.median(price) / 4)))
     X = np.concatenate([constants, np.transpose(told_of, (2, 1, 0))], axis=2)
     label = arrays["class_names"][arrays["y"]]
     y = (label[:, None] == np.array(brands)).astype(int)
     task, screen = (np.repeat(v, J) for v in (arrays["task"], np.arange(n)))
-    return Offers(X.reshape(n * J, -1), y.ravel(), task, screen), [*brands, *told]
+    return Offers(X.reshape(n * J, -1), y.ravel(), task, screen), [
+        *brands,
+        *told,
+        "log price",
+    ]
 
 
 # -- scores ---------------------------------------------------------------------------

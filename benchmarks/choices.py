@@ -17,10 +17,13 @@ that a fit tells with a simulated one at the same mean and covariance: with draw
 the prior, and with draws about each task's mode (importance sampling), which estimates
 the same number with a far smaller error. "brands" compares offers as rows, with a
 constant for each brand, with a softmax of several brands whose columns are the prices
-and displays of all. "unseen" leaves each brand in turn out of training: the shelf of
-the tasks to come has it nevertheless. It has zeros in the columns of the other brands
-and none of its own, so that its constant is 0, and what a household thinks of it is
-learned as the opposite of what it thinks of all others.
+and displays of all; the offers have the logarithm of their price besides, since one
+effect of a price in plain units does not suit bottles of several sizes.
+
+"unseen" leaves each brand in turn out of training: the shelf of the tasks to come has
+it nevertheless. It has zeros in the columns of the other brands and none of its own, so
+that its constant is 0, and what a household thinks of it is learned as the opposite of
+what it thinks of all others.
 
 ``--runs`` keeps the scores of all tasks in a folder, and methods that it has already do
 not run again but those that ``--methods`` names. Seconds are those of the CPU.
@@ -53,6 +56,8 @@ PAIRS = {
     "pairs, weight 1/(J-1)": lambda J: 1 / (J - 1),
     "pairs, weight 1/J": lambda J: 1 / J,
 }
+# Each brand is left out in turn, so there are fewer folds.
+FOLDS_OF_UNSEEN = 3
 # Households of the large panels with fewer purchases than this are left out, and at
 # most so many of the others take part.
 MIN_SCREENS, MAX_TASKS = 5, 300
@@ -72,8 +77,13 @@ def methods_for_screens(J):
 
 
 def methods_for_brands(J):
+    ours = {
+        OURS: rivals.Ranker(),
+        "ranker, boosted": rivals.Ranker(base_estimator=boosting()),
+        "ranker, no log price": rivals.Ranker(-1),
+    }
     wide = {"wide softmax": rivals.Wide(J), "wide, boosted": rivals.Wide(J, boosting)}
-    return {OURS: rivals.Ranker()} | wide | plain()
+    return ours | wide | plain()
 
 
 def plain():
@@ -94,7 +104,16 @@ def drawn(offers, seed=0):
     return offers.rows(np.isin(offers.task, tasks))
 
 
-def measured(name, offers, methods, shots, options, *, train_of=lambda offers: offers):
+def measured(
+    name,
+    offers,
+    methods,
+    shots,
+    options,
+    *,
+    n_folds=None,
+    train_of=lambda offers: offers,
+):
     """Of each method: its scores {shots: {task: Scores}}, and the seconds of its fits.
 
     ``train_of`` turns the offers of the training tasks into what methods are fitted to.
@@ -104,15 +123,17 @@ def measured(name, offers, methods, shots, options, *, train_of=lambda offers: o
     again = options.methods or [label for label in methods if label not in found]
     for label in methods:
         if label in again:
-            found[label] = run_of(methods[label], offers, shots, options, train_of)
+            found[label] = run_of(
+                methods[label], offers, shots, options, train_of, n_folds
+            )
             _results.save(file, found)
     return {label: found[label] for label in methods if label in found}
 
 
-def run_of(method, offers, shots, options, train_of):
+def run_of(method, offers, shots, options, train_of, n_folds):
     tasks = np.unique(offers.task)
     scores, seconds = {str(k): {} for k in shots}, []
-    folds = KFold(options.folds, shuffle=True, random_state=0)
+    folds = KFold(n_folds or options.folds, shuffle=True, random_state=0)
     for _, out in folds.split(tasks):
         held_out = np.isin(offers.task, tasks[out])
         start = time.process_time()
@@ -246,6 +267,7 @@ def run_unseen(name, options):
                 {OURS: rivals.Ranker()} | plain(),
                 SHOTS["unseen"],
                 options,
+                n_folds=min(FOLDS_OF_UNSEEN, options.folds),
                 train_of=train_of,
             )
         )

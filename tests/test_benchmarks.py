@@ -247,8 +247,10 @@ def test_brands_in_columns_become_offers_in_rows(shelves, tmp_path):
     (tmp_path / "catsup_households").mkdir()
     np.savez(tmp_path / "catsup_households" / "catsup_households.npz", **arrays)
     offers, names = shelves.offers_of(tmp_path, "catsup_households")
-    assert names == ["b", "a", "disp", "price"]
+    assert names == ["b", "a", "disp", "price", "log price"]
     np.testing.assert_array_equal(
-        offers.X, [[1, 0, 0, 2.5], [0, 1, 1, 3.5], [1, 0, 1, 4.5], [0, 1, 0, 5.5]]
+        offers.X[:, :-1],
+        [[1, 0, 0, 2.5], [0, 1, 1, 3.5], [1, 0, 1, 4.5], [0, 1, 0, 5.5]],
     )
+    np.testing.assert_allclose(offers.X[:, -1], np.log(offers.X[:, 3]))
     np.testing.assert_array_equal(offers.y, [0, 1, 1, 0])
