@@ -136,6 +136,7 @@ def _learn_from_many(table, model, design, options, before_search, rng):
         tol=options.tol,
         max_iter=options.max_iter,
     )
+    search.refines = len(some) == len(parts) or not tasks.has_designs
     n_steps = search.n_steps(options.structure)
     with options.progress.part("structures", n_steps) as search.progress:
         chosen = search.run(options.structure, options.before)

@@ -17,7 +17,7 @@ MAX_HALVINGS = 30
 # what could be gained before it, ...
 SLOW = 0.1
 # ... and until a step gains this share of what the decrement above allows.
-OLD_TOL = 1e-4
+OLD_TOL = 1e-8
 
 
 class Mode(NamedTuple):
@@ -98,7 +98,7 @@ def newton(likelihood, stack, L, u):
         at_zero, _ = _objective(likelihood, stack, L, np.zeros_like(u))
         u = np.where((value > at_zero)[:, None], u, 0.0)
         value, eta = _objective(likelihood, stack, L, u)
-    if likelihood.own_designs:
+    if likelihood.own_designs and len(u) > 1:  # a single task is found finely
         return _newton_by_few_curvatures(likelihood, stack, L, u, value, eta)
     for _ in range(MAX_NEWTON):
         _, score, H = derivatives(likelihood, stack, eta)

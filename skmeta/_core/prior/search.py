@@ -104,6 +104,9 @@ class StructureSearch:
     """
 
     progress = SILENT
+    # Whether the chosen fit is searched for finely. That would take long for nothing if
+    # choice sets of more tasks follow.
+    refines = True
 
     def __init__(self, tasks, shape, rng, units=None, **options):
         self.tasks, self.shape, self.options = tasks, shape, options
@@ -141,6 +144,8 @@ class StructureSearch:
             name = "isotropic"
         best = self._best(list(self._candidates(name)))
         self.tried = []  # with many columns the priors of all folds are large
+        if not self.refines:
+            return best
         return replace(best, prior=self._refined(best.structure, best.prior))
 
     def _again(self, before):
