@@ -92,12 +92,7 @@ def scores_of_tasks(
     adapts to many tasks and scores them without copies; it is None if that is
     impossible. Returns (n_tasks, n_repeats), with NaN for a task that cannot be scored.
     """
-    if task is None:
-        raise ValueError(NO_TASK)
-    if X is None or y is None:
-        raise ValueError(
-            f"few-shot scoring needs X and y; got {'X' if X is None else 'y'}=None."
-        )
+    _check_given(X, y, task)
     if stratify and not (unit is None and choice_set is None):
         raise ValueError(STRATIFIED_UNITS if n_way is None else UNITS_OF_CLASSES)
     table, units, order, starts, ids = _checked_rows(
@@ -110,13 +105,7 @@ def scores_of_tasks(
         n_support, n_repeats, stratify, in_time, in_order, n_way, n_query, units
     )
     sizes = units.counts(order, starts)
-    obstacles = np.array(
-        [
-            draw.obstacle(table.y[order[a:b]], size)
-            for (a, b), size in zip(pairwise(starts), sizes, strict=True)
-        ],
-        dtype=object,
-    )
+    obstacles = draw.obstacles(table.y[order], starts, sizes)
     _tell(ids, sizes, obstacles, draw, small_tasks)
     kept = np.flatnonzero(obstacles == "")
     size = BLOCK if together is None else BLOCK_TOGETHER
@@ -136,6 +125,15 @@ def scores_of_tasks(
     scores[kept] = np.reshape(np.concatenate(values), (len(kept), n_repeats))
     _tell_undefined(scores[kept])
     return scores
+
+
+def _check_given(X, y, task):
+    if task is None:
+        raise ValueError(NO_TASK)
+    if X is None or y is None:
+        raise ValueError(
+            f"few-shot scoring needs X and y; got {'X' if X is None else 'y'}=None."
+        )
 
 
 class Table(NamedTuple):
@@ -322,6 +320,12 @@ class Draw:
         self.stratify = stratify and n_way is None and n_support > 0
         self.n_way = np.inf if n_way is None else n_way
         self.units = units or Units()
+
+    def obstacles(self, labels, starts, sizes):
+        """The `obstacle` of each task, whose rows begin at ``starts``."""
+        tasks = zip(pairwise(starts), sizes, strict=True)
+        found = [self.obstacle(labels[a:b], size) for (a, b), size in tasks]
+        return np.array(found, dtype=object)
 
     def obstacle(self, labels, n_units):
         """Why a task cannot be scored, as a key of `_OBSTACLES`; "" if it can.

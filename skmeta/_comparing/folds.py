@@ -71,6 +71,7 @@ def compare(
     names = checked_baselines(baselines, kind)
     folds, tested = checked_folds(data, cv, kind)
     scoring = kind.scoring if scoring is None else scoring
+    how = {"n_query": n_query, "in_time": in_time, "stratify": stratify}
     trial = Trial(
         estimators=estimators,
         scorers={name: scorer_of(model, scoring) for name, model in estimators.items()},
@@ -82,15 +83,7 @@ def compare(
         data=data,
         sizes=sizes,
         in_time=in_time,
-        draws=draw_given_and_asked(
-            data,
-            sizes,
-            n_repeats,
-            n_query=n_query,
-            in_time=in_time,
-            stratify=stratify,
-            seed=random_state,
-        ),
+        draws=draw_given_and_asked(data, sizes, n_repeats, seed=random_state, **how),
     )
     scores, chosen = run(trial, folds, n_jobs)
     return BaselineComparison(
