@@ -33,6 +33,11 @@ def learned(cls, hidden, max_iter=140, n_components=16, **options):
     return cls(features=features, random_state=0, **options)
 
 
+# With a structure and a noise that need not be chosen, a fit is quicker. The models of
+# the fixtures choose both.
+QUICK = {"prior": "diagonal", "noise": "shared"}
+
+
 def waves(n_tasks, n_rows, seed):
     return make_sinusoid_tasks(n_tasks, n_rows, noise=0.1, random_state=seed)
 
@@ -58,8 +63,8 @@ def wave_model():
 
 @pytest.fixture(scope="module")
 def label_model():
-    model = learned(EmpiricalBayesClassifier, (32,), 60)
-    return model.meta_fit(bent_labels(90, 25, 0))
+    model = learned(EmpiricalBayesClassifier, (32,), 40)
+    return model.meta_fit(bent_labels(60, 25, 0))
 
 
 @pytest.fixture(scope="module")
@@ -94,7 +99,7 @@ def test_labels_of_curved_shapes_are_predicted_better_than_by_a_linear_model(
     label_model,
 ):
     linear = clone(label_model).set_params(features=None)
-    linear.meta_fit(bent_labels(90, 25, 0))
+    linear.meta_fit(bent_labels(60, 25, 0))
     test = bent_labels(40, 80, 1)
     assert label_model.n_feature_iter_ > 0
     gain = few_shot_score(label_model, test, 15) - few_shot_score(linear, test, 15)
@@ -103,12 +108,12 @@ def test_labels_of_curved_shapes_are_predicted_better_than_by_a_linear_model(
 
 def test_three_classes_are_predicted_too():
     model = learned(
-        EmpiricalBayesClassifier, (16,), 60, n_components=4, prior="diagonal"
+        EmpiricalBayesClassifier, (16,), 40, n_components=4, prior="diagonal"
     )
-    model.meta_fit(bent_labels(40, 20, 0, n_classes=3))
+    model.meta_fit(bent_labels(30, 20, 0, n_classes=3))
     linear = clone(model).set_params(features=None)
-    linear.meta_fit(bent_labels(40, 20, 0, n_classes=3))
-    test = bent_labels(30, 80, 1, n_classes=3)
+    linear.meta_fit(bent_labels(30, 20, 0, n_classes=3))
+    test = bent_labels(20, 80, 1, n_classes=3)
     assert model.n_feature_iter_ > 0
     assert few_shot_score(model, test, 20) > few_shot_score(linear, test, 20) + 0.03
 
@@ -120,7 +125,7 @@ def test_if_features_do_not_pay_the_model_is_the_linear_one(cls):
     kind = "regression" if cls is EmpiricalBayesRegressor else "classification"
     *tasks, (X, y) = make_linear_tasks(40, 15, 3, noise=0.5, kind=kind, random_state=0)
     linear = cls(random_state=0).meta_fit(tasks).adapt(X[:5], y[:5])
-    model = learned(cls, (16,), 40).meta_fit(tasks)
+    model = learned(cls, (16,), 20).meta_fit(tasks)
     assert model.n_feature_iter_ == 0
     adapted = model.adapt(X[:5], y[:5])
     if kind == "regression":
@@ -136,9 +141,11 @@ def test_features_work_with_a_base_model():
     def stepped(tasks):
         return [(X, y + 20 * (X[:, 0] > 1)) for X, y in tasks]
 
-    forest = RandomForestRegressor(20, min_samples_leaf=50, random_state=0)
-    model = learned(EmpiricalBayesRegressor, (32, 32), 100, base_estimator=forest)
-    model.meta_fit(stepped(waves(100, 20, 0)))
+    forest = RandomForestRegressor(10, min_samples_leaf=50, random_state=0)
+    model = learned(
+        EmpiricalBayesRegressor, (32, 32), 60, base_estimator=forest, **QUICK
+    )
+    model.meta_fit(stepped(waves(60, 20, 0)))
     assert model.n_feature_iter_ > 0
     assert few_shot_score(model, stepped(waves(50, 60, 1)), 10) > 0.95
 
@@ -146,11 +153,13 @@ def test_features_work_with_a_base_model():
 def test_without_an_intercept_mirrored_rows_have_mirrored_probabilities():
     rng = np.random.default_rng(0)
     tasks = []
-    for _ in range(50):
+    for _ in range(40):
         X = rng.normal(size=(16, 2))
         logit = 3 * rng.normal() * X[:, 0] ** 3 + 2 * np.tanh(3 * X[:, 1])
         tasks.append((X, (rng.random(16) < 1 / (1 + np.exp(-logit))).astype(int)))
-    model = learned(EmpiricalBayesClassifier, (16,), 100, fit_intercept=False)
+    model = learned(
+        EmpiricalBayesClassifier, (16,), 50, prior="diagonal", fit_intercept=False
+    )
     model.meta_fit(tasks)
     assert model.n_feature_iter_ > 0
     X, y = tasks[0]
@@ -237,8 +246,8 @@ def test_questions_lower_the_uncertainty_over_the_pool(models, kind):
 
 
 def test_units_make_no_difference():
-    tasks = waves(40, 20, 0)
-    plain = learned(EmpiricalBayesRegressor, (32,), 40)
+    tasks = waves(30, 20, 0)
+    plain = learned(EmpiricalBayesRegressor, (32,), 20, **QUICK)
     model = clone(plain).meta_fit([(1e3 * X + 50, 1e-3 * y - 7) for X, y in tasks])
     plain.meta_fit(tasks)
     assert model.n_feature_iter_ == plain.n_feature_iter_ > 0
@@ -249,10 +258,10 @@ def test_units_make_no_difference():
 
 
 def test_sparse_rows_give_what_dense_ones_do():
-    dense = [(np.hstack([X, X**2]), y) for X, y in waves(30, 15, 0)]
+    dense = [(np.hstack([X, X**2]), y) for X, y in waves(20, 15, 0)]
     middle = np.concatenate([X for X, _ in dense]).mean(axis=0)
     dense = [(X - middle, y) for X, y in dense]
-    model = learned(EmpiricalBayesRegressor, (8,), 40, standardize=False)
+    model = learned(EmpiricalBayesRegressor, (8,), 20, standardize=False, **QUICK)
     one = clone(model).meta_fit(dense)
     other = clone(model).meta_fit([(sparse.csr_matrix(X), y) for X, y in dense])
     X, y = dense[0]
@@ -263,7 +272,7 @@ def test_sparse_rows_give_what_dense_ones_do():
 
 def test_with_many_tasks_there_is_one_run(monkeypatch):
     monkeypatch.setattr("skmeta._core.prior.learn.TASKS_FOR_ONE_RUN", 150)
-    model = learned(EmpiricalBayesRegressor, (32, 32))
+    model = learned(EmpiricalBayesRegressor, (32, 32), **QUICK)
     model.meta_fit(waves(220, 15, 0))
     assert model.n_feature_iter_ > 0
     assert few_shot_score(model, waves(50, 60, 1), 10) > 0.8
@@ -363,18 +372,20 @@ def test_setting_the_features_of_an_adapted_copy_leaves_the_model_alone(wave_mod
 
 def test_questions_are_asked_where_training_never_looked():
     # the second column is constant in training: nothing is known of its direction
-    tasks = [(np.column_stack([X, np.ones(len(X))]), y) for X, y in waves(60, 20, 0)]
-    model = learned(EmpiricalBayesRegressor, (32,), 40).meta_fit(tasks)
+    tasks = [(np.column_stack([X, np.ones(len(X))]), y) for X, y in waves(30, 20, 0)]
+    model = learned(EmpiricalBayesRegressor, (32,), 30, **QUICK).meta_fit(tasks)
     assert model.n_feature_iter_ > 0
     X = np.column_stack([np.linspace(-5, 5, 20), np.repeat([1.0, 5.0], 10)])
     assert len(set(model.suggest_queries(X, 3))) == 3
 
 
 def test_hidden_layers_are_chosen_in_a_pipeline_by_a_grid(routing):
-    tasks = waves(40, 20, 0)
+    tasks = waves(30, 20, 0)
     X, y = (np.concatenate(part) for part in zip(*tasks, strict=True))
-    ids = np.repeat(np.arange(40), 20)
-    pipe = make_pipeline(StandardScaler(), learned(EmpiricalBayesRegressor, (), 40))
+    ids = np.repeat(np.arange(30), 20)
+    pipe = make_pipeline(
+        StandardScaler(), learned(EmpiricalBayesRegressor, (), 40, **QUICK)
+    )
     name = "empiricalbayesregressor__features__hidden_layer_sizes"
     search = GridSearchCV(
         pipe,
@@ -386,4 +397,4 @@ def test_hidden_layers_are_chosen_in_a_pipeline_by_a_grid(routing):
     assert search.best_params_[name] == (32,)
     X_new, y_new = TASK["regressor"]
     assert adapt(search, X_new[:10], y_new[:10]).score(X_new, y_new) > 0.5
-    assert meta_fit(pipe, tasks)[-1].n_tasks_ == 40
+    assert meta_fit(pipe, tasks)[-1].n_tasks_ == 30
