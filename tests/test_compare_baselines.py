@@ -32,6 +32,7 @@ from skmeta.model_selection import compare_baselines
 MODEL = EmpiricalBayesRegressor(prior="diagonal", noise="shared", random_state=0)
 SIMPLE = EmpiricalBayesRegressor(prior="intercept", noise="shared", random_state=0)
 QUICK = ["support mean", "pooled model", "pooled + offset", "own model", "neighbours"]
+FEW = ["pooled model", "pooled + offset"]
 
 
 def flat(tasks):
@@ -51,9 +52,10 @@ def offset_tasks(n_tasks=40, n_rows=16, spread=2.0, seed=0):
 
 
 def compare(data, model=MODEL, **options):
-    """A quick comparison: without boosting and networks."""
+    """A quick comparison: few baselines, sizes and folds."""
     X, y, task = data
-    options = {"baselines": QUICK, "pooled": Ridge(), "cv": 3, "n_repeats": 1} | options
+    quick = {"baselines": FEW, "n_support": (0, 2, 5), "pooled": Ridge()}
+    options = quick | {"cv": 3, "n_repeats": 1} | options
     return compare_baselines(model, X, y, task=task, **options)
 
 
@@ -172,7 +174,7 @@ def shops(seed=0, n_tasks=30, n_rows=14):
 LOG = {"func": np.log, "inverse_func": np.exp}
 OFFSETS = {
     "baselines": ["pooled model", "pooled + offset"],
-    "n_support": (0, 2, 5, 10),
+    "n_support": (0, 5, 10),
     "cv": 5,
 }
 
@@ -534,7 +536,8 @@ def test_differences_are_paired_and_their_intervals_are_those_of_a_t_test():
 def test_a_task_takes_part_for_the_numbers_of_rows_that_it_can_give():
     X, y, task = flat(make_linear_tasks(12, 12, random_state=0))
     keep = (task > 0) | (np.arange(len(y)) < 4)  # the first task has four rows
-    found = compare((X[keep], y[keep], task[keep]), SIMPLE)
+    sizes = {"n_support": (0, 1, 2, 5, 10)}
+    found = compare((X[keep], y[keep], task[keep]), SIMPLE, **sizes)
     missing = np.isnan(found.scores["EmpiricalBayesRegressor"])
     assert missing[0].tolist() == [False, False, False, True, True]
     assert not missing[1:].any()
@@ -551,15 +554,15 @@ def test_the_result_does_not_depend_on_jobs():
 
 
 def test_all_baselines_run_on_classification_and_know_the_classes():
-    data = flat(make_linear_tasks(14, 12, kind="classification", random_state=0))
+    data = flat(make_linear_tasks(10, 10, kind="classification", random_state=0))
     labels = np.array(["no", "yes"])[data[1]]
     found = compare_baselines(
         EmpiricalBayesClassifier(prior="intercept", random_state=0),
         data[0],
         labels,
         task=data[2],
-        n_support=(0, 1, 5),
-        cv=3,
+        n_support=(0, 5),
+        cv=2,
         n_repeats=1,
     )
     assert found.scoring == "neg_log_loss"
@@ -572,9 +575,9 @@ def test_all_baselines_run_on_classification_and_know_the_classes():
 
 def test_three_classes_and_sparse_features():
     rng = np.random.default_rng(0)
-    X = sparse.random(120, 20, density=0.2, random_state=0, format="csr")
-    y = rng.integers(0, 3, size=120)
-    task = np.repeat(np.arange(10), 12)
+    X = sparse.random(80, 20, density=0.2, random_state=0, format="csr")
+    y = rng.integers(0, 3, size=80)
+    task = np.repeat(np.arange(8), 10)
     found = compare_baselines(
         EmpiricalBayesClassifier(prior="intercept", random_state=0),
         X,
@@ -591,9 +594,9 @@ def test_three_classes_and_sparse_features():
 def test_tasks_with_classes_of_their_own():
     rng = np.random.default_rng(0)
     centres = 3 * rng.normal(size=(30, 5))
-    y = np.repeat(np.arange(30), 20)
-    X = centres[y] + rng.normal(size=(600, 5))
-    data = flat(make_episodes(X, y, 30, n_way=3, n_shots=1, n_queries=7))
+    y = np.repeat(np.arange(30), 10)
+    X = centres[y] + rng.normal(size=(300, 5))
+    data = flat(make_episodes(X, y, 14, n_way=3, n_shots=1, n_queries=4))
     model = PrototypicalClassifier(max_iter=20, random_state=0)
     options = {"baselines": None, "pooled": None}
     found = compare(data, model, n_support=(3, 9), **options)
@@ -651,12 +654,13 @@ def test_the_estimator_is_left_unfitted():
 
 
 def test_table_frame_and_html_show_the_same_numbers():
-    found = compare(flat(make_linear_tasks(10, 12, random_state=0)), SIMPLE)
+    data = flat(make_linear_tasks(10, 12, random_state=0))
+    found = compare(data, SIMPLE, baselines=QUICK, n_support=(0, 5))
     text, html, frame = str(found), found._repr_html_(), found.to_frame()
     assert len(frame) == len(found.scores) * len(found.n_support)
     own = frame[(frame["model"] == "own model") & (frame["n_support"] == 5)].iloc[0]
     assert own["n_tasks"] == 10
-    assert own["score"] == found.mean("own model")[3]
+    assert own["score"] == found.mean("own model")[1]
     assert own["lower"] < own["difference"] < own["upper"]
     shown = f"{-own['score']:.4g}"
     assert shown in text

@@ -223,6 +223,7 @@ def test_rows_one_by_one_in_any_order_are_rows_all_at_once(tasks, model):
 
 def test_columns_in_other_units_give_the_same_predictions(tasks):
     scale, shift = np.array([1e3, 1e-2]), np.array([5.0, -7.0])
+    tasks = tasks[:25]
     other = [(X * scale + shift, y) for X, y in tasks]
     predicted = [
         EmpiricalBayesPoissonRegressor(random_state=0)
@@ -277,7 +278,7 @@ def test_intervals_hold_about_their_share_of_new_counts(model):
     rng = np.random.default_rng(7)
     for n in (0, 2, 8):
         held = []
-        for _ in range(150):
+        for _ in range(80):
             X, y = draw_task(rng, n=n + 10)
             adapted = model.adapt(X[:n], y[:n]) if n else model
             low, high = adapted.predict_interval(X[n:], coverage=0.8).T
