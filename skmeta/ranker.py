@@ -167,7 +167,8 @@ class EmpiricalBayesRanker(
         What predicts before adapting: the prior, the fit to all choices as one task, or
         equal chances. It is the one that predicts held-out tasks best.
     coef_, intercept_ : ndarray of shape (n_features,), float
-        Present coefficients: after adapting, the mode of the task's posterior.
+        Present coefficients: after adapting, the mean of the task's posterior, to
+        second order; or its mode, if the model is adapted to sets of two alternatives.
     covariance_ : ndarray of shape (n_coefficients, n_coefficients)
         Uncertainty of the present coefficients, in the layout of ``prior_covariance_``.
     base_estimator_ : estimator

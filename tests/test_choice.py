@@ -129,6 +129,14 @@ def test_the_evidence_of_few_sets_is_an_average_over_the_prior(spread):
     assert found == pytest.approx(expected, abs=0.05 * len(parts))
 
 
+@pytest.mark.parametrize("spread", [1e3, 1e6])
+def test_a_search_may_try_huge_spreads_where_sets_are_few(spread):
+    tasks = LaplaceTasks.gather(tasks_of(sizes=(4,)), CHOICE, False)
+    mean, L = mean_and_factor()
+    found = tasks.evidence(spread * L, mean)
+    assert np.isfinite(found.value) and np.isfinite(found.D).all()
+
+
 def test_tasks_of_one_set_do_not_make_a_prior_wide():
     """By Laplace's method the mean was five times too large, and so was the spread."""
     rng = np.random.default_rng(0)

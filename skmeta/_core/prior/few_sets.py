@@ -108,7 +108,9 @@ def _blocks(stack, mean, L, points):
         B = (part.X[:, :, 1:] - part.X[:, :, :1]).reshape(len(part.X), -1, d)
         BL = B @ L
         R = BL @ BL.swapaxes(-1, -2)
-        R = np.linalg.cholesky(R + lines.JITTER * np.eye(R.shape[-1]))
+        # what rounding takes from it grows with its size
+        size = np.maximum(1.0, np.einsum("tqq->tq", R).max(axis=1))[:, None, None]
+        R = np.linalg.cholesky(R + lines.JITTER * size * np.eye(R.shape[-1]))
         moved = (points @ R.swapaxes(-1, -2)).reshape(len(B), -1, n, J - 1)
         middle = part.eta(mean[None])[:, None]
         eta = np.empty((*moved.shape[:-1], J))
