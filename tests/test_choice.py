@@ -131,7 +131,8 @@ def test_the_evidence_of_few_sets_is_an_average_over_the_prior(spread):
 
 @pytest.mark.parametrize("spread", [1e3, 1e6])
 def test_a_search_may_try_huge_spreads_where_sets_are_few(spread):
-    tasks = LaplaceTasks.gather(tasks_of(sizes=(4,)), CHOICE, False)
+    tasks = LaplaceTasks.gather(tasks_of(sizes=(9,)), CHOICE, False)
+    assert all(tasks.on_line)
     mean, L = mean_and_factor()
     found = tasks.evidence(spread * L, mean)
     assert np.isfinite(found.value) and np.isfinite(found.D).all()
