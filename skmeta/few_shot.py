@@ -18,7 +18,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from skmeta._checks.keywords import with_hint_to_task
 from skmeta._checks.scorers import fitting_another_model
-from skmeta._compositions import with_parameters
+from skmeta._compositions import meta_learner, with_parameters
 from skmeta._copies import restored_on_error
 from skmeta.adaptation import adapt, to_sklearn
 from skmeta.reptile import ReptileClassifier, ReptileRegressor
@@ -92,8 +92,15 @@ class BaseFewShot(MetaEstimatorMixin, BaseEstimator):
             check_is_fitted(model)
         except NotFittedError:
             raise NotFittedError(_NOT_FROZEN.format(type(self).__name__)) from None
+        name = type(self).__name__
+        if not meta_learner(model, name)._predicts_targets:
+            raise TypeError(
+                f"{name} fits y, and a {type(meta_learner(model, name)).__name__} "
+                "learns which offers of a choice set are preferred. Call "
+                "adapt(model, X, y, choice_set=...) instead."
+            )
         if given:
-            model = with_parameters(model, given, type(self).__name__)
+            model = with_parameters(model, given, name)
         return adapt(model, X, y, sample_weight)
 
     def predict(self, X):

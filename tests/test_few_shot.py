@@ -23,6 +23,7 @@ from sklearn.tree import DecisionTreeRegressor
 from sklearn.utils import get_tags
 
 from skmeta import (
+    EmpiricalBayesRanker,
     FewShotClassifier,
     FewShotRegressor,
     ReptileClassifier,
@@ -235,6 +236,15 @@ def test_a_model_without_a_meta_learner_inside_is_refused(new_task):
         FewShotRegressor(ridge).fit(X, y)
     with pytest.raises(TypeError, match="found no meta-learner"):
         FewShotRegressor(ridge, adapt_steps=3).fit(X, y)
+
+
+def test_a_ranker_is_refused_since_its_rows_are_choice_sets():
+    X, y = np.arange(4.0)[:, None], [0, 1, 1, 0]
+    ranker = EmpiricalBayesRanker().fit(
+        X, y, task=[0, 0, 1, 1], choice_set=[0, 0, 1, 1]
+    )
+    with pytest.raises(TypeError, match=r"Call adapt\(model, X, y, choice_set"):
+        FewShotRegressor(FrozenEstimator(ranker)).fit(X, y)
 
 
 @pytest.mark.parametrize(
