@@ -22,8 +22,11 @@ def fuzz():
         yield module
 
 
-# Case 7 alone takes as long as twenty of the others.
-@pytest.mark.parametrize("case", [*range(7), *range(8, 25)])
+# Five of the first 25 cases take as long as all others.
+SLOW = {3, 7, 16, 18, 24}
+
+
+@pytest.mark.parametrize("case", sorted({*range(25)} - SLOW))
 def test_what_must_never_happen_does_not_happen(fuzz, case):
     counts = fuzz.run(case, seed=1)
     assert {name: counts[name] for name in fuzz.MUST_BE_ZERO if counts[name]} == {}

@@ -54,7 +54,7 @@ def model(tasks):
 def comparison(tasks):
     X, y = (np.concatenate(part) for part in zip(*tasks, strict=True))
     return compare_baselines(
-        EmpiricalBayesRegressor(random_state=0),
+        EmpiricalBayesRegressor("diagonal", noise="shared", random_state=0),
         X,
         y,
         task=np.repeat(np.arange(30), 12),
