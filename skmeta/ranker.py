@@ -10,7 +10,7 @@ from skmeta._checks.aligned import check_aligned
 from skmeta._checks.ids import check_task_ids, group
 from skmeta._checks.keywords import with_hint_to_task
 from skmeta._checks.pool import check_pool
-from skmeta._checks.scorers import scored_on_purpose
+from skmeta._checks.scorers import fitted_to_transformed_targets, scored_on_purpose
 from skmeta._choice_base import (
     PredictsUtility,
     as_base,
@@ -336,6 +336,12 @@ class EmpiricalBayesRanker(
                 "prior='intercept' lets only the utility of any offer beside that of "
                 "none of them differ between tasks, but without an outside option "
                 "there is none. Set outside_option=True, or choose another prior."
+            )
+        if fitted_to_transformed_targets():
+            raise TypeError(
+                "EmpiricalBayesRanker predicts utilities, and a "
+                "TransformedTargetRegressor would transform them back as if they were "
+                "y. Use the ranker without it: only the order of y within a set counts."
             )
         return self._fit(X, y, sample_weight, task, choice_set=choice_set)
 

@@ -714,6 +714,8 @@ def test_utilities_are_no_targets_to_transform_back(offers, model):
     wrapped = TransformedTargetRegressor(model)
     with pytest.raises(TypeError, match="predicts utilities"):
         skmeta.meta_fit(wrapped, [(X, y, None, screen)] * 2)
+    with pytest.raises(TypeError, match="transform them back"):
+        wrapped.fit(X, y, choice_set=screen)
 
 
 def test_it_does_not_learn_in_portions(offers, model):

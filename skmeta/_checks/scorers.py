@@ -94,6 +94,14 @@ def groups_stay_above():
     return False
 
 
+def fitted_to_transformed_targets():
+    """Whether a TransformedTargetRegressor fits the model, or what holds it."""
+    return any(
+        module == "sklearn.compose._target" and frame.f_code.co_name == "fit"
+        for module, frame in _callers_in_sklearn()
+    )
+
+
 def _use_of(module, name):
     """What a function of scikit-learn does with the estimator that it gets."""
     if module == _VALIDATION and name == "_fit_and_predict":
