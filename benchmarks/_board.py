@@ -357,6 +357,8 @@ def cell(one, method, k, user_units=False):
 def show_wins(found):
     for group, by_method in found.items():
         shots = list(next(iter(by_method.values())))
+        if not shots:  # no set has such rivals
+            continue
         rows = []
         for method, counts in by_method.items():
             adapted = np.sum([counts[k] for k in shots if k != "0"], axis=0)

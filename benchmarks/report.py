@@ -402,24 +402,30 @@ def likelihood_table(found):
     return table(header, rows)
 
 
+RIVALS_OF_BRANDS = (
+    *("wide softmax", "wide, boosted", "ranker, boosted", "ranker, no log price"),
+    POOLED,
+)
+
+
 def brands_table(found):
-    rivals = ["wide softmax", "wide, boosted", POOLED]
+    """The ranker, and the rivals that ran on all sets."""
+    runs = [
+        shots["methods"] for one in found.values() for shots in one["shots"].values()
+    ]
+    rivals = [m for m in RIVALS_OF_BRANDS if all(m in methods for methods in runs)]
     rows = []
     for name, one in found.items():
         for k, shots in one["shots"].items():
             methods = shots["methods"]
-            cells = [
-                name if k == min(one["shots"], key=int) else "",
-                k,
-                f"{methods[RANKER]['log_loss']:.3f}",
-            ]
+            cells = [name if k == "0" else "", k, f"{methods[RANKER]['log_loss']:.3f}"]
             for rival in rivals:
                 row = methods[rival]
                 cells += [f"{row['log_loss']:.3f}", difference(row)]
             rows.append(cells)
     header = ["set", "purchases given", "ranker"]
-    for name in ("wide softmax", "wide, boosted", "pooled"):
-        header += [name, "difference"]
+    for rival in rivals:
+        header += [rival, "difference"]
     return table(header, rows)
 
 
@@ -508,7 +514,7 @@ def pages():
     """What is written, by page and name."""
     speed, scaling = results_of("speed"), results_of("scaling")
     leaderboard, engines = results_of("leaderboard"), results_of("engines")
-    many_tasks = results_of("many_tasks")
+    many_tasks, choices = results_of("many_tasks"), results_of("choices")
     return {
         "docs/speed.rst": {
             "speed": speed_table(speed["results"]),
@@ -523,6 +529,12 @@ def pages():
             "engines": engines_table(engines),
             "engines_arithmetic": engines_arithmetic(engines),
             "engines_figures": engines_figures(engines),
+        },
+        "docs/choices.rst": {
+            "shelves": shelves_table(choices["screens"]),
+            "likelihood": likelihood_table(choices["likelihood"]),
+            "brands": brands_table(choices["brands"]),
+            "unseen": unseen_table(choices["unseen"]),
         },
         "docs/counts.rst": {"deviances": counts_table(), "held": held_table()},
         "docs/does_it_pay.rst": {"verdicts": verdict_table()},
