@@ -28,6 +28,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from skmeta._base_model import fit_base, out_of_task, raw_prediction
+from skmeta._comparing.boosting import pooled_boosting
 from skmeta._comparing.choices import chosen_pooled, fit_choice_baselines
 from skmeta._comparing.kinds import ComparedTargets
 from skmeta._comparing.names import (
@@ -387,13 +388,7 @@ def pooled_candidates(rows):
         kind = HistGradientBoostingRegressor
     if not _is_dense(rows.X):
         return linear
-    boosting = kind(
-        learning_rate=0.05,
-        max_leaf_nodes=15,
-        early_stopping=False,
-        random_state=rows.seed,
-    )
-    return [*linear, boosting]
+    return [*linear, pooled_boosting(kind, rows.seed)]
 
 
 # -- from a user's rows, and back -----------------------------------------------------

@@ -16,6 +16,7 @@ from sklearn.model_selection import GroupKFold
 from skmeta._base_model import fit_base
 from skmeta._choice_base import PredictsUtility, as_base
 from skmeta._choice_sets import OFFER, events_of
+from skmeta._comparing.boosting import pooled_boosting
 from skmeta._comparing.kinds import ComparedTargets
 from skmeta._comparing.names import BASELINES_OF_CHOICES, BESIDE, EQUAL, OWN, POOLED
 
@@ -373,12 +374,7 @@ def pooled_candidates(rows):
     logits = [ConditionalLogit(penalty, outside) for penalty in POOLED_PENALTIES]
     if not isinstance(rows.X, np.ndarray):
         return logits
-    boosting = HistGradientBoostingClassifier(
-        learning_rate=0.05,
-        max_leaf_nodes=15,
-        early_stopping=False,
-        random_state=rows.seed,
-    )
+    boosting = pooled_boosting(HistGradientBoostingClassifier, rows.seed)
     return [*logits, PredictsUtility(boosting, outside)]
 
 
