@@ -2,6 +2,7 @@
 
 from contextlib import contextmanager
 from copy import deepcopy
+from functools import cache
 from types import SimpleNamespace
 
 import joblib
@@ -9,7 +10,7 @@ import numpy as np
 import pytest
 import sklearn
 
-from skmeta import ReptileClassifier, ReptileRegressor
+from skmeta import EmpiricalBayesRanker, ReptileClassifier, ReptileRegressor
 from skmeta.datasets import make_linear_tasks
 
 
@@ -104,3 +105,31 @@ def unchanged():
         assert after == before
 
     return unchanged
+
+
+@pytest.fixture(scope="session")
+def choices():
+    """``choices(outside)`` gives a ranker, and the sets of a new task."""
+
+    @cache
+    def choices(outside=False):
+        rng = np.random.default_rng(0)
+        X = rng.normal(size=(16, 8, 3, 2))
+        utility = (X * rng.normal(size=(16, 1, 1, 2))).sum(-1) + rng.gumbel(
+            size=(16, 8, 3)
+        )
+        y = 1.0 * (utility == utility.max(axis=-1, keepdims=True))
+        y *= (utility.max(axis=-1, keepdims=True) > 0.5) if outside else 1.0
+        task, sets, _ = np.indices(y.shape)
+        model = EmpiricalBayesRanker(
+            "isotropic", outside_option=outside, random_state=0
+        )
+        model.fit(
+            X[1:].reshape(-1, 2),
+            y[1:].ravel(),
+            task=task[1:].ravel(),
+            choice_set=sets[1:].ravel(),
+        )
+        return model, X[0].reshape(-1, 2), y[0].ravel(), sets[0].ravel()
+
+    return choices

@@ -11,7 +11,6 @@ from sklearn.linear_model import LinearRegression
 from skmeta import (
     EmpiricalBayesClassifier,
     EmpiricalBayesPoissonRegressor,
-    EmpiricalBayesRanker,
     EmpiricalBayesRegressor,
 )
 from skmeta._core.prior.deciding import gain_of_lines
@@ -221,26 +220,8 @@ def test_counts_are_tried_one_by_one_or_by_quantiles():
     assert np.isfinite(large).all() and (large >= 0).all()
 
 
-@cache
-def choices(outside=False):
-    rng = np.random.default_rng(0)
-    X = rng.normal(size=(16, 8, 3, 2))
-    utility = (X * rng.normal(size=(16, 1, 1, 2))).sum(-1) + rng.gumbel(size=(16, 8, 3))
-    y = 1.0 * (utility == utility.max(axis=-1, keepdims=True))
-    y *= (utility.max(axis=-1, keepdims=True) > 0.5) if outside else 1.0
-    task, sets, _ = np.indices(y.shape)
-    model = EmpiricalBayesRanker("isotropic", outside_option=outside, random_state=0)
-    model.fit(
-        X[1:].reshape(-1, 2),
-        y[1:].ravel(),
-        task=task[1:].ravel(),
-        choice_set=sets[1:].ravel(),
-    )
-    return model, X[0].reshape(-1, 2), y[0].ravel(), sets[0].ravel()
-
-
 @pytest.mark.parametrize("outside", [False, True])
-def test_each_possible_choice_is_tried(outside):
+def test_each_possible_choice_is_tried(outside, choices):
     model, X, y, sets = choices(outside)
     some, rest = sets < 3, sets >= 5
     adapted = model.adapt(X[some], y[some], choice_set=sets[some])
@@ -279,7 +260,7 @@ def test_each_possible_choice_is_tried(outside):
         assert (alone == 0).all()
 
 
-def test_choices_are_drawn_on_each_shelf():
+def test_choices_are_drawn_on_each_shelf(choices):
     model, X, y, sets = choices(outside=True)
     with pytest.raises(ValueError, match="needs choice_set, the screen of each"):
         model.expected_gain(X)

@@ -16,7 +16,6 @@ from sklearn.preprocessing import FunctionTransformer, StandardScaler
 from skmeta import (
     EmpiricalBayesClassifier,
     EmpiricalBayesPoissonRegressor,
-    EmpiricalBayesRanker,
     EmpiricalBayesRegressor,
     LearnedFeatures,
     ReptileRegressor,
@@ -265,26 +264,10 @@ def test_a_label_pulls_towards_what_it_says():
     assert np.corrcoef(found, missing)[0, 1] > 0.9
 
 
-@cache
-def choices(outside=False):
-    rng = np.random.default_rng(0)
-    X = rng.normal(size=(16, 8, 3, 2))
-    utility = (X * rng.normal(size=(16, 1, 1, 2))).sum(-1) + rng.gumbel(size=(16, 8, 3))
-    y = 1.0 * (utility == utility.max(axis=-1, keepdims=True))
-    y *= (utility.max(axis=-1, keepdims=True) > 0.5) if outside else 1.0
-    task, sets, _ = np.indices(y.shape)
-    model = EmpiricalBayesRanker("isotropic", outside_option=outside, random_state=0)
-    model.fit(
-        X[1:].reshape(-1, 2),
-        y[1:].ravel(),
-        task=task[1:].ravel(),
-        choice_set=sets[1:].ravel(),
-    )
-    return model, X[0].reshape(-1, 2), y[0].ravel(), sets[0].ravel()
-
-
 @pytest.mark.parametrize("outside", [False, True])
-def test_the_parts_of_a_utility_are_those_of_the_sets_in_the_order_given(outside):
+def test_the_parts_of_a_utility_are_those_of_the_sets_in_the_order_given(
+    outside, choices
+):
     model, X, y, sets = choices(outside)
     some = sets < 5
     X_new, given = X[sets == 7], np.array(list("edcba"))[sets[some]]
@@ -303,7 +286,7 @@ def test_the_parts_of_a_utility_are_those_of_the_sets_in_the_order_given(outside
     assert_allclose(shuffled.explain(X_new).answers[:, place], found.answers, atol=1e-8)
 
 
-def test_a_ranked_set_is_one_answer_and_a_silent_one_is_none():
+def test_a_ranked_set_is_one_answer_and_a_silent_one_is_none(choices):
     model, X, y, sets = choices()
     y = y.copy()
     y[sets == 0] = [3.0, 1.0, 2.0]
