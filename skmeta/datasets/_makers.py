@@ -1,12 +1,10 @@
-"""Tasks to try things on."""
+"""Tasks that are drawn at random, or from a set with many classes."""
 
 from numbers import Integral
 
 import numpy as np
 from sklearn.utils import _safe_indexing, check_random_state, column_or_1d
 from sklearn.utils.validation import check_consistent_length
-
-__all__ = ["make_episodes", "make_linear_tasks", "make_sinusoid_tasks", "split_tasks"]
 
 
 def make_sinusoid_tasks(
