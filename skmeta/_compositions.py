@@ -15,9 +15,8 @@ from sklearn.utils.validation import check_is_fitted
 from skmeta._base import BaseMetaLearner
 from skmeta._checks.values import check_target, plain_table
 from skmeta._copies import shallow_copy
-
-# A transformation of targets is tried at so many numbers.
-N_BETWEEN = 200
+from skmeta._ensembles import Ensemble, ensemble_of_scikit_learn
+from skmeta._samplers import has_samplers, is_sampler
 
 
 class Composition(ABC):
@@ -255,6 +254,8 @@ class InsidePipeline(_FittedFirst):
         if len(estimator.steps) == 1:
             return X
         try:
+            if has_samplers(estimator):
+                return _transformed_but_not_sampled(estimator, X)
             return estimator[:-1].transform(X)
         except TypeError:
             if plain_table(X) is X:
@@ -265,9 +266,26 @@ class InsidePipeline(_FittedFirst):
         if len(estimator.steps) == 1:
             return names
         try:
+            if has_samplers(estimator):
+                return _names_behind(estimator, names)
             return estimator[:-1].get_feature_names_out(names)
         except (AttributeError, ValueError):  # one of the steps gives no names
             return None
+
+
+def _transformed_but_not_sampled(pipeline, X):
+    """X as the last step gets it; samplers act in `fit` alone."""
+    for _, step in pipeline.steps[:-1]:
+        if step not in (None, "passthrough") and not is_sampler(step):
+            X = step.transform(X)
+    return X
+
+
+def _names_behind(pipeline, names):
+    for _, step in pipeline.steps[:-1]:
+        if step not in (None, "passthrough") and not is_sampler(step):
+            names = step.get_feature_names_out(names)
+    return names
 
 
 _MISSING = (
@@ -348,14 +366,38 @@ class InsideTransformedTarget(_FittedFirst):
         y = np.asarray(y)
         if estimator.transformer_ is None:
             return y
-        column = estimator.transformer_.transform(y.reshape(-1, 1))
-        return np.asarray(column).reshape(-1)
+        changed = estimator.transformer_.transform(_columns(y))
+        return np.asarray(changed).reshape(y.shape)
 
     def restore_targets(self, estimator, y):
         if estimator.transformer_ is None:
             return y
-        column = estimator.transformer_.inverse_transform(np.reshape(y, (-1, 1)))
-        return np.asarray(column).reshape(-1)
+        y = np.asarray(y)
+        restored = estimator.transformer_.inverse_transform(_columns(y))
+        return np.asarray(restored).reshape(y.shape)
+
+
+def _columns(y):
+    """Targets with one column for each output."""
+    return y.reshape(len(y), -1) if y.ndim == 2 else y.reshape(-1, 1)
+
+
+class InsideSelection(_FittedFirst):
+    """The estimator that recursive feature elimination fits to the columns it keeps."""
+
+    def inside(self, estimator):
+        return getattr(estimator, "estimator_", estimator.estimator)
+
+    def rebuild(self, estimator, inside):
+        rebuilt = copy(estimator)
+        rebuilt.estimator_ = inside
+        return rebuilt
+
+    def transform_rows(self, estimator, X):
+        return estimator.transform(X)
+
+    def feature_names(self, estimator, names):
+        return estimator.get_feature_names_out(names)
 
 
 # -- the table ------------------------------------------------------------------------
@@ -374,13 +416,15 @@ def register_composition(kind, composition):
     kind : type
         Class of the estimators. It holds for subclasses, too, unless they have an
         entry of their own.
-    composition : Composition
-        How the meta-learner inside such an estimator is reached. It replaces an
-        earlier entry for the same class.
+    composition : Composition or Ensemble
+        How the meta-learner inside such an estimator is reached; or an
+        :class:`Ensemble`, which says how several are. It replaces an earlier entry for
+        the same class.
 
     See Also
     --------
     Composition : The methods to implement, with an example.
+    Ensemble : The same for an estimator that combines several models.
 
     Notes
     -----
@@ -390,10 +434,11 @@ def register_composition(kind, composition):
     Each verb is also a :func:`functools.singledispatch` function. To replace a
     single one for a class, write ``skmeta.adapt.register(MyClass, function)``.
     """
-    if not isinstance(kind, type) or not isinstance(composition, Composition):
+    entry = isinstance(composition, (Composition, Ensemble))
+    if not isinstance(kind, type) or not entry:
         raise TypeError(
             "register_composition takes a class and an instance of a subclass of "
-            f"Composition; got {kind!r} and {composition!r}."
+            f"Composition or Ensemble; got {kind!r} and {composition!r}."
         )
     _TABLE[kind] = composition
 
@@ -406,33 +451,64 @@ def _register_scikit_learn():
     because these modules take longer to import than skmeta itself.
     """
     from sklearn.compose import TransformedTargetRegressor
+    from sklearn.feature_selection import RFE
     from sklearn.frozen import FrozenEstimator
     from sklearn.model_selection._search import BaseSearchCV
     from sklearn.pipeline import Pipeline
 
     _TABLE.setdefault(Pipeline, InsidePipeline())
     _TABLE.setdefault(BaseSearchCV, InsideSearch())
+    _TABLE.setdefault(RFE, InsideSelection())
     _TABLE.setdefault(FrozenEstimator, InsideFrozen())
     _TABLE.setdefault(TransformedTargetRegressor, InsideTransformedTarget())
 
 
-def composition_of(estimator):
-    """The table's entry for an estimator, or None if it is no composition."""
+def _entry_of(estimator):
+    """The table's entry for an estimator, or None."""
     _register_scikit_learn()
     for kind in type(estimator).__mro__:
-        if kind in _TABLE:
-            return _TABLE[kind]
+        entry = _TABLE.get(kind) or ensemble_of_scikit_learn(kind)
+        if entry is not None:
+            return entry
     return None
+
+
+def composition_of(estimator):
+    """The entry of an estimator around one meta-learner, or None."""
+    entry = _entry_of(estimator)
+    return entry if isinstance(entry, Composition) else None
+
+
+def ensemble_of(estimator):
+    """The entry of an estimator that combines several models, or None."""
+    entry = _entry_of(estimator)
+    return entry if isinstance(entry, Ensemble) else None
 
 
 def _no_meta_learner_error(estimator, verb):
     """The error of a verb that finds no meta-learner inside an estimator."""
+    name = type(estimator).__name__
+    if ensemble_of(estimator) is not None and meta_learners(estimator):
+        return TypeError(
+            f"{verb} takes an estimator with one meta-learner inside, and {name} "
+            "combines what several models predict. adapt, partial_adapt, adapt_predict "
+            f"and few_shot_scores take it; for {verb} pass a single model, such as "
+            f"{_first_member(estimator)}."
+        )
     return TypeError(
-        f"{verb} found no meta-learner in {type(estimator).__name__}. It takes a "
+        f"{verb} found no meta-learner in {name}. It takes a "
         "meta-learner of skmeta, or a Pipeline, a search such as GridSearchCV, a "
-        "FrozenEstimator or a TransformedTargetRegressor with one inside. Other "
+        "FrozenEstimator or a TransformedTargetRegressor with one inside. adapt, "
+        "partial_adapt, adapt_predict and few_shot_scores also take one in voting, "
+        "bagging, calibration, a threshold, several outputs, OneVsRest or RFE. Other "
         "compositions are made known by skmeta.adaptation.register_composition."
     )
+
+
+def _first_member(estimator):
+    members = ensemble_of(estimator).members(estimator)
+    model = next(model for model in members if meta_learners(model))
+    return repr(type(model).__name__)
 
 
 def checked_composition(estimator, verb):
@@ -442,6 +518,31 @@ def checked_composition(estimator, verb):
         raise _no_meta_learner_error(estimator, verb)
     composition.check(estimator, verb)
     return composition
+
+
+def checked_ensemble(estimator, verb):
+    """The entry of an ensemble that a verb can be used on; None if it is none."""
+    ensemble = ensemble_of(estimator)
+    if ensemble is None:
+        return None
+    ensemble.check(estimator, verb)
+    inner = meta_learners(estimator)
+    if not inner:
+        raise _no_meta_learner_error(estimator, verb)
+    name = type(estimator).__name__
+    for model in inner:
+        if model._targets.own_classes:
+            raise TypeError(
+                f"{verb}: the {type(model).__name__} in {name} has task_classes='own', "
+                f"and {name} combines predictions of the same classes for all tasks. "
+                "Use it without."
+            )
+        if not model._predicts_targets:
+            raise TypeError(
+                f"{verb}: {type(model).__name__} predicts utilities, and {name} would "
+                "combine them as if they were y. Use it without."
+            )
+    return ensemble
 
 
 # -- predictions in the user's units ---------------------------------------------------
@@ -509,6 +610,24 @@ def _unwrapped(estimator):
     return outer, estimator
 
 
+def meta_learners(estimator):
+    """All meta-learners inside an estimator: none, one, or those of an ensemble."""
+    inner = _unwrapped(estimator)[1]
+    if isinstance(inner, BaseMetaLearner):
+        return [inner]
+    ensemble = ensemble_of(inner)
+    members = [] if ensemble is None else ensemble.members(inner)
+    return [model for member in members for model in meta_learners(member)]
+
+
+def first_meta_learner(estimator, verb):
+    """The first of the meta-learners inside; an error if there is none."""
+    inner = meta_learners(estimator)
+    if not inner:
+        raise _no_meta_learner_error(estimator, verb)
+    return inner[0]
+
+
 def meta_learner(estimator, verb):
     """The meta-learner inside a composition; an error if there is none."""
     _, inner = _unwrapped(estimator)
@@ -537,7 +656,7 @@ def around_plain_model(composition, estimator, plain):
     if rebuilt is plain:
         return plain
     for name, value in rebuilt.get_params(deep=False).items():
-        if isinstance(_unwrapped(value)[1], BaseMetaLearner):
+        if meta_learners(value):
             setattr(rebuilt, name, clone(plain))  # what its own `fit` would fit
     return rebuilt
 
@@ -553,8 +672,8 @@ def part_that_adapts(estimator, verb):
 
 def targets_of(estimator):
     """The `Targets` of the meta-learner inside, or None if no meta-learner is found."""
-    _, inner = _unwrapped(estimator)
-    return inner._targets if isinstance(inner, BaseMetaLearner) else None
+    inner = meta_learners(estimator)
+    return inner[0]._targets if inner else None
 
 
 def innermost(estimator):
@@ -565,6 +684,12 @@ def innermost(estimator):
 def takes_choice_sets(estimator):
     """Whether the meta-learner inside learns from the choices among offers of sets."""
     return "choice_set" in getattr(innermost(estimator), "_comes_beside", ())
+
+
+def takes_several_targets(estimator):
+    """Whether y has a column for each of the models inside."""
+    ensemble = ensemble_of(innermost(estimator))
+    return ensemble is not None and ensemble.several_targets
 
 
 def has_outside_option(estimator):
@@ -581,7 +706,7 @@ def own_metric(estimator):
 
 def rows_in_time(estimator):
     """Whether the meta-learner inside takes the rows of a task to be in time order."""
-    return getattr(_unwrapped(estimator)[1], "_rows_in_time", False)
+    return any(model._rows_in_time for model in meta_learners(estimator))
 
 
 def steps_in_front(estimator):
@@ -592,7 +717,8 @@ def steps_in_front(estimator):
     steps, (outer, _) = [], _unwrapped(estimator)
     for composition, part in outer:
         if isinstance(composition, InsidePipeline):
-            steps += [step for _, step in part.steps[:-1]]
+            front = [step for _, step in part.steps[:-1]]
+            steps += [step for step in front if not is_sampler(step)]
         elif _implements(composition, "transform_rows"):
             return None
     return steps
@@ -608,7 +734,13 @@ def times_given(estimator, X):
     """Times (n,) of rows, if a column of the fitted meta-learner inside holds them."""
     if not rows_in_time(estimator):
         return None
-    return _unwrapped(estimator)[1]._times_given(transformed_rows(estimator, X))
+    X, inner = transformed_rows(estimator, X), innermost(estimator)
+    if isinstance(inner, BaseMetaLearner):
+        return inner._times_given(X)
+    ensemble = ensemble_of(inner)
+    for number, member in enumerate(ensemble.members(inner)):
+        if rows_in_time(member):
+            return times_given(member, ensemble.rows_of(inner, number, X, None))
 
 
 def transformed_rows(estimator, X):
@@ -644,7 +776,7 @@ def _settings_without_meta_learner(estimator):
     return tuple(
         (name, repr(value))
         for name, value in params.items()
-        if not isinstance(_unwrapped(value)[1], BaseMetaLearner)
+        if not meta_learners(value)
     )
 
 

@@ -82,15 +82,15 @@ def restored_on_error(estimator):
 
 
 @contextmanager
-def all_restored_on_error(estimator):
-    """The same for an estimator and those that its parameters hold.
+def all_restored_on_error(*estimators):
+    """The same for estimators and those that their parameters hold.
 
     A Pipeline fits its steps themselves, one after the other.
     """
-    parameters = getattr(estimator, "get_params", dict)()
     parts = {
         id(part): part
-        for part in (estimator, *parameters.values())
+        for estimator in estimators
+        for part in (estimator, *getattr(estimator, "get_params", dict)().values())
         if hasattr(part, "get_params") and not isinstance(part, type)
     }
     with ExitStack() as stack:

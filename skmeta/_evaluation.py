@@ -76,6 +76,7 @@ def scores_of_tasks(
     random_state=0,
     n_jobs=None,
     together=None,
+    several_targets=False,
 ):
     """Score a copy adapted to support rows of each task on the task's other rows.
 
@@ -90,13 +91,16 @@ def scores_of_tasks(
     are ``times`` (n_rows,), rows are sorted by them. ``unit`` (n_rows,) labels rows
     that belong together, which ``n_support`` and ``n_query`` then count. ``together``
     adapts to many tasks and scores them without copies; it is None if that is
-    impossible. Returns (n_tasks, n_repeats), with NaN for a task that cannot be scored.
+    impossible. With ``several_targets`` y has a column for each. Returns (n_tasks,
+    n_repeats), with NaN for a task that cannot be scored.
     """
     _check_given(X, y, task)
     if stratify and not (unit is None and choice_set is None):
         raise ValueError(STRATIFIED_UNITS if n_way is None else UNITS_OF_CLASSES)
+    if several_targets:
+        _check_several(y, stratify)
     table, units, order, starts, ids = _checked_rows(
-        X, y, task, sample_weight, unit, choice_set, outside
+        X, y, task, sample_weight, unit, choice_set, outside, several_targets
     )
     if in_time or times is not None:
         order = units.in_time(order, starts, ids, times)
@@ -153,7 +157,22 @@ class Table(NamedTuple):
         return taken if weight is None else (*taken, weight)
 
 
-def _checked_rows(X, y, task, sample_weight, unit, choice_set, outside):
+def _check_several(y, stratify):
+    """Refuse targets that are not in columns, and draws by the labels of them all."""
+    if np.ndim(y) != 2:
+        raise ValueError(
+            f"y needs a column for each target of the model; got shape {np.shape(y)}."
+        )
+    if stratify:
+        raise ValueError(
+            "stratify=True draws rows so that classes are in proportion, and y has "
+            "several columns of labels. Set stratify=None."
+        )
+
+
+def _checked_rows(
+    X, y, task, sample_weight, unit, choice_set, outside, several_targets=False
+):
     """A `Table`, units, rows sorted by task, starts of tasks, and their ids.
 
     A weight of 0 removes a row before anything is drawn, and so does a choice set that
@@ -164,7 +183,7 @@ def _checked_rows(X, y, task, sample_weight, unit, choice_set, outside):
     check_consistent_length(X, y, sample_weight)
     codes, ids = encode_tasks(task, _num_samples(X))
     units, sets = read_units_and_sets(unit, choice_set, codes)
-    y = column_or_1d(y, warn=True)
+    y = np.asarray(y) if several_targets else column_or_1d(y, warn=True)
     weight = _checked_weight(sample_weight, y)
     rows = np.arange(len(y)) if weight is None else np.flatnonzero(weight > 0)
     rows = rows[np.argsort(codes[rows], kind="stable")]
@@ -240,7 +259,8 @@ def rows_that_tell(y, sets, rows):
 
 
 def _check_targets(y, rows, codes, ids):
-    missing = rows[is_missing(y[rows])]
+    columns = np.atleast_2d(y[rows].T)
+    missing = rows[np.any(list(map(is_missing, columns)), axis=0)]
     if len(missing):
         raise ValueError(
             f"y has {len(missing)} missing values, the first in row {missing.min()}, "
@@ -248,7 +268,8 @@ def _check_targets(y, rows, codes, ids):
             "weight 0."
         )
     if y.dtype.kind == "O":
-        check_alike(y[rows])
+        for column in columns:
+            check_alike(column)
 
 
 def _checked_weight(sample_weight, y):

@@ -11,6 +11,7 @@ from functools import singledispatch
 from sklearn import config_context
 from sklearn.utils.validation import assert_all_finite
 
+from skmeta import _members
 from skmeta._base import BaseMetaLearner
 from skmeta._checks.aligned import check_aligned
 from skmeta._checks.bad_rows import naming_the_task
@@ -23,18 +24,24 @@ from skmeta._compositions import (
     changes_rows,
     check_restorable,
     checked_composition,
+    checked_ensemble,
     composition_of,
-    meta_learner,
+    first_meta_learner,
+    innermost,
     register_composition,
     restored,
+    takes_several_targets,
 )
 from skmeta._copies import all_restored_on_error, shallow_copy
+from skmeta._ensembles import Ensemble
 from skmeta._export import PlainModel
 from skmeta._many_tasks import of_part
+from skmeta._samplers import fit_with_samplers, has_samplers
 from skmeta.task_statistics import TaskStatistics
 
 __all__ = [
     "Composition",
+    "Ensemble",
     "adapt",
     "adapt_predict",
     "meta_fit",
@@ -88,11 +95,14 @@ def meta_fit(estimator, tasks):
     """
     if isinstance(estimator, BaseMetaLearner):
         return estimator.meta_fit(tasks)
-    inner = meta_learner(estimator, "meta_fit")
-    checked_composition(estimator, "meta_fit")
+    checked_ensemble(innermost(estimator), "meta_fit")
+    inner = first_meta_learner(estimator, "meta_fit")
+    if composition_of(estimator) is not None:
+        checked_composition(estimator, "meta_fit")
     if isinstance(tasks, TaskStatistics):
         raise TypeError(_CHANGES_ROWS.format(type(estimator).__name__))
-    X, y, sample_weight, task, beside = read_tasks(tasks, inner._comes_beside)
+    several = takes_several_targets(estimator)
+    X, y, sample_weight, task, beside = read_tasks(tasks, inner._comes_beside, several)
     labels = inner._targets.are_labels
     with naming_the_task(task, **{"labels" if labels else "y": y}):
         # This comes before the steps in front are fitted and targets are transformed.
@@ -104,6 +114,8 @@ def meta_fit(estimator, tasks):
         config_context(enable_metadata_routing=True),
         tasks_one_by_one(),
     ):
+        if has_samplers(estimator):
+            return fit_with_samplers(estimator, X, y, task, **weights)
         return estimator.fit(X, y, task=task, **weights, **beside)
 
 
@@ -170,6 +182,11 @@ def adapt(estimator, X, y=None, sample_weight=None, *, choice_set=None):
     if isinstance(estimator, BaseMetaLearner):
         _check_takes(estimator, beside)
         return estimator.adapt(X, y, sample_weight, **beside)
+    ensemble = checked_ensemble(estimator, "adapt")
+    if ensemble is not None:
+        _check_rows_of_ensemble(estimator, X, beside)
+        part = X, y, sample_weight
+        return _members.adapted(ensemble, estimator, part, adapt)
     outer = checked_composition(estimator, "adapt")
     if isinstance(X, TaskStatistics):
         _check_leaves_rows(estimator, outer)
@@ -196,6 +213,18 @@ def _check_takes(model, beside):
             )
 
 
+def _check_rows_of_ensemble(estimator, X, beside):
+    """Refuse what the models in an ensemble do not take."""
+    name = type(estimator).__name__
+    if isinstance(X, TaskStatistics):
+        raise TypeError(
+            f"{name} hands rows to the models inside, and statistics hold only sums of "
+            "them. Pass the rows, or adapt one of the models inside."
+        )
+    if beside:
+        raise TypeError(f"{name} takes no {next(iter(beside))}. Leave it out.")
+
+
 # -- many tasks -----------------------------------------------------------------------
 
 
@@ -210,6 +239,9 @@ def adapt_each(estimator, parts):
     if adapt.dispatch(type(estimator)) is not adapt.dispatch(object):
         # registered for adapt alone
         return [adapt(estimator, *of_part(p)[0], **of_part(p)[1]) for p in parts]
+    ensemble = checked_ensemble(estimator, "adapt")
+    if ensemble is not None:
+        return _members.each_adapted(ensemble, estimator, parts, adapt_each)
     outer = checked_composition(estimator, "adapt")
     ready = []
     for X, y, *others in parts:
@@ -308,10 +340,15 @@ def adapt_predict(
     (150,)
     """
     beside = _beside(choice_set=choice_set, choice_set_new=choice_set_new)
-    options |= {"task": task, "task_new": task_new, "method": method, **beside}
     if isinstance(estimator, BaseMetaLearner):
         _check_takes(estimator, beside)
+        options |= {"task": task, "task_new": task_new, "method": method, **beside}
         return estimator.adapt_predict(X, y, X_new, sample_weight, **options)
+    if checked_ensemble(estimator, "adapt_predict") is not None:
+        _check_rows_of_ensemble(estimator, X, beside)
+        known, new = (X, y, sample_weight, task), (X_new, task_new)
+        return _members.predicted(estimator, known, new, method, options, adapt_each)
+    options |= {"task": task, "task_new": task_new, "method": method, **beside}
     outer = checked_composition(estimator, "adapt_predict")
     check_restorable(outer, estimator, options)
     check_aligned(
@@ -394,6 +431,11 @@ def partial_adapt(estimator, X, y=None, sample_weight=None, *, choice_set=None):
     if isinstance(estimator, BaseMetaLearner):
         _check_takes(estimator, beside)
         return estimator.partial_adapt(X, y, sample_weight, **beside)
+    ensemble = checked_ensemble(estimator, "partial_adapt")
+    if ensemble is not None:
+        _check_rows_of_ensemble(estimator, X, beside)
+        part = X, y, sample_weight
+        return _members.adapted_in_place(ensemble, estimator, part, partial_adapt)
     outer = checked_composition(estimator, "partial_adapt")
     if isinstance(X, TaskStatistics):
         _check_leaves_rows(estimator, outer)

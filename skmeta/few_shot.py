@@ -18,7 +18,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from skmeta._checks.keywords import with_hint_to_task
 from skmeta._checks.scorers import fitting_another_model
-from skmeta._compositions import meta_learner, with_parameters
+from skmeta._compositions import first_meta_learner, with_parameters
 from skmeta._copies import restored_on_error
 from skmeta.adaptation import adapt, to_sklearn
 from skmeta.reptile import ReptileClassifier, ReptileRegressor
@@ -93,9 +93,10 @@ class BaseFewShot(MetaEstimatorMixin, BaseEstimator):
         except NotFittedError:
             raise NotFittedError(_NOT_FROZEN.format(type(self).__name__)) from None
         name = type(self).__name__
-        if not meta_learner(model, name)._predicts_targets:
+        inner = first_meta_learner(model, name)
+        if not inner._predicts_targets:
             raise TypeError(
-                f"{name} fits y, and a {type(meta_learner(model, name)).__name__} "
+                f"{name} fits y, and a {type(inner).__name__} "
                 "learns which offers of a choice set are preferred. Call "
                 "adapt(model, X, y, choice_set=...) instead."
             )

@@ -27,6 +27,7 @@ from skmeta._compositions import (
     part_that_adapts,
     rows_in_time,
     takes_choice_sets,
+    takes_several_targets,
     targets_of,
     times_given,
 )
@@ -92,7 +93,7 @@ def few_shot_scores(
     X : {array-like, sparse matrix, dataframe} of shape (n_samples, n_features)
         Rows of tasks that meta-training has not seen.
     y : array-like of shape (n_samples,)
-        Their targets.
+        Their targets; a column for each output of a MultiOutputRegressor or the like.
     task : array-like of shape (n_samples,)
         Task of each row.
     sample_weight : array-like of shape (n_samples,), default=None
@@ -235,6 +236,7 @@ def few_shot_scores(
         random_state=random_state,
         n_jobs=n_jobs,
         together=score.together(estimator),
+        several_targets=takes_several_targets(estimator),
     )
 
 

@@ -1,5 +1,6 @@
 """Ids of tasks: one per row; which are refused, and which are doubtful."""
 
+import sys
 from collections import Counter
 from collections.abc import Set
 from contextlib import contextmanager
@@ -51,10 +52,17 @@ def check_task_ids(task, n_rows, name="task", table="X"):
     if len(ids) != n_rows:
         raise ValueError(
             f"{name} has {len(ids)} ids, but {table} has {n_rows} rows. Pass one id "
-            "per row."
+            f"per row.{_RESAMPLED if 'imblearn' in sys.modules else ''}"
         )
     _check_none_missing(ids, name)
     return _plain_ids(ids, name)
+
+
+_RESAMPLED = (
+    " If a sampler of imbalanced-learn has changed the rows, which its Pipeline does "
+    "without the ids: skmeta.meta_fit resamples both; or resample before the Pipeline, "
+    "and take ids[sampler.sample_indices_]."
+)
 
 
 def _check_none_missing(ids, name):

@@ -13,7 +13,7 @@ from skmeta._checks.ids import check_task_ids
 from skmeta._checks.values import as_object_array, kinds_of, plain_weight, show
 
 
-def read_tasks(tasks, beside=()):
+def read_tasks(tasks, beside=(), several_targets=False):
     """Check tasks and put their rows under each other.
 
     Parameters
@@ -22,6 +22,8 @@ def read_tasks(tasks, beside=()):
         Each may have a third member, sample_weight, and then those named by ``beside``.
     beside : tuple of str
         Names of what else may come with the rows.
+    several_targets : bool
+        Whether y has a column for each of several targets.
 
     Returns
     -------
@@ -31,7 +33,9 @@ def read_tasks(tasks, beside=()):
         What else came with the rows of some task.
     """
     named = _named_tasks(tasks)
-    parts = [_read_task(name, members, beside) for name, members in named]
+    parts = [
+        _read_task(name, members, beside, several_targets) for name, members in named
+    ]
     if not parts:
         raise ValueError("tasks is empty: meta-learning needs at least one task.")
     first_name, (first, *_) = named[0][0], parts[0]
@@ -123,7 +127,7 @@ def _named(name):
         raise ValueError(f"Task {name!r}: {error}") from None
 
 
-def _read_task(name, members, beside=()):
+def _read_task(name, members, beside=(), several_targets=False):
     known = ("sample_weight", *beside)
     if not isinstance(members, (tuple, list)) or not (
         2 <= len(members) <= 2 + len(known)
@@ -158,14 +162,15 @@ def _read_task(name, members, beside=()):
         )
     y = np.asarray(y)
     y = y[:, 0] if y.ndim == 2 and y.shape[1] == 1 else y
-    if y.ndim != 1 or len(y) != X.shape[0]:
+    if y.ndim != 1 + several_targets or len(y) != X.shape[0]:
+        each = "row of targets" if several_targets else "target"
         raise ValueError(
             f"Task {name!r}: X has {X.shape[0]} rows and y has shape {y.shape}. "
-            "Pass one target per row."
+            f"Pass one {each} per row."
         )
     if weight is not None:
         weight = np.asarray(plain_weight(weight, f"Task {name!r}: sample_weight"))
-        if weight.shape != y.shape:
+        if weight.shape != (len(y),):
             raise ValueError(
                 f"Task {name!r}: X has {X.shape[0]} rows and sample_weight has shape "
                 f"{weight.shape}. Pass one weight per row."

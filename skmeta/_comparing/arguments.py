@@ -21,8 +21,9 @@ from skmeta._comparing.kinds import (
     ComparedOwnLabels,
 )
 from skmeta._compositions import (
+    first_meta_learner,
     has_outside_option,
-    meta_learner,
+    innermost,
     takes_choice_sets,
     targets_of,
 )
@@ -66,12 +67,13 @@ def named_estimators(estimator):
     """Estimators by name; one that has none is called after its meta-learner."""
     if isinstance(estimator, dict):
         for model in estimator.values():
-            meta_learner(model, "compare_baselines")
+            first_meta_learner(model, "compare_baselines")
         return dict(estimator)
     models = estimator if isinstance(estimator, list) else [estimator]
     by_name = {}
     for model in models:
-        kind = type(meta_learner(model, "compare_baselines")).__name__
+        first_meta_learner(model, "compare_baselines")
+        kind = type(innermost(model)).__name__
         name, number = kind, 1
         while name in by_name:
             number += 1
