@@ -12,9 +12,9 @@ schools. Without ``--data`` the simulated worlds run alone.
 Two rivals see the same tasks: one pooled model, which is a ridge regression or a
 logistic regression, and ``prior="intercept"``, which learns an offset per task alone.
 The third, a Bayesian ridge regression or a logistic regression, sees only the rows of
-the new task. The loss is the root mean squared error of a task, or the log loss. The tables show it
-in per cent of that of the pooled model that learned from most rows: the mean over
-``--seeds`` draws of the tasks, and the standard deviation over these draws.
+the new task. The loss is the root mean squared error of a task, or the log loss. The
+tables show it in per cent of that of the pooled model that learned from most rows: the
+mean over ``--seeds`` draws of the tasks, and the standard deviation over these draws.
 """
 
 import _set_by_set
