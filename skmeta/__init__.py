@@ -19,6 +19,12 @@ from skmeta.counts import EmpiricalBayesPoissonRegressor
 from skmeta.empirical_bayes import EmpiricalBayesClassifier, EmpiricalBayesRegressor
 from skmeta.few_shot import FewShotClassifier, FewShotRegressor
 from skmeta.learned_features import LearnedFeatures
+from skmeta.predicting import (
+    n_adapt_rows,
+    predict,
+    predict_interval,
+    suggest_queries,
+)
 from skmeta.prototypical import PrototypicalClassifier
 from skmeta.ranker import EmpiricalBayesRanker
 from skmeta.reptile import ReptileClassifier, ReptileRegressor
@@ -41,7 +47,11 @@ __all__ = [
     "adapt",
     "adapt_predict",
     "meta_fit",
+    "n_adapt_rows",
     "partial_adapt",
+    "predict",
+    "predict_interval",
     "statistics_query",
+    "suggest_queries",
     "to_sklearn",
 ]

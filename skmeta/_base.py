@@ -6,7 +6,7 @@ import numpy as np
 from sklearn.base import BaseEstimator, _fit_context
 from sklearn.utils import get_tags
 from sklearn.utils._param_validation import HasMethods, StrOptions
-from sklearn.utils.validation import _num_samples, check_is_fitted, has_fit_parameter
+from sklearn.utils.validation import _num_samples, check_is_fitted
 
 from skmeta import _task_input
 from skmeta._base_choice import base_chosen, keep, scores_by_refitting
@@ -23,7 +23,8 @@ from skmeta._base_model import (
 )
 from skmeta._checks.aligned import check_aligned
 from skmeta._checks.ids import tasks_one_by_one
-from skmeta._checks.keywords import with_hint_to_task
+from skmeta._checks.keywords import check_takes_weights, with_hint_to_task
+from skmeta._checks.no_rows import check_no_rows, has_no_rows
 from skmeta._checks.scorers import called_by_scorer, warn_of_groups_above
 from skmeta._checks.task_lists import read_tasks
 from skmeta._copies import own_what_can_change, restored_on_error
@@ -380,11 +381,7 @@ class BaseMetaLearner(ManyTasks, LearnedRepr, BaseEstimator, metaclass=ABCMeta):
         if sample_weight is None:
             with tasks_one_by_one():
                 return self.fit(X, y, task=task, **beside)
-        if not has_fit_parameter(self, "sample_weight"):
-            raise ValueError(
-                f"{type(self).__name__} meta-trains on rows of equal weight. Leave the "
-                "sample weights out of the tasks: pass (X, y). adapt takes weights."
-            )
+        check_takes_weights(self)
         with tasks_one_by_one():
             return self.fit(X, y, sample_weight, task=task, **beside)
 
@@ -434,7 +431,8 @@ class BaseMetaLearner(ManyTasks, LearnedRepr, BaseEstimator, metaclass=ABCMeta):
         Parameters
         ----------
         X : {array-like, sparse matrix} of shape (n_samples, n_features)
-            Rows of one task; one row is enough.
+            Rows of one task; one row is enough. With no rows at all the copy is at the
+            learned prior.
         y : array-like of shape (n_samples,)
             Their targets.
         sample_weight : array-like of shape (n_samples,), default=None
@@ -487,6 +485,9 @@ class BaseMetaLearner(ManyTasks, LearnedRepr, BaseEstimator, metaclass=ABCMeta):
 
     def _adapt_in_place(self, X, y, sample_weight=None, **beside):
         """`partial_adapt` of a model that no other thread knows yet."""
+        if has_no_rows(X):  # they tell nothing
+            check_no_rows(X, self, y=y, sample_weight=sample_weight, **beside)
+            return self
         with restored_on_error(self):
             rows = _task_input.validate_task(self, X, y, sample_weight, **beside)
             self._adapt_to_task(*rows)

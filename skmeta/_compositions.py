@@ -4,17 +4,20 @@ The verbs of `adaptation.py`, few-shot scores and comparisons read this table, a
 are written once for all compositions.
 """
 
+import warnings
 from abc import ABC, abstractmethod
 from copy import copy
-from functools import cache
+from functools import cache, partial
 
 import numpy as np
 from sklearn.base import clone
 from sklearn.utils.validation import check_is_fitted
 
 from skmeta._base import BaseMetaLearner
+from skmeta._checks.no_rows import has_no_rows
 from skmeta._checks.values import check_target, plain_table
 from skmeta._copies import shallow_copy
+from skmeta._core.monotone import through_monotone
 from skmeta._ensembles import Ensemble, ensemble_of_scikit_learn
 from skmeta._samplers import has_samplers, is_sampler
 
@@ -404,9 +407,6 @@ class InsideSelection(_FittedFirst):
 
 _TABLE = {}
 
-# A transformation of targets is tried at so many numbers.
-N_BETWEEN = 200
-
 
 def register_composition(kind, composition):
     """Let every verb work on estimators of a kind that skmeta does not know.
@@ -577,19 +577,17 @@ def original_answers(estimator, y, method):
 
 def _restored_ends(composition, estimator, ends):
     """Lower and upper ends (n, 2) of intervals, transformed back."""
-    between = np.linspace(ends.min(), ends.max(), N_BETWEEN)
-    values = np.unique(np.concatenate([ends.ravel(), between]))
-    steps = np.diff(composition.restore_targets(estimator, values))
-    rounding = 1e-12 * np.abs(steps).sum()
-    if not ((steps >= -rounding).all() or (steps <= rounding).all()):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of numbers that it does not transform
+        found = through_monotone(partial(composition.restore_targets, estimator), ends)
+    if found is None:
         raise ValueError(
             f"The transformation of targets in {type(estimator).__name__} does not "
             "rise or fall everywhere between the ends of the intervals, so that "
             "transformed back they would not hold the share asked for. Take a "
             "transformation that does."
         )
-    ends = composition.restore_targets(estimator, ends.ravel()).reshape(ends.shape)
-    return np.sort(ends, axis=1)
+    return found
 
 
 # -- from the outside to the meta-learner ---------------------------------------------
@@ -749,6 +747,16 @@ def transformed_rows(estimator, X):
     for composition, part in outer:
         X = composition.transform_rows(part, X)
     return X
+
+
+def rows_and_targets_inside(composition, estimator, X, y):
+    """Rows and targets of a task as they reach the inside, if there are any rows."""
+    if has_no_rows(X):  # few transformers take no rows
+        if changes_rows(composition):
+            X = np.empty((0, innermost(estimator).n_features_in_))
+        return X, y
+    X = composition.transform_rows(estimator, X)
+    return X, composition.transform_targets(estimator, y)
 
 
 def transforms_targets(estimator):

@@ -160,8 +160,8 @@ class LearnsFromStatistics:
         Parameters
         ----------
         X : {array-like, sparse matrix} of shape (n_samples, n_features), or TaskStatistics
-            Rows of one task; one row is enough. Or the statistics of the rows of one
-            task, without y.
+            Rows of one task; one row is enough, and with none at all the copy is at the
+            learned prior. Or the statistics of the rows of one task, without y.
         y : array-like of shape (n_samples,)
             Their targets.
         sample_weight : array-like of shape (n_samples,), default=None

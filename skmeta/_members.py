@@ -69,7 +69,7 @@ def _learned(ensemble, estimator, number, X, y):
     """Rows and targets as one of the members learns them."""
     if not _num_samples(X):  # scikit-learn's checks want rows
         y = np.asarray(y)
-        return X, y if y.ndim == 1 else y[:, 0]
+        return np.empty((0, 0)), y if y.ndim == 1 else y[:, 0]
     return (
         ensemble.rows_of(estimator, number, X, y),
         ensemble.targets_of(estimator, number, y),

@@ -9,13 +9,15 @@ another package is made known to all of them by :func:`register_composition`.
 from functools import singledispatch
 
 from sklearn import config_context
-from sklearn.utils.validation import assert_all_finite
+from sklearn.utils.metadata_routing import get_routing_for_object
+from sklearn.utils.validation import _num_samples, assert_all_finite
 
 from skmeta import _members
 from skmeta._base import BaseMetaLearner
 from skmeta._checks.aligned import check_aligned
 from skmeta._checks.bad_rows import naming_the_task
-from skmeta._checks.ids import tasks_one_by_one
+from skmeta._checks.ids import check_task_ids, tasks_one_by_one
+from skmeta._checks.keywords import check_takes_weights, with_hint_to_many
 from skmeta._checks.task_lists import read_tasks
 from skmeta._checks.values import check_target
 from skmeta._compositions import (
@@ -30,6 +32,7 @@ from skmeta._compositions import (
     innermost,
     register_composition,
     restored,
+    rows_and_targets_inside,
     takes_several_targets,
 )
 from skmeta._copies import all_restored_on_error, shallow_copy
@@ -54,9 +57,23 @@ __all__ = [
 # -- meta_fit -------------------------------------------------------------------------
 
 
+@with_hint_to_many
 @singledispatch
-def meta_fit(estimator, tasks):
+def meta_fit(
+    estimator,
+    tasks=None,
+    y=None,
+    sample_weight=None,
+    *,
+    X=None,
+    task=None,
+    choice_set=None,
+    unit=None,
+):
     """Meta-train a meta-learner, or a composition that ends in one, on tasks.
+
+    It takes a collection of tasks, ``meta_fit(estimator, tasks)``, or one table of the
+    rows of all tasks with their ids, ``meta_fit(estimator, X, y, task=ids)``.
 
     Parameters
     ----------
@@ -66,19 +83,42 @@ def meta_fit(estimator, tasks):
         :class:`~sklearn.compose.TransformedTargetRegressor` with one inside.
     tasks : dict {id: (X, y)} or iterable of (X, y)
         One member per task; a third item is its sample weights, and for an
-        :class:`EmpiricalBayesRanker` a fourth one its choice sets.
+        :class:`EmpiricalBayesRanker` a fourth one its choice sets. Or, with y and
+        ``task``, the rows of all tasks: an {array-like, sparse matrix, dataframe} of
+        shape (n_samples, n_features), which may also be given as ``X``.
+    y : array-like of shape (n_samples,), default=None
+        Their targets.
+    sample_weight : array-like of shape (n_samples,), default=None
+        Weight of each row.
+    X : {array-like, sparse matrix, dataframe} of shape (n_samples, n_features), \
+            default=None
+        Rows of all tasks, in the place of ``tasks``.
+    task : array-like of shape (n_samples,), default=None
+        Which task each row belongs to.
+    choice_set : array-like of shape (n_samples,), default=None
+        Which choice set each row belongs to; only of an :class:`EmpiricalBayesRanker`.
+    unit : array-like of shape (n_samples,), default=None
+        What each row belongs to within its task, such as its basket, for the few-shot
+        scorer of a search.
 
     Returns
     -------
     estimator : estimator
         The same object, fitted.
 
+    Raises
+    ------
+    TypeError
+        If there is no meta-learner inside, or if rows come without y or without ids.
+
     Notes
     -----
     The same as ``estimator.fit(X, y, task=ids)`` on the rows of all tasks, with
     metadata routing switched on for the call. The steps in front of the meta-learner
-    are fitted on the pooled rows. If tasks have sample weights, scikit-learn demands
-    that every step of a Pipeline that could take them says whether it does:
+    are fitted on the pooled rows. A splitter that asks for ``groups``, such as the
+    ``cv=GroupKFold(5)`` of a search, gets the ids of tasks, and so splits whole tasks.
+    If there are sample weights, scikit-learn demands that every step of a Pipeline that
+    could take them says whether it does:
     ``StandardScaler().set_fit_request(sample_weight=False)``.
 
     Examples
@@ -92,31 +132,97 @@ def meta_fit(estimator, tasks):
     >>> adapted = adapt(meta_fit(pipe, tasks), X[:5], y[:5])
     >>> adapted.predict(X[5:]).shape
     (15,)
+
+    The same from one table with a column of ids:
+
+    >>> import numpy as np
+    >>> rows, targets = (np.concatenate(part) for part in zip(*tasks))
+    >>> shop = np.repeat(np.arange(29), 20)
+    >>> meta_fit(pipe, rows, targets, task=shop)[-1].n_tasks_
+    29
     """
+    given = _beside(sample_weight=sample_weight, choice_set=choice_set, unit=unit)
+    if given or any(part is not None for part in (X, y, task)):
+        X = _flat_rows(tasks, X, y, task)
+        check_aligned(X=X, y=y, task=task, **given)
+        return _fit_with_ids(estimator, X, y, task, given)
     if isinstance(estimator, BaseMetaLearner):
         return estimator.meta_fit(tasks)
-    checked_ensemble(innermost(estimator), "meta_fit")
-    inner = first_meta_learner(estimator, "meta_fit")
-    if composition_of(estimator) is not None:
-        checked_composition(estimator, "meta_fit")
+    inner = _checked_inside(estimator)
     if isinstance(tasks, TaskStatistics):
         raise TypeError(_CHANGES_ROWS.format(type(estimator).__name__))
     several = takes_several_targets(estimator)
     X, y, sample_weight, task, beside = read_tasks(tasks, inner._comes_beside, several)
+    given = _beside(sample_weight=sample_weight, **beside)
+    with tasks_one_by_one():
+        return _fit_with_ids(estimator, X, y, task, given)
+
+
+def _flat_rows(tasks, X, y, task):
+    """The rows of all tasks; an error if it is not clear which task each belongs to."""
+    if tasks is not None and X is not None:
+        raise TypeError("meta_fit got both tasks and X. Pass one of them.")
+    X = tasks if X is None else X
+    if isinstance(X, TaskStatistics):
+        raise TypeError(
+            "meta_fit got statistics, which hold y, the weights and the ids of tasks "
+            "already. Leave out what is given beside them."
+        )
+    if y is None:
+        raise TypeError(
+            "meta_fit got no y. For one table with a column of ids call "
+            "meta_fit(model, X, y, task=ids); with a list of (X, y), or a dict "
+            "{id: (X, y)}, nothing is given beside it."
+        )
+    if task is None:
+        raise TypeError(
+            "meta_fit got X and y, but no ids of tasks: pass task=ids, one id per row. "
+            "Or pass the tasks apart, as a list of (X, y) or a dict {id: (X, y)}."
+        )
+    return X
+
+
+def _checked_inside(estimator):
+    """The first meta-learner inside what `meta_fit` can be used on."""
+    checked_ensemble(innermost(estimator), "meta_fit")
+    inner = first_meta_learner(estimator, "meta_fit")
+    if composition_of(estimator) is not None:
+        checked_composition(estimator, "meta_fit")
+    return inner
+
+
+def _fit_with_ids(estimator, X, y, task, given):
+    """Meta-train on the rows of all tasks with metadata routing switched on."""
+    inner = _checked_inside(estimator)
+    _check_takes(inner, given.keys() - {"sample_weight", "unit"})
+    if "sample_weight" in given:
+        check_takes_weights(inner)
+    if "unit" in given and not _consumes(estimator, "unit"):
+        raise TypeError(
+            "meta_fit got unit=, and no scorer of a search inside asks for it. Leave "
+            "it out: it says which rows are given or scored together, as in "
+            "few_shot_scores."
+        )
+    if estimator is inner:
+        return estimator.fit(X, y, task=task, **given)
     labels = inner._targets.are_labels
+    # All this comes before the steps in front are fitted and targets are transformed.
+    check_task_ids(task, _num_samples(X))
     with naming_the_task(task, **{"labels" if labels else "y": y}):
-        # This comes before the steps in front are fitted and targets are transformed.
         check_target(y, labels)
         assert_all_finite(y, input_name="y")
-    weights = {} if sample_weight is None else {"sample_weight": sample_weight}
-    with (
-        all_restored_on_error(estimator),
-        config_context(enable_metadata_routing=True),
-        tasks_one_by_one(),
-    ):
+    with all_restored_on_error(estimator), config_context(enable_metadata_routing=True):
         if has_samplers(estimator):
-            return fit_with_samplers(estimator, X, y, task, **weights)
-        return estimator.fit(X, y, task=task, **weights, **beside)
+            return fit_with_samplers(estimator, X, y, task, **given)
+        if _consumes(estimator, "groups"):  # a splitter of groups
+            given = given | {"groups": task}
+        return estimator.fit(X, y, task=task, **given)
+
+
+def _consumes(estimator, name):
+    """Whether some part of an estimator asks for metadata of this name in `fit`."""
+    with config_context(enable_metadata_routing=True):
+        return name in get_routing_for_object(estimator).consumes("fit", [name])
 
 
 _CHANGES_ROWS = (
@@ -135,6 +241,7 @@ def _check_leaves_rows(estimator, composition):
 # -- adapt ----------------------------------------------------------------------------
 
 
+@with_hint_to_many
 @singledispatch
 def adapt(estimator, X, y=None, sample_weight=None, *, choice_set=None):
     """Adapt a copy of a meta-trained model or composition to one task.
@@ -145,9 +252,9 @@ def adapt(estimator, X, y=None, sample_weight=None, *, choice_set=None):
         Meta-trained: a meta-learner of skmeta, or a Pipeline, a search, a
         FrozenEstimator or a TransformedTargetRegressor with one inside.
     X : {array-like, sparse matrix, dataframe} of shape (n_samples, n_features)
-        Rows of one task, as they go into ``estimator.predict``. Or the
-        :class:`TaskStatistics` of its rows, without y, if nothing in front of the
-        meta-learner changes them.
+        Rows of one task, as they go into ``estimator.predict``. With no rows at all
+        the copy is at the learned prior. Or the :class:`TaskStatistics` of its rows,
+        without y, if nothing in front of the meta-learner changes them.
     y : array-like of shape (n_samples,)
         Their targets.
     sample_weight : array-like of shape (n_samples,), default=None
@@ -193,7 +300,7 @@ def adapt(estimator, X, y=None, sample_weight=None, *, choice_set=None):
         adapted = adapt(outer.inside(estimator), X, y, sample_weight)
         return outer.rebuild(shallow_copy(estimator), adapted)
     check_aligned(X=X, y=y, sample_weight=sample_weight, **beside)
-    X, y = outer.transform_rows(estimator, X), outer.transform_targets(estimator, y)
+    X, y = rows_and_targets_inside(outer, estimator, X, y)
     adapted = adapt(outer.inside(estimator), X, y, sample_weight, **beside)
     return outer.rebuild(shallow_copy(estimator), adapted)
 
@@ -246,12 +353,13 @@ def adapt_each(estimator, parts):
     ready = []
     for X, y, *others in parts:
         check_aligned(X=X, y=y)
-        X, y = outer.transform_rows(estimator, X), outer.transform_targets(estimator, y)
+        X, y = rows_and_targets_inside(outer, estimator, X, y)
         ready.append((X, y, *others))
     adapted = adapt_each(outer.inside(estimator), ready)
     return [outer.rebuild(estimator, inside) for inside in adapted]
 
 
+@with_hint_to_many
 @singledispatch
 def adapt_predict(
     estimator,
@@ -392,6 +500,7 @@ def predict_each(estimator, known, new, n_tasks, method):
 # -- partial_adapt --------------------------------------------------------------------
 
 
+@with_hint_to_many
 @singledispatch
 def partial_adapt(estimator, X, y=None, sample_weight=None, *, choice_set=None):
     """Adapt a meta-trained model or composition in place, from its present state.
@@ -442,7 +551,7 @@ def partial_adapt(estimator, X, y=None, sample_weight=None, *, choice_set=None):
         partial_adapt(outer.inside(estimator), X, y, sample_weight)
         return estimator
     check_aligned(X=X, y=y, sample_weight=sample_weight, **beside)
-    X, y = outer.transform_rows(estimator, X), outer.transform_targets(estimator, y)
+    X, y = rows_and_targets_inside(outer, estimator, X, y)
     partial_adapt(outer.inside(estimator), X, y, sample_weight, **beside)
     return estimator
 

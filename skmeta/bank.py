@@ -19,6 +19,7 @@ from skmeta._bank.stores import MappingStore, MemoryStore
 from skmeta._bank.sums import SumStates, tells_by_sums
 from skmeta._bank.tables import columns_of
 from skmeta._checks.aligned import check_aligned
+from skmeta._checks.no_rows import check_no_rows, has_no_rows
 from skmeta._checks.parameters import check_coverage
 from skmeta._checks.values import check_target, show
 from skmeta._compositions import has_steps_in_front, transformed_rows
@@ -186,7 +187,8 @@ class TaskBank:
             Weight of each row. A weight of 0 removes the row.
         task : id or array-like of shape (n_samples,)
             Task of each row: one id per row, or a single id for all rows. A task that
-            is not known yet begins with these rows.
+            is not known yet begins with these rows. With no rows at all nothing
+            changes.
         choice_set : array-like of shape (n_samples,), default=None
             For a model of choices, the choice set of each row: an id that means
             something within its task. A set comes with all its offers in one update.
@@ -198,6 +200,11 @@ class TaskBank:
         self : TaskBank
             The same bank.
         """
+        if has_no_rows(X):  # nothing comes in
+            ids = {} if is_single(task) else {"task": task}
+            sets = {} if choice_set is None else {"choice_set": choice_set}
+            check_no_rows(X, y=y, sample_weight=sample_weight, **ids, **sets)
+            return self
         known = self._model.known_rows(X, y, sample_weight, task, choice_set)
         keys, new = known[1], self._states.of_rows(*known)
         with self._store.writing() as now:

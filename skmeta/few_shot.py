@@ -21,6 +21,7 @@ from skmeta._checks.scorers import fitting_another_model
 from skmeta._compositions import first_meta_learner, with_parameters
 from skmeta._copies import restored_on_error
 from skmeta.adaptation import adapt, to_sklearn
+from skmeta.predicting import asked, n_adapt_rows
 from skmeta.reptile import ReptileClassifier, ReptileRegressor
 
 __all__ = ["FewShotClassifier", "FewShotRegressor"]
@@ -131,6 +132,18 @@ class BaseFewShot(MetaEstimatorMixin, BaseEstimator):
 def _plain_model_of(estimator):
     check_is_fitted(estimator)
     return to_sklearn(estimator.estimator_)
+
+
+@asked.register(BaseFewShot)
+def _asked_of_the_adapted_copy(estimator, X, method, options):
+    check_is_fitted(estimator)
+    return asked(estimator.estimator_, X, method, options)
+
+
+@n_adapt_rows.register(BaseFewShot)
+def _rows_of_the_adapted_copy(estimator):
+    check_is_fitted(estimator)
+    return n_adapt_rows(estimator.estimator_)
 
 
 _NOT_FROZEN = (

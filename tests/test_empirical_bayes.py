@@ -1108,7 +1108,6 @@ BAD_ADAPTATIONS = {
     "NaN in X": (lambda X, y: (np.where(X == X[0, 0], np.nan, X), y), "NaN"),
     "fewer targets": (lambda X, y: (X, y[:-1]), "inconsistent numbers"),
     "fewer columns": (lambda X, y: (X[:, :1], y), "features"),
-    "no rows": (lambda X, y: (X[:0], y[:0]), "0 sample"),
     "no weight": (lambda X, y: (X, y, np.zeros(len(y))), "zero"),
     "negative weight": (lambda X, y: (X, y, -np.ones(len(y))), "(?i)negative"),
 }

@@ -44,7 +44,7 @@ def check_task_ids(task, n_rows, name="task", table="X"):
     if ids.ndim == 2 and ids.shape[1] == 1:
         ids = ids[:, 0]
     if ids.ndim != 1:
-        several = " " + _NUMBER_THEM.format(name, _what(name)) if ids.ndim == 2 else ""
+        several = " " + _JOIN_THEM.format(name, _what(name)) if ids.ndim == 2 else ""
         raise ValueError(
             f"{name} must hold one id per row, in one dimension; got shape "
             f"{ids.shape}.{several}"
@@ -79,8 +79,11 @@ def _what(name):
     return {"unit": "unit", "choice_set": "choice set"}.get(name, "task")
 
 
-_NUMBER_THEM = (
-    "If a {1} is named by several columns, number their combinations: "
+# Numbers of groups are others in the next table, where they would name other tasks.
+_JOIN_THEM = (
+    "If a {1} is named by several columns, join them to one text, which names the same "
+    "{1} in each table: {0}=df['store'].astype('string') + '/' + "
+    "df['week'].astype('string'). Within a single table numbers do as well: "
     "{0}=df.groupby(['store', 'week']).ngroup()."
 )
 
@@ -99,7 +102,7 @@ def check_routed_ids(task, parent):
         raise ValueError(
             "task must hold one id per row, in one dimension, to be routed to a "
             f"splitter; got shape {ids.shape}. Pass a column itself, task=df['store']. "
-            + _NUMBER_THEM.format("task", "task")
+            + _JOIN_THEM.format("task", "task")
         )
     if ids.ndim == 1 and router != "Pipeline":
         _check_none_missing(ids, "task")
@@ -136,7 +139,7 @@ def _plain_ids(ids, name):
         if isinstance(i, (tuple, list, np.ndarray)):
             raise ValueError(
                 f"{name} holds {type(i).__name__}s, such as {show(i)}; an id is a "
-                f"single number, text or date. {_NUMBER_THEM.format(name, _what(name))}"
+                f"single number, text or date. {_JOIN_THEM.format(name, _what(name))}"
             )
         try:
             hash(i)

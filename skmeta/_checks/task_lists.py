@@ -113,9 +113,13 @@ def _named_tasks(tasks):
         raise TypeError(_NOT_TASKS.format(type(tasks).__name__)) from None
 
 
+_FLAT = (
+    "For one table with a column of ids use fit(X, y, task=ids) of a meta-learner, or "
+    "skmeta.meta_fit(model, X, y, task=ids) of a Pipeline, a search and the like."
+)
 _NOT_TASKS = (
     "tasks must be a list of (X, y), a dict {{id: (X, y)}}, or another iterable of "
-    "(X, y); got {}. For one table with a column of ids use fit(X, y, task=ids)."
+    f"(X, y); got {{}}. {_FLAT}"
 )
 
 
@@ -137,6 +141,7 @@ def _read_task(name, members, beside=(), several_targets=False):
             got += f" of {len(members)}"
         raise ValueError(
             f"Task {name!r} must be (X, y) or (X, y, {', '.join(known)}); got {got}."
+            + (f" {_FLAT}" if hasattr(members, "shape") else "")
         )
     X, y, weight, *others = (*members, *[None] * len(known))[: 2 + len(known)]
     with _named(name):
