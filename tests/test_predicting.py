@@ -356,6 +356,7 @@ def test_a_bank_takes_no_rows(table):
 
 # -- predictions through compositions -------------------------------------------------
 
+FEW = make_few_shot_scorer("neg_mean_squared_error", n_repeats=1)
 AROUND = {
     "pipeline": lambda: pipeline(),
     "pipeline in a pipeline": lambda: make_pipeline(StandardScaler(), pipeline()),
@@ -367,7 +368,7 @@ AROUND = {
         TransformedTargetRegressor(quick(), transformer=StandardScaler()),
     ),
     "search": lambda: GridSearchCV(
-        pipeline(), {"standardscaler__with_std": [True]}, cv=GroupKFold(2)
+        pipeline(), {"standardscaler__with_std": [True]}, cv=GroupKFold(2), scoring=FEW
     ),
 }
 
