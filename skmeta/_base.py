@@ -119,6 +119,8 @@ class BaseMetaLearner(ManyTasks, LearnedRepr, BaseEstimator, metaclass=ABCMeta):
         How well a candidate for the base model does in held-out tasks, as a `Trial`
         says: (T, sizes), higher is better. By default the model is trained without a
         third of the tasks, three times. The model holds the candidate's ``_frame``.
+    ``_rows_to_keep(rows, named)``, ``_keep_tasks(made, rows, named)``
+        What `fit` keeps of the tasks, if they had ids; by default nothing.
     ``_before_adapting()``
         Called on each copy after ``_forget``, before it adapts; by default nothing.
     ``_adapt_each(parts)``, ``_predict_each(known, new, method, options)``
@@ -171,7 +173,7 @@ class BaseMetaLearner(ManyTasks, LearnedRepr, BaseEstimator, metaclass=ABCMeta):
     # Optional hooks that are plain values.
     _dtype = np.dtype(np.float64)
     _fit_dtypes = (np.float64, np.float32)
-    _history = ("loss_curve_", "validation_scores_", "stream_")
+    _history = ("loss_curve_", "validation_scores_", "stream_", "known_tasks_")
     _parameters_to_clone = ("base_estimator",)
     _rows_in_time = False
     _largest_weight = np.inf
@@ -264,6 +266,12 @@ class BaseMetaLearner(ManyTasks, LearnedRepr, BaseEstimator, metaclass=ABCMeta):
             "meta_fit({id: (X, y)})."
         )
 
+    def _rows_to_keep(self, rows, named):
+        """The `GivenRows` if `_keep_tasks` needs them, or None."""
+
+    def _keep_tasks(self, made, rows=None, named=True):
+        """Keep what is needed to predict for tasks of a `TrainingData`."""
+
     def _before_adapting(self):
         """Prepare a copy, which has forgotten its task, for adapting to another."""
 
@@ -325,11 +333,13 @@ class BaseMetaLearner(ManyTasks, LearnedRepr, BaseEstimator, metaclass=ABCMeta):
                 _task_input.warn_of_far_values(self, rows, task is not None)
             metadata = {} if task is None else {"metadata": {"task": task}}
             data = {"X": rows.X, "y": targets.values(rows.y), **metadata}
+            kept = self._rows_to_keep(rows, task is not None)
             with base_chosen(self, rows, targets, again, data) as known:
                 made = self._training_data(rows, targets, again, known)
                 del rows  # the next steps need the memory
                 keep(self, made, again)
                 self._meta_train(made.table, made.ids, again, data)
+            self._keep_tasks(made, kept, task is not None)
         return self
 
     def _training_data(self, rows, targets, again, known=None):

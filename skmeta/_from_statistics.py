@@ -70,6 +70,7 @@ class LearnsFromStatistics:
             made = self._training_data_of(statistics._sums, statistics.ids)
             keep(self, made)
             self._meta_train(made.table, made.ids, False, {"X": None, "y": None})
+            self._keep_tasks(made)
         return self
 
     def _training_data_of(self, sums, ids, frame=None):

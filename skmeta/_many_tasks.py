@@ -112,6 +112,7 @@ class ManyTasks:
                 f"{self!r}. Take one of {methods}, or adapt to one task at a time."
             )
         known = list(inspect.signature(getattr(self, method)).parameters)[1:]
+        known = [name for name in known if name != "task"]
         for name in options:
             if name not in known:
                 takes = f"takes {known}" if known else "takes no further argument"

@@ -68,7 +68,9 @@ class GoesOnFromAll:
         if self._by_sums:
             begin, go_on = self._begin_by_sums, self._go_on_by_sums
         with tasks_one_by_one():
-            return begin(tasks) if kept is None else go_on(tasks, kept)
+            begin(tasks) if kept is None else go_on(tasks, kept)
+        self._keep_stream()
+        return self
 
     @property
     def _by_sums(self):

@@ -12,18 +12,19 @@ from sklearn.utils.metaestimators import available_if
 
 from skmeta._bank.fingerprint import fingerprint
 from skmeta._bank.frozen import FrozenModel, around
-from skmeta._bank.keys import id_of, is_single, keys_of_some, kind_of_key
 from skmeta._bank.known import KnownCoefficients
 from skmeta._bank.rows import RowStates
 from skmeta._bank.stores import MappingStore, MemoryStore
-from skmeta._bank.sums import SumStates, tells_by_sums
+from skmeta._bank.sums import SumStates
 from skmeta._bank.tables import columns_of
 from skmeta._checks.aligned import check_aligned
+from skmeta._checks.id_keys import id_of, is_single, keys_of_some, kind_of_key
 from skmeta._checks.no_rows import check_no_rows, has_no_rows
 from skmeta._checks.parameters import check_coverage
 from skmeta._checks.values import check_target, show
 from skmeta._compositions import has_steps_in_front, transformed_rows
 from skmeta._many_tasks import options_of_rows, put
+from skmeta._task_sums import tells_by_sums
 from skmeta._version import __version__
 from skmeta._warn import warn
 

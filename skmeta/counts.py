@@ -15,6 +15,7 @@ from skmeta._core.prior.likelihoods import Poisson
 from skmeta._core.scaling import fit_scaling
 from skmeta._deciding import DecidesByCounts
 from skmeta._export import averaged_poisson_regression, poisson_regression
+from skmeta._known_tasks import by_task
 from skmeta._many_tasks import is_ours
 from skmeta._mixins import MetaRegressorMixin
 from skmeta._targets import Numbers
@@ -168,6 +169,11 @@ class EmpiricalBayesPoissonRegressor(
         intercepts are those at X = 0. In both cases X is standardised inside, so that
         units do no harm. A sparse X stays sparse, and gives the model that the same X
         gives as an array.
+    keep_tasks : {"auto"} or bool, default="auto"
+        Whether to keep what ``fit`` is told of each task, which is its rows.
+        With it the methods that predict take ``task``, for tasks that were in ``fit``.
+        It is private data, and is saved with the model. "auto" keeps up to 16 MB, and
+        of more data nothing.
     tol : float, default=1e-4
         Tolerance of the search for the prior. It stops when the slope of the log
         evidence is at most ``tol * sqrt(n_tasks)``. Chance alone gives a slope of about
@@ -246,6 +252,10 @@ class EmpiricalBayesPoissonRegressor(
         ``base_choice_``; it is empty with fewer than 5 tasks.
     n_tasks_ : int
         Tasks seen in meta-training.
+    known_tasks_ : object
+        What is kept of the tasks, by which ``task`` is answered: ``len`` counts them,
+        ``id in model.known_tasks_`` looks for one, and ``ids`` and ``n_rows`` are
+        arrays. Not without ids, nor of an adapted copy: see ``keep_tasks``.
     stream_ : object
         The rows of all tasks, from which :meth:`partial_meta_fit` goes on; they are
         private data. Only after that method; adapted copies do not have it.
@@ -296,18 +306,24 @@ class EmpiricalBayesPoissonRegressor(
     >>> low, high = adapted.predict_interval(X[3:], coverage=0.9).T
     """  # noqa: E501 (a type takes one line)
 
+    __metadata_request__predict = {"task": True}
+
+    @by_task
     @before_adapting
-    def predict(self, X):
+    def predict(self, X, *, task=None):
         """Predict the expected count per unit of exposure.
 
-        Until adapted, this is the prediction for a new task, of which nothing is known,
-        and not what was learned of a task of the meta-training. For a known task, adapt
-        to its rows first; for many at once call :meth:`adapt_predict`.
+        Without ``task`` the model predicts, until adapted, for a new task of which
+        nothing is known. With it, for the tasks that it was fitted to.
 
         Parameters
         ----------
         X : {array-like, sparse matrix} of shape (n_samples, n_features)
             Rows to predict.
+        task : id or array-like of shape (n_samples,), default=None
+            For tasks that were in ``fit``: the task of each row, or a single id for all
+            rows. Each row is then predicted with what ``fit`` was told of its task, and
+            rows of other tasks as if there were no ids.
 
         Returns
         -------
@@ -317,8 +333,9 @@ class EmpiricalBayesPoissonRegressor(
         X = self._validate_new(X)
         return self._answer_from(self._predictive(X), X, "predict")
 
+    @by_task
     @before_adapting
-    def predict_interval(self, X, coverage=0.9, exposure=1.0):
+    def predict_interval(self, X, coverage=0.9, exposure=1.0, *, task=None):
         """Predict intervals, in whole counts, that hold a share of new counts.
 
         The ends are quantiles of the predictive distribution: a Poisson distribution
@@ -334,6 +351,10 @@ class EmpiricalBayesPoissonRegressor(
             Share of counts that the intervals are to hold, over tasks and rows.
         exposure : float or array-like of shape (n_samples,), default=1.0
             Exposures that the counts are for.
+        task : id or array-like of shape (n_samples,), default=None
+            For tasks that were in ``fit``: the task of each row, or a single id for all
+            rows. Each row is then predicted with what ``fit`` was told of its task, and
+            rows of other tasks as if there were no ids.
 
         Returns
         -------

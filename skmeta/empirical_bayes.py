@@ -18,22 +18,20 @@ from skmeta._checks.magnitude import explaining_singular
 from skmeta._checks.parameters import check_structure
 from skmeta._checks.pool import check_pool
 from skmeta._checks.scorers import scoring_on_purpose
-from skmeta._checks.varying import check_something_varies, varying_columns
 from skmeta._coefficients import (
     CoefficientsOfOneOutput,
     LinearCoefficients,
     NoiseOfTasks,
 )
 from skmeta._copies import set_or_remove
-from skmeta._core.prior.design import Design
 from skmeta._core.prior.learn import Options, learn, n_parts
 from skmeta._core.prior.learned import SeenRows
 from skmeta._core.prior.likelihoods import of_labels
 from skmeta._core.prior.models import GaussianModel, LaplaceModel
 from skmeta._core.prior.noise_model import NoiseModel
-from skmeta._core.prior.varying import columns_that_vary
 from skmeta._deciding import Decides, DecidesByLabels
 from skmeta._from_statistics import LearnsFromStatistics
+from skmeta._known_tasks import KnowsTasks, by_task
 from skmeta._mixins import MetaClassifierMixin, MetaRegressorMixin
 from skmeta._ordered_rows import RowsInTime
 from skmeta._prior_side_by_side import (
@@ -54,6 +52,7 @@ from skmeta._streams import GoesOnFromAll
 from skmeta._targets import most_probable
 from skmeta._task_input import far_values_are_known, validate_new_rows
 from skmeta._threads import on_one_blas_thread
+from skmeta._varying_columns import VaryingColumns
 from skmeta.learned_features import LearnedFeatures, feature_options
 
 STRUCTURES = ("intercept", "isotropic", "diagonal", "kronecker", "low_rank", "full")
@@ -66,10 +65,12 @@ OPTIONAL = ("validation_scores_", "n_feature_iter_", "half_life_")
 
 
 class BaseEmpiricalBayes(
+    KnowsTasks,
     GoesOnFromAll,
     _callbacks.CallbackSupportMixin,
     PriorSideBySideMixin,
     RowsInTime,
+    VaryingColumns,
     Decides,
     LinearCoefficients,
     BaseMetaLearner,
@@ -83,9 +84,10 @@ class BaseEmpiricalBayes(
 
     _parameter_constraints: dict = {
         **BaseMetaLearner._parameter_constraints,
+        **KnowsTasks.parameter_constraints,
         **RowsInTime.parameter_constraints,
+        **VaryingColumns.parameter_constraints,
         "prior": [StrOptions({"auto", *STRUCTURES})],
-        "varying": [StrOptions({"all", "auto"}), "array-like"],
         "features": [LearnedFeatures, None],
         "fit_intercept": ["boolean"],
         "standardize": ["boolean"],
@@ -97,8 +99,6 @@ class BaseEmpiricalBayes(
     _fit_dtypes = (np.float64,)
     _largest_weight = LARGEST_WEIGHT
     _has_zero_shot_model = True
-    # The parameter that says whether there is an intercept.
-    _no_intercept = "fit_intercept"
     # What an answer of a task is in messages.
     _answer_word = "row"
 
@@ -114,6 +114,7 @@ class BaseEmpiricalBayes(
         row_order="random",
         fit_intercept=True,
         standardize=True,
+        keep_tasks="auto",
         tol=1e-4,
         max_iter=1000,
         random_state=None,
@@ -127,6 +128,7 @@ class BaseEmpiricalBayes(
         self.row_order = row_order
         self.fit_intercept = fit_intercept
         self.standardize = standardize
+        self.keep_tasks = keep_tasks
         self.tol = tol
         self.max_iter = max_iter
         self.random_state = random_state
@@ -143,35 +145,6 @@ class BaseEmpiricalBayes(
     def _reads_rows_once(self):
         # a network reads them in each meta-iteration
         return feature_options(self.features) is None
-
-    # -- which columns vary -----------------------------------------------------------
-
-    def _training_data(self, rows, *given):
-        self._named_columns(rows.X.shape[1])  # before anything that takes long
-        return super()._training_data(rows, *given)
-
-    def _named_columns(self, n_features):
-        """The mask (n_features,) of the columns that ``varying`` lists, if it does."""
-        if isinstance(self.varying, str):
-            return None
-        names = getattr(self, "feature_names_in_", None)
-        return varying_columns(self.varying, n_features, names)
-
-    def _design(self, table):
-        """The `Design` of the rows in a `TaskTable`, which says what varies."""
-        design = Design.of_scaled(self._scaling, self.fit_intercept)
-        is_all = isinstance(self.varying, str) and self.varying == "all"
-        if is_all or table.n_tasks == 1:
-            return design
-        varying = self._named_columns(design.n_features)
-        if varying is None:
-            varying = self._columns_that_vary(table, design)
-        check_something_varies(self, varying, self._no_intercept)
-        return replace(design, x_varying=varying)
-
-    def _columns_that_vary(self, table, design):
-        """Which columns (d,) have slopes of each task's own, if ``varying`` is auto."""
-        return columns_that_vary(table, design)
 
     # -- likelihood -------------------------------------------------------------------
 
@@ -463,6 +436,12 @@ class EmpiricalBayesRegressor(
         intercepts are those at X = 0. In both cases X and y are standardised inside, so
         that units do no harm. A sparse X stays sparse, and gives the model that the
         same X gives as an array.
+    keep_tasks : {"auto"} or bool, default="auto"
+        Whether to keep what ``fit`` is told of each task, as sums over its rows, or the
+        rows if these are fewer numbers, or if old rows may count less.
+        With it the methods that predict take ``task``, for tasks that were in ``fit``.
+        It is private data, and is saved with the model. "auto" keeps up to 16 MB, and
+        of more data nothing.
     tol : float, default=1e-4
         Tolerance of the search for the prior. The search stops when the slope of the
         log evidence is at most ``tol * sqrt(n_tasks)``. Chance alone gives a slope of
@@ -541,6 +520,10 @@ class EmpiricalBayesRegressor(
         fewer than 5 tasks.
     n_tasks_ : int
         Number of tasks in meta-training.
+    known_tasks_ : object
+        What is kept of the tasks, by which ``task`` is answered: ``len`` counts them,
+        ``id in model.known_tasks_`` looks for one, and ``ids`` and ``n_rows`` are
+        arrays. Not without ids, nor of an adapted copy: see ``keep_tasks``.
     stream_ : TaskStatistics
         Sums of the rows of all tasks, from which :meth:`partial_meta_fit` goes on. Only
         after that method; adapted copies do not have it. With rows in order of time it
@@ -614,7 +597,7 @@ class EmpiricalBayesRegressor(
     >>> rows = model.suggest_queries(X, 3)  # the three to ask about first
     """  # noqa: E501 (a type takes one line)
 
-    __metadata_request__predict = {"return_std": True}
+    __metadata_request__predict = {"return_std": True, "task": True}
 
     _parameter_constraints: dict = {
         **BaseEmpiricalBayes._parameter_constraints,
@@ -636,6 +619,7 @@ class EmpiricalBayesRegressor(
         row_order="random",
         fit_intercept=True,
         standardize=True,
+        keep_tasks="auto",
         tol=1e-4,
         max_iter=1000,
         random_state=None,
@@ -650,6 +634,7 @@ class EmpiricalBayesRegressor(
             row_order=row_order,
             fit_intercept=fit_intercept,
             standardize=standardize,
+            keep_tasks=keep_tasks,
             tol=tol,
             max_iter=max_iter,
             random_state=random_state,
@@ -657,13 +642,13 @@ class EmpiricalBayesRegressor(
         self.base_target = base_target
         self.noise = noise
 
+    @by_task
     @before_adapting
-    def predict(self, X, return_std=False):
+    def predict(self, X, return_std=False, *, task=None):
         """Predict with what is known of the task.
 
-        Until adapted, the model predicts for a new task of which nothing is known, and
-        not for a task of the meta-training. For a known task, adapt to its rows first;
-        for many at once, call :meth:`adapt_predict`.
+        Without ``task`` the model predicts, until adapted, for a new task of which
+        nothing is known. With it, for the tasks that it was fitted to.
 
         Parameters
         ----------
@@ -671,6 +656,10 @@ class EmpiricalBayesRegressor(
             Rows to predict.
         return_std : bool, default=False
             Whether to return deviations too.
+        task : id or array-like of shape (n_samples,), default=None
+            For tasks that were in ``fit``: the task of each row, or a single id for all
+            rows. Each row is then predicted with what ``fit`` was told of its task, and
+            rows of other tasks as if there were no ids.
 
         Returns
         -------
@@ -690,8 +679,9 @@ class EmpiricalBayesRegressor(
         self._numbers_for("predict", return_std=True)  # it warns of too little
         return self._answer_from(self._predictive(X), X, "predict", return_std=True)
 
+    @by_task
     @before_adapting
-    def predict_interval(self, X, coverage=0.9):
+    def predict_interval(self, X, coverage=0.9, *, task=None):
         """Predict intervals that hold a given share of new targets.
 
         Their widths are quantiles of errors on held-out tasks of the meta-training, in
@@ -709,6 +699,10 @@ class EmpiricalBayesRegressor(
             Rows to predict.
         coverage : float, default=0.9
             Share of new targets that the intervals should hold, over tasks and rows.
+        task : id or array-like of shape (n_samples,), default=None
+            For tasks that were in ``fit``: the task of each row, or a single id for all
+            rows. Each row is then predicted with what ``fit`` was told of its task, and
+            rows of other tasks as if there were no ids.
 
         Returns
         -------
@@ -845,6 +839,11 @@ class EmpiricalBayesClassifier(
         intercepts are those at X = 0. In both cases X is standardised inside, so that
         units do no harm. A sparse X stays sparse, and gives the model that the same X
         gives as an array.
+    keep_tasks : {"auto"} or bool, default="auto"
+        Whether to keep what ``fit`` is told of each task, which is its rows.
+        With it the methods that predict take ``task``, for tasks that were in ``fit``.
+        It is private data, and is saved with the model. "auto" keeps up to 16 MB, and
+        of more data nothing.
     tol : float, default=1e-4
         Tolerance of the search for the prior. The search stops when the slope of the
         log evidence is at most ``tol * sqrt(n_tasks)``. Chance alone gives a slope of
@@ -930,6 +929,10 @@ class EmpiricalBayesClassifier(
         with ``base_choice_``; it is empty with fewer than 5 tasks.
     n_tasks_ : int
         Number of tasks in meta-training.
+    known_tasks_ : object
+        What is kept of the tasks, by which ``task`` is answered: ``len`` counts them,
+        ``id in model.known_tasks_`` looks for one, and ``ids`` and ``n_rows`` are
+        arrays. Not without ids, nor of an adapted copy: see ``keep_tasks``.
     stream_ : object
         The rows of all tasks, from which :meth:`partial_meta_fit` goes on; they are
         private data. Only after that method; adapted copies do not have it.
@@ -991,14 +994,23 @@ class EmpiricalBayesClassifier(
     (10, 2)
     """  # noqa: E501 (a type takes one line)
 
+    __metadata_request__predict = {"task": True}
+    __metadata_request__predict_proba = {"task": True}
+    __metadata_request__decision_function = {"task": True}
+
+    @by_task
     @before_adapting
-    def predict_proba(self, X):
+    def predict_proba(self, X, *, task=None):
         """Predict the probabilities of the classes.
 
         Parameters
         ----------
         X : {array-like, sparse matrix} of shape (n_samples, n_features)
             Rows to predict.
+        task : id or array-like of shape (n_samples,), default=None
+            For tasks that were in ``fit``: the task of each row, or a single id for all
+            rows. Each row is then predicted with what ``fit`` was told of its task, and
+            rows of other tasks as if there were no ids.
 
         Returns
         -------
@@ -1009,14 +1021,19 @@ class EmpiricalBayesClassifier(
         X = self._validate_new(X)
         return self._answer_from(self._scores(X), X, "predict_proba")
 
+    @by_task
     @before_adapting
-    def decision_function(self, X):
+    def decision_function(self, X, *, task=None):
         """Compute log-odds, or with more than two classes log-probabilities.
 
         Parameters
         ----------
         X : {array-like, sparse matrix} of shape (n_samples, n_features)
             Rows to predict.
+        task : id or array-like of shape (n_samples,), default=None
+            For tasks that were in ``fit``: the task of each row, or a single id for all
+            rows. Each row is then predicted with what ``fit`` was told of its task, and
+            rows of other tasks as if there were no ids.
 
         Returns
         -------
@@ -1027,17 +1044,21 @@ class EmpiricalBayesClassifier(
         X = self._validate_new(X)
         return self._answer_from(self._scores(X), X, "decision_function")
 
-    def predict(self, X):
+    @by_task
+    def predict(self, X, *, task=None):
         """Predict the most probable class.
 
-        Until adapted, the model predicts for a new task of which nothing is known, and
-        not for a task of the meta-training. For a known task, adapt to its rows first;
-        for many at once, call :meth:`adapt_predict`.
+        Without ``task`` the model predicts, until adapted, for a new task of which
+        nothing is known. With it, for the tasks that it was fitted to.
 
         Parameters
         ----------
         X : {array-like, sparse matrix} of shape (n_samples, n_features)
             Rows to predict.
+        task : id or array-like of shape (n_samples,), default=None
+            For tasks that were in ``fit``: the task of each row, or a single id for all
+            rows. Each row is then predicted with what ``fit`` was told of its task, and
+            rows of other tasks as if there were no ids.
 
         Returns
         -------

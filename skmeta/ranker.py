@@ -1,5 +1,7 @@
 """Choices among the offers of a set: a ranker with a prior learned from the tasks."""
 
+import warnings
+
 import numpy as np
 from sklearn.base import _fit_context
 from sklearn.utils import gen_batches
@@ -34,6 +36,7 @@ from skmeta._core.prior.choice_model import ChoiceModel
 from skmeta._core.tasks import ABSENT
 from skmeta._deciding import DecidesByChoices
 from skmeta._evaluation import WITHOUT_SETS, mean_score, scores_of_tasks
+from skmeta._known_tasks import by_task
 from skmeta._mixins import UNIT_WITHOUT_TASK, ZERO_SHOT
 from skmeta._task_input import validate_new_rows, validate_task
 from skmeta._threads import lock_of
@@ -126,6 +129,11 @@ class EmpiricalBayesRanker(
         option, it is the deviation of all offers. With False they are about
         coefficients in the units of X. In both cases X is standardised inside, so that
         units do no harm.
+    keep_tasks : {"auto"} or bool, default="auto"
+        Whether to keep what ``fit`` is told of each task, which is its rows.
+        With it the methods that predict take ``task``, for tasks that were in ``fit``.
+        It is private data, and is saved with the model. "auto" keeps up to 16 MB, and
+        of more data nothing.
     tol : float, default=1e-4
         Tolerance of the search for the prior. The search stops when the slope of the
         log evidence is at most ``tol * sqrt(n_tasks)``. Chance alone gives a slope of
@@ -179,6 +187,10 @@ class EmpiricalBayesRanker(
         with ``base_estimator``.
     n_tasks_ : int
         Number of tasks in meta-training.
+    known_tasks_ : object
+        What is kept of the tasks, by which ``task`` is answered: ``len`` counts them,
+        ``id in model.known_tasks_`` looks for one, and ``ids`` and ``n_rows`` are
+        arrays. Not without ids, nor of an adapted copy: see ``keep_tasks``.
     n_iter_ : int
         Number of iterations of the last search.
     n_adapt_rows_ : int
@@ -256,7 +268,8 @@ class EmpiricalBayesRanker(
 
     __metadata_request__fit = {"task": True, "choice_set": True}
     __metadata_request__score = {"task": True, "choice_set": True, "unit": True}
-    __metadata_request__predict_proba = {"choice_set": True}
+    __metadata_request__predict = {"task": True}
+    __metadata_request__predict_proba = {"choice_set": True, "task": True}
 
     features = None
     _parameters_to_clone = ("base_estimator",)
@@ -281,6 +294,7 @@ class EmpiricalBayesRanker(
         time_column=None,
         row_order="random",
         standardize=True,
+        keep_tasks="auto",
         tol=1e-4,
         max_iter=1000,
         random_state=None,
@@ -293,6 +307,7 @@ class EmpiricalBayesRanker(
         self.time_column = time_column
         self.row_order = row_order
         self.standardize = standardize
+        self.keep_tasks = keep_tasks
         self.tol = tol
         self.max_iter = max_iter
         self.random_state = random_state
@@ -476,17 +491,23 @@ class EmpiricalBayesRanker(
         given = X, y, X_new, sample_weight, task, task_new
         return self._adapt_and_predict(given, method, options, choice_set=choice_set)
 
-    def predict(self, X):
+    @by_task
+    def predict(self, X, *, task=None):
         """Predict the expected utility of each offer.
 
         The larger, the more it is liked. Only differences of utilities matter, unless
         there is an outside option: then they are utilities above that of choosing none.
-        Until adapted, the model predicts for a new task, of which nothing is known.
+        Without ``task`` the model predicts, until adapted, for a new task of which
+        nothing is known.
 
         Parameters
         ----------
         X : {array-like, sparse matrix} of shape (n_samples, n_features)
             Offers, seen before or not.
+        task : id or array-like of shape (n_samples,), default=None
+            For tasks that were in ``fit``: the task of each offer, or a single id for
+            all. Each is then judged with what ``fit`` was told of its task, and offers
+            of other tasks as if there were no ids.
 
         Returns
         -------
@@ -496,7 +517,8 @@ class EmpiricalBayesRanker(
         X = self._validate_new(X)
         return self._decode(self._raw_outputs(X), X)
 
-    def predict_proba(self, X, choice_set=None):
+    @by_task
+    def predict_proba(self, X, choice_set=None, *, task=None):
         """Predict how probable it is that each offer is chosen on its shelf.
 
         Parameters
@@ -505,6 +527,12 @@ class EmpiricalBayesRanker(
             Offers of one shelf, or of several.
         choice_set : array-like of shape (n_samples,), default=None
             The shelf of each offer. Without labels X is one shelf.
+        task : id or array-like of shape (n_samples,), default=None
+            For tasks that were in ``fit``: the task of each offer, or a single id for
+            all. Each is then judged with what ``fit`` was told of its task, and offers
+            of other tasks as if there were no ids.
+            Labels of sets mean something within a task, and without labels the offers
+            of each task are one shelf.
 
         Returns
         -------
@@ -517,7 +545,8 @@ class EmpiricalBayesRanker(
         X = self._validate_new(X)
         return self._of_shelves(X, choice_set)
 
-    def rank(self, X, choice_set=None):
+    @by_task
+    def rank(self, X, choice_set=None, *, task=None):
         """Rank the offers of a shelf by their expected utilities.
 
         Parameters
@@ -526,6 +555,12 @@ class EmpiricalBayesRanker(
             Offers of one shelf, or of several.
         choice_set : array-like of shape (n_samples,), default=None
             The shelf of each offer. Without labels X is one shelf.
+        task : id or array-like of shape (n_samples,), default=None
+            For tasks that were in ``fit``: the task of each offer, or a single id for
+            all. Each is then judged with what ``fit`` was told of its task, and offers
+            of other tasks as if there were no ids.
+            Labels of sets mean something within a task, and without labels the offers
+            of each task are one shelf.
 
         Returns
         -------
@@ -579,6 +614,20 @@ class EmpiricalBayesRanker(
             present,
         )
         return names[chosen]
+
+    # -- known tasks ------------------------------------------------------------------
+
+    def _which_count(self, rows):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # `fit` has warned of sets that say nothing
+            return that_tell(*rows[1:], self._targets.outside)
+
+    def _options_by_task(self, method, options, ids):
+        if method == "predict":
+            return options
+        tasks, _ = group(ids)
+        sets = _numbered(options.get("choice_set"), len(tasks))
+        return {"choice_set": tasks * (sets.max(initial=0) + 1) + sets}
 
     # -- shelves ----------------------------------------------------------------------
 

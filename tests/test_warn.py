@@ -538,6 +538,11 @@ def an_adapter_of_few_shots(patch):
     skmeta.FewShotRegressor(FrozenEstimator(model)).fit(X[:3], y[:3])  # warns
 
 
+@case
+def no_task_is_known(patch):
+    prior().fit(X, y, task=ids).predict(X, task="new")  # warns
+
+
 @way
 def adapting_to_many_tasks(patch):
     model = prior().fit(X, y)

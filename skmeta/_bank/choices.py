@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from skmeta._bank.keys import array_of_ids, from_text, id_of, keys_of_ids, to_text
+from skmeta._checks.id_keys import array_of_ids, from_text, id_of, keys_of_ids, to_text
 from skmeta._checks.ids import check_task_ids
 from skmeta._checks.values import show
 

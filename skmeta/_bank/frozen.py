@@ -4,10 +4,18 @@ import numpy as np
 from sklearn.utils.validation import _num_samples, check_is_fitted
 
 from skmeta._bank.choices import sets_of
-from skmeta._bank.keys import array_of_ids, is_single, keys_of, keys_of_ids, unmixed
 from skmeta._base import BaseMetaLearner
 from skmeta._checks.aligned import check_aligned
 from skmeta._checks.bad_rows import naming_the_task
+from skmeta._checks.id_keys import (
+    array_of_ids,
+    check_not_a_column,
+    column_of_ids,
+    is_single,
+    keys_of,
+    keys_of_ids,
+    unmixed,
+)
 from skmeta._checks.ids import check_task_ids, encode_tasks, group
 from skmeta._checks.scorers import scoring_on_purpose
 from skmeta._checks.values import check_target
@@ -84,12 +92,14 @@ class FrozenModel:
         check_not_a_column(X, task)
         beside = self.beside(choice_set)
         check_aligned(
-            X=X, y=y, sample_weight=sample_weight, task=_column(task), **beside
+            X=X, y=y, sample_weight=sample_weight, task=column_of_ids(task), **beside
         )
         learner = self.learner
         codes, ids, keys = _encoded(task, _num_samples(X))
         labels = learner._targets.are_labels
-        with naming_the_task(_column(task), X, **{"labels" if labels else "y": y}):
+        with naming_the_task(
+            column_of_ids(task), X, **{"labels" if labels else "y": y}
+        ):
             if self.transforms_targets:
                 check_target(y, labels)
             X = transformed_rows(self.outer, X)
@@ -137,7 +147,7 @@ class FrozenModel:
     def sets_of_new_rows(self, X, task, choice_set):
         """Numbers (n,) of the choice sets of new rows, other ones in each task."""
         beside = self.beside(choice_set)
-        check_aligned(X=X, task=_column(task), **beside)
+        check_aligned(X=X, task=column_of_ids(task), **beside)
         codes, _, _ = _encoded(task, _num_samples(X))
         if choice_set is None:
             return codes
@@ -147,9 +157,9 @@ class FrozenModel:
     def new_rows(self, X, task):
         """Validated rows to predict, and a list of the keys of their tasks."""
         check_not_a_column(X, task)
-        check_aligned(X=X, task=_column(task))
+        check_aligned(X=X, task=column_of_ids(task))
         keys = keys_of(task, _num_samples(X))
-        with naming_the_task(_column(task), X=X):
+        with naming_the_task(column_of_ids(task), X=X):
             X = validate_new_rows(self.learner, transformed_rows(self.outer, X))
         return X, keys
 
@@ -161,20 +171,6 @@ def around(estimator, learner):
     composition = checked_composition(estimator, "adapt")
     inside = around(composition.inside(estimator), learner)
     return composition.rebuild(shallow_copy(estimator), inside)
-
-
-def check_not_a_column(X, task):
-    """Refuse the name of a column of X, which would be the id of one task."""
-    if isinstance(task, str) and task in getattr(X, "columns", ()):
-        raise ValueError(
-            f"task={task!r} is the name of a column of X; pass the column itself, one "
-            f"id per row: task=df[{task!r}]."
-        )
-
-
-def _column(task):
-    """Ids that are one per row; None if a single one holds for all rows."""
-    return None if is_single(task) else task
 
 
 def _encoded(task, n_rows):

@@ -9,9 +9,9 @@ from scipy import sparse
 from sklearn.base import clone
 
 from skmeta._bank.choices import Sets, check_new_sets, without_sets
-from skmeta._bank.keys import array_of_ids, id_of
 from skmeta._bank.states import NOT_GIVEN, States, in_blocks_of_tasks
 from skmeta._bank.stores import Codec
+from skmeta._checks.id_keys import array_of_ids, id_of
 from skmeta._checks.ids import tasks_one_by_one
 from skmeta._checks.values import as_object_array, show
 

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import numpy as np
 
-from skmeta._bank.keys import from_sql, to_sql
 from skmeta._bank.stores import Store, Transaction
+from skmeta._checks.id_keys import from_sql, to_sql
 
 # So many seconds a connection waits for another one that is writing, ...
 PATIENCE = 60.0

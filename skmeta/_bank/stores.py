@@ -12,7 +12,7 @@ from itertools import repeat
 
 import numpy as np
 
-from skmeta._bank.keys import from_text, to_text
+from skmeta._checks.id_keys import from_text, to_text
 from skmeta._checks.values import as_object_array
 
 

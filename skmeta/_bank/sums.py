@@ -3,45 +3,32 @@
 import numpy as np
 from sklearn.base import clone
 
-from skmeta._bank.keys import array_of_ids, id_of
 from skmeta._bank.states import NOT_GIVEN, States, in_blocks_of_tasks
 from skmeta._bank.stores import Codec
+from skmeta._checks.id_keys import array_of_ids, id_of
 from skmeta._checks.values import show
 from skmeta._copies import own_what_can_change
 from skmeta._core.prior.design import to_users_units
-from skmeta._core.prior.learned import LearnedPrior
-from skmeta._core.prior.many import ToldRows, condition_many
-from skmeta._core.prior.models import GaussianModel
+from skmeta._core.prior.many import condition_many
 from skmeta._core.prior.noise import RowTriangle
-from skmeta._core.prior.side_by_side import AdaptedTasks
 from skmeta._core.prior.statistics import (
     ImpossibleRemoval,
     Sums,
     mapped,
     merged,
     removed,
-    sums_of,
-    triangles,
 )
 from skmeta._core.tasks import slices
-from skmeta._many_tasks import is_ours, put
-from skmeta._prior_side_by_side import DECIDING
+from skmeta._task_sums import (
+    CELLS,
+    n_summed,
+    numbers_by_sums,
+    sums_of_table,
+    tasks_at_a_time,
+    told_by_sums,
+    width_of_sums,
+)
 from skmeta.task_statistics import TaskStatistics
-
-# Rows are predicted and tasks are conditioned on in blocks of about this many numbers.
-CELLS = 2**18
-
-
-def tells_by_sums(model):
-    """Whether sums over the rows of a task are all that a meta-learner needs."""
-    learned = getattr(model, "_learned", None)
-    if not isinstance(learned, LearnedPrior):
-        return False
-    if not is_ours(model, "predict", "predict_interval", *DECIDING):
-        return False  # a subclass has its own way, and may need the rows
-    recency = learned.model.recency
-    forgets = recency is not None and recency.forgets
-    return isinstance(learned.model, GaussianModel) and not forgets
 
 
 class SumsCodec(Codec):
@@ -49,7 +36,7 @@ class SumsCodec(Codec):
 
     def __init__(self, n_columns):
         self.n_columns = n_columns
-        self.width = 2 + n_columns + n_columns * (n_columns + 1) // 2
+        self.width = width_of_sums(n_columns)
 
     def empty(self, n):
         return np.zeros((n, self.width))
@@ -87,20 +74,10 @@ class SumStates(States):
     def __init__(self, model):
         self.model = model
         self._learned = model._learned
-        design = self._learned.design
-        self.codec = SumsCodec(design.n_columns - design.fit_intercept + 1)
+        self.codec = SumsCodec(n_summed(self._learned.design))
 
     def of_rows(self, rows, keys, sets=None):
-        table, design = self.model._new_table(rows), self._learned.design
-
-        def columns(some):
-            if some.start == some.stop:
-                return np.zeros((0, self.codec.n_columns))
-            Z = design(table.X[some])
-            Z = Z[:, :-1] if design.fit_intercept else Z
-            return np.column_stack([Z, table.Y[some]])
-
-        return self.codec.values(sums_of(columns, table.weight, table.starts))
+        return self.codec.values(sums_of_table(self.model, self.model._new_table(rows)))
 
     def merged(self, before, new, keys):
         return self.codec.values(merged(self.codec.sums(before), self.codec.sums(new)))
@@ -118,12 +95,7 @@ class SumStates(States):
 
     def told(self, values):
         """What tasks tell, as `ToldRows` in the columns of the design."""
-        sums = self.codec.sums(values)
-        R = triangles(sums)
-        if not self._learned.design.fit_intercept:
-            return ToldRows(R[..., 1:], sums.weight)
-        order = [*range(1, R.shape[2] - 1), 0, -1]
-        return ToldRows(R[..., order], sums.weight)
+        return told_by_sums(self.model, self.codec.sums(values))
 
     def adapted(self, values):
         told = self.told(values)
@@ -141,7 +113,7 @@ class SumStates(States):
 
     @property
     def tasks_at_a_time(self):
-        return max(1, CELLS // self.codec.width)
+        return tasks_at_a_time(self.codec.n_columns)
 
     def coefficients(self, values):
         """Posterior means (T, P) of the standardised coefficients."""
@@ -167,45 +139,14 @@ class SumStates(States):
         return self.model._decode(outputs, X)
 
     def answers(self, method, values, options, X, codes):
-        needed, how = self.model._numbers_for(method, **options)
-
         def of_block(options, X, values, codes):
-            return self._numbers(needed, how, X, values, codes)
+            return numbers_by_sums(
+                self.model, self.codec.sums(values), X, codes, needed, how
+            )
 
+        needed, how = self.model._numbers_for(method, **options)
         numbers = in_blocks_of_tasks(of_block, {}, X, values, codes)
         return self.model._answer_from(numbers, X, method, **options)
-
-    def _numbers(self, needed, how, X, values, codes):
-        """What a method of `AdaptedTasks` returns for rows of some tasks: (n, k)."""
-        learned, scaling = self._learned, self.model._scaling
-        order = np.argsort(codes, kind="stable")
-        sizes = np.bincount(codes, minlength=len(values))
-        starts = np.concatenate([[0], np.cumsum(sizes)])
-        tasks, numbers = np.argsort(sizes, kind="stable"), None
-        for some in self._blocks(tasks[sizes[tasks] > 0], sizes):
-            n = sizes[some].max()
-            within = np.arange(n) < sizes[some][:, None]
-            rows = order[(starts[some][:, None] + np.arange(n))[within]]
-            columns = np.zeros((len(some), n, len(learned.mean)))
-            columns[within] = learned.design(scaling.transform_X(X[rows]))
-            present = condition_many(learned, self.told(values[some]))
-            adapted = AdaptedTasks(learned, present, self.n_rows(values[some]))
-            found = getattr(adapted, needed)(columns, None, **how)[within]
-            numbers = put(found, rows, numbers, len(codes))
-        return numbers
-
-    def _blocks(self, tasks, sizes):
-        """Some of the tasks at a time, whose padded rows are not too many."""
-        levels, _ = self._learned.model.noise_levels(None)
-        width = len(self._learned.mean) + self._learned.factor.shape[1] * len(levels)
-        first = 0
-        while first < len(tasks):
-            last = first + self.tasks_at_a_time
-            largest = sizes[tasks[first:last]]
-            fits = (np.arange(1, len(largest) + 1) * largest * width) <= 8 * CELLS
-            n = max(1, int(fits.sum()))
-            yield tasks[first : first + n]
-            first += n
 
     def _in_users_units(self, values):
         scaling = self.model._scaling

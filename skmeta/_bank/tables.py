@@ -1,6 +1,6 @@
 """The coefficients of tasks as the columns of a table."""
 
-from skmeta._bank.keys import array_of_ids
+from skmeta._checks.id_keys import array_of_ids
 from skmeta._compositions import steps_in_front, transformed_names
 
 

@@ -1,4 +1,4 @@
-"""Ids of tasks as keys of a store: equal where `fit` takes two ids for equal.
+"""Ids of tasks as keys: equal where `fit` takes two ids for equal.
 
 Whole numbers are keys as ``int``, whatever type they came in, and other numbers as
 ``float``. Text is a key as ``str``, so that 1 and "1" are different tasks. Any other id
@@ -39,6 +39,20 @@ SPAN, UNIQUE = "time span", "UUID"
 def is_single(task):
     """Whether ``task`` is the id of all rows, and not a column of ids."""
     return isinstance(task, SINGLE) or getattr(task, "ndim", 1) == 0
+
+
+def check_not_a_column(X, task):
+    """Refuse the name of a column of X, which would be the id of one task."""
+    if isinstance(task, str) and task in getattr(X, "columns", ()):
+        raise ValueError(
+            f"task={task!r} is the name of a column of X; pass the column itself, one "
+            f"id per row: task=df[{task!r}]."
+        )
+
+
+def column_of_ids(task):
+    """Ids that are one per row; None if a single one holds for all rows."""
+    return None if is_single(task) else task
 
 
 def keys_of(task, n_rows, table="X"):
