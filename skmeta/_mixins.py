@@ -21,8 +21,9 @@ ZERO_SHOT = {
     "predict": (
         "{0.__class__.__name__} was meta-trained on {0.n_tasks_} tasks and is adapted "
         "to none: cross_val_predict gives the predictions of its learned start "
-        "(zero-shot), those for a task without a row. For tasks with known rows give "
-        "these to adapt_predict(model, X, y, X_new, task=..., task_new=...)."
+        "(zero-shot), those for a task without a row. For predictions after a few rows "
+        "of each task take skmeta.model_selection.few_shot_predict(model, X, y, "
+        "task=...)."
     ),
 }
 

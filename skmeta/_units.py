@@ -123,6 +123,13 @@ class UnitsOfTask:
         parts = [self.rows[self._starts[i] : self._starts[i + 1]] for i in places]
         return np.concatenate(parts) if parts else self.rows[:0]
 
+    def any(self, rows):
+        """For each unit whether any of its rows is marked in ``rows`` (n_rows,)."""
+        marked = rows[self.rows]
+        if self._starts is None:
+            return marked
+        return np.logical_or.reduceat(marked, self._starts[:-1])
+
     def ends(self, places):
         """How many rows the first k of these units have, for k = 0, 1, ..."""
         if self._starts is None:

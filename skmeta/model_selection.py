@@ -31,6 +31,7 @@ from skmeta._compositions import (
     targets_of,
     times_given,
 )
+from skmeta._many_tasks import METHODS
 from skmeta._metrics import scorer_for
 from skmeta._routing import asking_for_single_ids
 from skmeta._together import Together, all_left, metric_of
@@ -39,6 +40,7 @@ from skmeta.adaptation import adapt_each, predict_each, predicts_each
 __all__ = [
     "BaselineComparison",
     "compare_baselines",
+    "few_shot_predict",
     "few_shot_scores",
     "make_few_shot_scorer",
 ]
@@ -535,6 +537,175 @@ def make_few_shot_scorer(
         row_order=row_order,
         small_tasks=small_tasks,
         random_state=random_state,
+    )
+
+
+# -- predictions for all rows ---------------------------------------------------------
+
+
+@validate_params(
+    {
+        "estimator": [HasMethods("fit")],
+        "cv": [Interval(Integral, 2, None, closed="left"), HasMethods("split"), None],
+        "n_support": [Interval(Integral, 0, None, closed="left"), None],
+        "n_query": _OPTIONS["n_query"],
+        "method": [StrOptions(set(METHODS))],
+        "row_order": _OPTIONS["row_order"],
+        "random_state": _OPTIONS["random_state"],
+        "n_jobs": [Integral, None],
+    },
+    prefer_skip_nested_validation=False,
+)
+def few_shot_predict(
+    estimator,
+    X,
+    y,
+    *,
+    task,
+    sample_weight=None,
+    unit=None,
+    choice_set=None,
+    cv=None,
+    n_support=5,
+    n_query=None,
+    method="predict",
+    row_order=None,
+    random_state=0,
+    n_jobs=None,
+    **options,
+):
+    """Predict each row by a model adapted to a few other rows of its task.
+
+    What :func:`~sklearn.model_selection.cross_val_predict` is to an ordinary model,
+    this is to a meta-learner. Whole tasks are held out in turn, and a clone of
+    ``estimator`` is meta-trained on the others. The rows of a held-out task are then
+    parted at random, in two or more parts, and each part is predicted by a copy that is
+    adapted to ``n_support`` rows of the other parts. So no row is predicted by a model
+    that has seen its target or that was meta-trained on its task.
+
+    Parameters
+    ----------
+    estimator : estimator
+        Meta-learner, or a composition that :func:`skmeta.adapt` takes, unfitted. A
+        :class:`~sklearn.frozen.FrozenEstimator` is not fitted again, so it must not
+        have been fitted to these tasks.
+    X : {array-like, sparse matrix, dataframe} of shape (n_samples, n_features)
+        Rows of all tasks.
+    y : array-like of shape (n_samples,)
+        Their targets.
+    task : array-like of shape (n_samples,)
+        Task of each row.
+    sample_weight : array-like of shape (n_samples,), default=None
+        Weights of the rows, in meta-training and adapting. Rows of weight 0 are
+        predicted, and never given.
+    unit : array-like of shape (n_samples,), default=None
+        What each row belongs to within its task: its basket, visit or day. Units are
+        given or predicted as a whole, and ``n_support`` and ``n_query`` count units.
+        None: each row is a unit.
+    choice_set : array-like of shape (n_samples,), default=None
+        For an :class:`~skmeta.EmpiricalBayesRanker`: the choice set of each offer. Sets
+        are the units, and stay whole; ``unit`` may name larger ones.
+    cv : int, splitter or None, default=None
+        Splitter of whole tasks, whose ``split(X, y, groups)`` gets ``task`` as groups,
+        and which tests each task once. A number is that of the folds of
+        :class:`~sklearn.model_selection.GroupKFold`; None is 5, or the number of tasks
+        if there are fewer.
+    n_support : int or None, default=5
+        Number of rows of its task, or of units, that each row is predicted from. None
+        gives all other rows, or in order of time all earlier ones; 0 gives none, so
+        that the learned start predicts. A task with too few rows gives all others, with
+        a warning that counts such rows. Where each task has its own classes, it is the
+        number of rows of each class, as far as there are others.
+    n_query : int, default=None
+        The most rows of a task, or units, that one adapted copy predicts. In order of
+        time they are the next ones, so that it is the horizon of a forecast, and None
+        is 1. With random rows None parts a task as little as is possible.
+    method : {"predict", "predict_proba", "decision_function", "predict_interval", \
+            "rank"}, default="predict"
+        What to call on adapted copies; the meta-learner must have this method.
+    row_order : {"random", "time"}, default=None
+        From which rows of its task a row is predicted. With "time" the rows of a task
+        are taken to be in order of time, and a row is predicted from the ``n_support``
+        rows right before it (or before the ``n_query`` rows that it belongs to). The
+        first rows of a task are predicted from as many as there are, and the first one
+        of all by the learned start. None is "time" if the meta-learner has
+        ``row_order="time"`` or a ``half_life``, and "random" otherwise.
+    random_state : int, RandomState instance or None, default=0
+        Seed of the parts and of the rows given.
+    n_jobs : int, default=None
+        Number of jobs to run in parallel, over folds.
+    **options : dict
+        Arguments of the method: ``return_std=True`` for "predict" and ``coverage=0.9``
+        for "predict_interval", where the meta-learner has them. ``exposure``, of models
+        of counts, is one number or one for each row.
+
+    Returns
+    -------
+    predictions : ndarray of shape (n_samples,) or (n_samples, n_columns)
+        What the method returns for each row, in the order of X. Probabilities have a
+        column per class, and intervals two. With ``return_std`` it is a tuple of
+        predictions and deviations.
+
+    Raises
+    ------
+    ValueError
+        If the splitter cuts a task apart or leaves one out; if the meta-learner does
+        not have the method; or if tasks have classes of their own and a row has no
+        other of its task to be predicted from.
+
+    See Also
+    --------
+    few_shot_scores : Scores of a fitted model, task by task.
+    skmeta.adapt_predict : Predictions from known rows of your choice.
+
+    Notes
+    -----
+    Use it to look at single predictions, for a plot of them against the targets, or for
+    a calibration curve. To compare models, take :func:`compare_baselines` or a search
+    with :func:`make_few_shot_scorer`: a metric of all predictions together counts tasks
+    with many rows more, and is no mean over tasks.
+
+    Where tasks have labels in common, every class must occur in the training tasks of
+    each fold. Columns of probabilities are in the order of the sorted labels.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklearn.metrics import r2_score
+    >>> from skmeta import EmpiricalBayesRegressor
+    >>> from skmeta.datasets import make_linear_tasks
+    >>> from skmeta.model_selection import few_shot_predict
+    >>> tasks = make_linear_tasks(30, random_state=0)
+    >>> X, y = (np.concatenate(part) for part in zip(*tasks))
+    >>> shop = np.repeat(np.arange(30), 20)
+    >>> model = EmpiricalBayesRegressor(random_state=0)
+    >>> predicted = few_shot_predict(model, X, y, task=shop, n_support=5)
+    >>> predicted.shape
+    (600,)
+    >>> before = few_shot_predict(model, X, y, task=shop, n_support=0)
+    >>> print(f"{r2_score(y, before):.2f} {r2_score(y, predicted):.2f}")
+    0.90 0.99
+    """
+    # Imported here because it takes longer to import than skmeta itself.
+    from skmeta._comparing.predictions import few_shot_predictions
+
+    unit, choice_set = checked_sets(estimator, unit, choice_set)
+    return few_shot_predictions(
+        estimator,
+        X,
+        y,
+        task,
+        sample_weight=sample_weight,
+        unit=unit,
+        choice_set=choice_set,
+        cv=cv,
+        n_support=n_support,
+        n_query=n_query,
+        method=method,
+        in_time=_in_time(row_order, [estimator]),
+        random_state=random_state,
+        n_jobs=n_jobs,
+        options=options,
     )
 
 

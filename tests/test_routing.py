@@ -496,7 +496,7 @@ def test_cross_val_predict_says_what_to_call_for_known_tasks(
         t, model = label_table, ReptileClassifier(max_iter=2, random_state=0)
     with (
         joblib.parallel_config("threading"),
-        pytest.warns(ZeroShotWarning, match=r"adapt_predict\(model, X, y, X_new"),
+        pytest.warns(ZeroShotWarning, match=r"few_shot_predict\(model, X, y, task="),
     ):
         cross_val_predict(
             model,

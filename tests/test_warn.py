@@ -39,6 +39,7 @@ from skmeta import (
     EmpiricalBayesRanker,
     EmpiricalBayesRegressor,
     LearnedFeatures,
+    PrototypicalClassifier,
     ReptileRegressor,
     TaskBank,
     _warn,
@@ -47,6 +48,7 @@ from skmeta._core.prior.features import FeatureSearch
 from skmeta.metrics import choice_log_loss
 from skmeta.model_selection import (
     compare_baselines,
+    few_shot_predict,
     few_shot_scores,
     make_few_shot_scorer,
 )
@@ -487,6 +489,18 @@ def a_search_by_an_ordinary_scorer(patch):
         pipe = make_pipeline(StandardScaler(), prior())
         search = GridSearchCV(pipe, {}, cv=cv, scoring="r2")
         search.fit(X, y, task=ids)  # warns
+
+
+@case
+def predictions_of_short_tasks(patch):
+    few_shot_predict(prior(), X_ragged, y_ragged, task=ids_ragged, cv=2)  # warns
+
+
+@case
+def predictions_of_rows_alone_in_their_class(patch):
+    model = PrototypicalClassifier().fit(X, ids % 2, task=ids)
+    own = np.where(np.arange(len(y)) == 0, "other", "usual")
+    few_shot_predict(FrozenEstimator(model), X, own, task=ids)  # warns
 
 
 @way

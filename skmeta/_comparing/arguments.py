@@ -7,12 +7,21 @@ import numpy as np
 from sklearn.model_selection import GroupKFold
 from sklearn.utils import _safe_indexing, check_consistent_length, column_or_1d
 from sklearn.utils.multiclass import check_classification_targets
-from sklearn.utils.validation import _num_samples, assert_all_finite
+from sklearn.utils.validation import (
+    _check_sample_weight,
+    _num_samples,
+    assert_all_finite,
+)
 
 from skmeta._checks.aligned import check_aligned
 from skmeta._checks.bad_rows import naming_the_task
 from skmeta._checks.ids import check_task_ids, encode_tasks
-from skmeta._checks.values import check_target, show
+from skmeta._checks.values import (
+    check_target,
+    check_total_weight,
+    plain_weight,
+    show,
+)
 from skmeta._choice_sets import OFFER
 from skmeta._comparing.choices import ComparedChoices
 from skmeta._comparing.kinds import (
@@ -114,8 +123,8 @@ def checked_rows(X, y, task, unit, choice_set, kind):
     codes, ids = encode_tasks(check_task_ids(task, n_rows), n_rows)
     if len(ids) < 2:
         raise ValueError(
-            "There is one task, and comparing needs some to learn from and others to "
-            "test. Pass the id of each row's task: task=df['shop']."
+            "There is one task, and some are needed to learn from and others to test. "
+            "Pass the id of each row's task: task=df['shop']."
         )
     units, sets = read_units_and_sets(unit, choice_set, codes)
     y = column_or_1d(y, warn=True)
@@ -131,6 +140,19 @@ def checked_rows(X, y, task, unit, choice_set, kind):
             drawn = drawn[rows_that_tell(y["value"][drawn], sets, drawn)]
     starts = np.r_[0, np.cumsum(np.bincount(codes[drawn], minlength=len(ids)))]
     return ComparedRows(X, y, ids[codes], codes, ids, units, sets, drawn, starts)
+
+
+def checked_weight(sample_weight, data):
+    """Weights of the rows as floats, or None."""
+    if sample_weight is None:
+        return None
+    weight = plain_weight(sample_weight)
+    if not np.any(weight != 0):
+        raise ValueError("All sample weights are zero: nothing is left to learn.")
+    options = {"dtype": np.float64, "ensure_non_negative": True}
+    weight = _check_sample_weight(weight, data.y, **options)
+    check_total_weight(weight)
+    return weight
 
 
 def _offers(y, sets):

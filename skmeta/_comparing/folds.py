@@ -1,5 +1,6 @@
 """Models fitted on the same folds, and scored on the same rows of each task."""
 
+import re
 import warnings
 from dataclasses import dataclass
 from functools import partial
@@ -10,6 +11,7 @@ from sklearn import config_context
 from sklearn.base import clone
 from sklearn.utils import _safe_indexing, check_random_state
 from sklearn.utils.parallel import Parallel, delayed
+from sklearn.utils.validation import has_fit_parameter
 
 from skmeta._base_model import remembering
 from skmeta._comparing.arguments import (
@@ -29,6 +31,7 @@ from skmeta._comparing.result import BaselineComparison
 from skmeta._compositions import (
     ask_base_once,
     how_targets_change,
+    innermost,
     original_targets,
     rows_in_time,
     times_given,
@@ -241,7 +244,7 @@ def _run_fold(trial, train, test):
     tasks = np.unique(data.codes[test])
     jobs = _jobs(trial, tasks)
     fitted = {
-        name: _meta_trained(model, data, train)
+        name: meta_trained(model, data, train)
         for name, model in trial.estimators.items()
     }
     values, pooled = {}, None
@@ -325,11 +328,29 @@ def _baseline_scores(trial, model, learned, test, jobs, name):
     return scores
 
 
-def _meta_trained(estimator, data, train):
+def meta_trained(estimator, data, train, weight=None):
+    """A clone fitted to some rows, with ``weight`` (n_rows,) if it can take weights.
+
+    An error about a row names it by its number among all rows.
+    """
+    X, y, *others = data.table.take(train)
+    beside = {"task": data.task[train]}
+    if data.sets is not None:
+        beside["choice_set"] = others[-1]
+    if weight is not None and has_fit_parameter(innermost(estimator), "sample_weight"):
+        beside["sample_weight"] = weight[train]
     with config_context(enable_metadata_routing=True):
-        X, y, *others = data.table.take(train)
-        sets = {} if data.sets is None else {"choice_set": others[-1]}
-        return clone(estimator).fit(X, y, task=data.task[train], **sets)
+        try:
+            return clone(estimator).fit(X, y, **beside)
+        except ValueError as error:
+            said = re.sub(
+                r"(?<=The first such row is row )\d+",
+                lambda row: str(train[int(row.group())]),
+                str(error),
+            )
+            if said == str(error):
+                raise
+            raise type(error)(said) from None
 
 
 def _meta_scores(model, data, jobs, score):
