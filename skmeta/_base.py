@@ -240,6 +240,9 @@ class BaseMetaLearner(ManyTasks, LearnedRepr, BaseEstimator, metaclass=ABCMeta):
         """Times (n,) of rows that are not validated yet, if a column holds them."""
         return None
 
+    def _hint_at_order(self, rows):
+        """Warn if `GivenRows` seem to be in order of time, and that is not used."""
+
     _held_out_scores = scores_by_refitting
 
     def _absorb(self, tasks):
@@ -331,6 +334,7 @@ class BaseMetaLearner(ManyTasks, LearnedRepr, BaseEstimator, metaclass=ABCMeta):
                 warn_of_groups_above(self)
             if not again:
                 _task_input.warn_of_far_values(self, rows, task is not None)
+                self._hint_at_order(rows)
             metadata = {} if task is None else {"metadata": {"task": task}}
             data = {"X": rows.X, "y": targets.values(rows.y), **metadata}
             kept = self._rows_to_keep(rows, task is not None)
@@ -350,6 +354,8 @@ class BaseMetaLearner(ManyTasks, LearnedRepr, BaseEstimator, metaclass=ABCMeta):
         X, y, weight = rows.X[order], rows.y[order], rows.weight[order]
         before = self._frame.targets if again else None
         targets, coded = targets.fit(y, starts, before)
+        targets = targets.learn_weights(y, weight)
+        weight = targets.weighted(y, weight)
         if again:
             base = FittedBase(offset=self._base_offset(X))
         else:
@@ -539,6 +545,7 @@ class BaseMetaLearner(ManyTasks, LearnedRepr, BaseEstimator, metaclass=ABCMeta):
         if coded.classes is not None:
             self.classes_ = coded.classes
         Y, offset = targets.correct(coded.Y, self._base_offset(X))
+        weight = targets.weighted(y, weight)
         return frame.batch(self._dense(X), coded._replace(Y=Y), offset, weight)
 
     def _new_table(self, rows):
@@ -551,7 +558,7 @@ class BaseMetaLearner(ManyTasks, LearnedRepr, BaseEstimator, metaclass=ABCMeta):
             rows.X,
             coded._replace(Y=Y),
             offset,
-            rows.weight,
+            frame.targets.weighted(rows.y, rows.weight),
             rows.starts,
             in_place=alone,
         )

@@ -396,19 +396,21 @@ def _tried(probe, sample, targets, seed, targets_of):
     """
     X, y, weight, starts = sample.rows
     fitted, coded = targets.fit(y, starts)
+    fitted = fitted.learn_weights(y, weight)
+    counted = fitted.weighted(y, weight)
     found = offset = None
     if probe.base_estimator is not None:
         kind = getattr(probe, "base_target", None)
         found = base_offsets(
-            probe, fitted, X, y, weight, sample.codes, targets_of.get(kind)
+            probe, fitted, X, y, counted, sample.codes, targets_of.get(kind)
         )
         targets_of[kind] = found.target
-        scale, offset = scaled_offset(fitted, X, y, weight, found.offset)
+        scale, offset = scaled_offset(fitted, X, y, counted, found.offset)
         set_or_remove(probe, base_scale_=scale)
     Y, offset = fitted.correct(coded.Y, offset)
-    probe._frame = Frame(probe._fit_scaling(fitted, X, Y, weight), fitted)
+    probe._frame = Frame(probe._fit_scaling(fitted, X, Y, counted), fitted)
     set_or_remove(probe, classes_=coded.classes)
-    table = probe._frame.table(X, coded._replace(Y=Y), offset, weight, starts)
+    table = probe._frame.table(X, coded._replace(Y=Y), offset, counted, starts)
     if len(sample.scored) < len(starts) - 1:
         table = table.subset(sample.scored)
     some = np.concatenate([np.arange(starts[t], starts[t + 1]) for t in sample.scored])

@@ -160,7 +160,7 @@ class MetaClassifierMixin(_ScoresTasks, ClassifierMixin):
     """A meta-learner of labels. It stands to the left of `BaseMetaLearner`."""
 
     def _make_targets(self):
-        return SharedLabels()
+        return SharedLabels(class_weight=getattr(self, "class_weight", None))
 
     def decision_function(self, X):
         """Compute the logits of the classes.

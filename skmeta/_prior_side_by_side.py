@@ -74,6 +74,7 @@ class PriorSideBySideMixin:
         X, _, weight, order, starts = known
         coded = self._targets.encode(known.y)
         Y, offset = self._targets.correct(coded.Y, self._base_offset(X))
+        weight = self._targets.weighted(known.y, weight)
         sizes = np.diff(starts)
         some = np.flatnonzero(sizes > 0)
         for block in self._blocks(sizes[some]):
@@ -136,6 +137,9 @@ class NumbersSideBySide(PriorSideBySideMixin):
 
 class LabelsSideBySide(PriorSideBySideMixin):
     """Of a classifier, whose numbers are log-odds (n, 1) or log-probabilities."""
+
+    def _offset(self, X):
+        return self._base_offset(X)
 
     def _predict_each(self, known, new, method, options):
         if len(self.classes_) == 1 and is_ours(self, method, *DECIDING):

@@ -13,6 +13,7 @@ import numpy as np
 from scipy.special import expit, softmax
 from sklearn.utils.multiclass import check_classification_targets
 
+from skmeta._checks.class_weight import weights_of_classes
 from skmeta._checks.values import show
 from skmeta._core.scaling import fit_scaling
 
@@ -79,6 +80,18 @@ class Targets(ABC):
     def values(self, y):
         """The targets (n_rows,) as the user gave them, without what came with them."""
         return y
+
+    def learn_weights(self, y, weight):
+        """Fitted targets that know how much a row of each class counts in training.
+
+        ``y`` (n_rows,) are the targets that `fit` was given, and ``weight`` (n_rows,)
+        their weights, which are positive.
+        """
+        return self
+
+    def weighted(self, y, weight):
+        """Weights (n_rows,) times those of the classes of the rows."""
+        return weight
 
     @abstractmethod
     def order_key(self, y, codes):
@@ -210,9 +223,24 @@ class SharedLabels(Labels):
     """Labels that mean the same in all tasks, as seen in `fit`.
 
     Two classes have one column of 0 and 1; more classes have one column each.
+    ``class_weight`` is the parameter of that name, and ``of_classes`` (n_classes,) are
+    the weights that it has come to in meta-training; None if all rows count alike.
     """
 
     classes: np.ndarray | None = None
+    class_weight: object = None
+    of_classes: np.ndarray | None = None
+
+    def learn_weights(self, y, weight):
+        if self.class_weight is None or self.of_classes is not None:
+            return self
+        of_classes = weights_of_classes(self.class_weight, self.classes, y, weight)
+        return replace(self, of_classes=of_classes)
+
+    def weighted(self, y, weight):
+        if self.of_classes is None:
+            return weight
+        return weight * self.of_classes[np.searchsorted(self.classes, y)]
 
     def order_key(self, y, codes):
         check_classification_targets(y)
@@ -266,6 +294,13 @@ class TaskLabels(Labels):
             check_classification_targets(y)
 
 
+OWN_CLASSES_WITHOUT_WEIGHTS = (
+    "class_weight={!r} is about classes that all tasks share, and with "
+    "task_classes='own' each task has its own. Set class_weight=None, and weigh rows "
+    "by sample_weight."
+)
+
+
 @dataclass(frozen=True)
 class OwnLabels(TaskLabels):
     """Labels that belong to one task, which use the first of ``n_way`` columns.
@@ -274,8 +309,11 @@ class OwnLabels(TaskLabels):
     """
 
     n_way: int | float = np.inf
+    class_weight: object = None
 
     def fit(self, y, starts, before=None):
+        if self.class_weight is not None:
+            raise ValueError(OWN_CLASSES_WITHOUT_WEIGHTS.format(self.class_weight))
         _check_same_task_classes(self, before)
         check_classification_targets(y)
         parts = [np.unique(y[a:b], return_inverse=True) for a, b in pairwise(starts)]

@@ -18,6 +18,7 @@ from skmeta._checks.magnitude import explaining_singular
 from skmeta._checks.parameters import check_structure
 from skmeta._checks.pool import check_pool
 from skmeta._checks.scorers import scoring_on_purpose
+from skmeta._class_weight import Weighs, with_class_weight
 from skmeta._coefficients import (
     CoefficientsOfOneOutput,
     LinearCoefficients,
@@ -739,7 +740,7 @@ class EmpiricalBayesRegressor(
 
 
 class EmpiricalBayesClassifier(
-    MetaClassifierMixin, LabelsSideBySide, DecidesByLabels, BaseEmpiricalBayes
+    MetaClassifierMixin, LabelsSideBySide, DecidesByLabels, Weighs, BaseEmpiricalBayes
 ):
     r"""Logistic classifier that learns from many tasks how much tasks differ.
 
@@ -802,6 +803,15 @@ class EmpiricalBayesClassifier(
         "auto" chooses among none, boosting and a forest on held-out tasks, and a
         :class:`~skmeta.ChosenBase` does so among models, and for numbers of rows, that
         you name.
+    class_weight : dict {label: weight}, "balanced" or None, default=None
+        How much the rows of each class count, beside their sample weights: a row of
+        weight 2 is a row that is there twice. "balanced" lets all classes count alike,
+        as in scikit-learn: with ``n_rows / (n_classes * n_rows_of_the_class)``, over
+        the meta-training rows of all tasks. These weights are then kept, and the rows
+        that :meth:`adapt` is given count by them as well. They move probabilities away
+        from how common the classes are, so leave them out where probabilities count.
+        A base model gets them as sample weights, if its ``fit`` takes these. ``score``
+        does not use them.
     half_life : float, "auto" or None, default=None
         How fast old rows are forgotten in adapting. A row keeps half of its weight when
         it is one half-life old, a quarter when it is two half-lives old, and so on. Its
@@ -994,6 +1004,8 @@ class EmpiricalBayesClassifier(
     (10, 2)
     """  # noqa: E501 (a type takes one line)
 
+    _parameter_constraints: dict = with_class_weight(BaseEmpiricalBayes)
+
     __metadata_request__predict = {"task": True}
     __metadata_request__predict_proba = {"task": True}
     __metadata_request__decision_function = {"task": True}
@@ -1069,6 +1081,3 @@ class EmpiricalBayesClassifier(
 
     def _task_model(self, table):
         return LaplaceModel(of_labels(table.Y.shape[1]))
-
-    def _offset(self, X):
-        return self._base_offset(X)

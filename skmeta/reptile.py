@@ -23,6 +23,7 @@ from skmeta._checks.parameters import (
     check_hidden_layer_sizes,
     check_range,
 )
+from skmeta._class_weight import with_class_weight
 from skmeta._core import network
 from skmeta._core.descent import courses, curved, inner, training, trouble
 from skmeta._core.descent.plan import wiping
@@ -760,6 +761,13 @@ class ReptileClassifier(MetaClassifierMixin, BaseReptile):
         most. In every meta-iteration they get new places among the outputs. The
         ``classes_`` of an adapted model are the labels of its task, and a model cannot
         predict before it is adapted.
+    class_weight : dict {label: weight}, "balanced" or None, default=None
+        How much the rows of each class count, beside their sample weights. "balanced"
+        lets all classes count alike, as in scikit-learn, over the meta-training rows of
+        all tasks. These weights are then kept, and the rows that :meth:`adapt` is given
+        count by them as well. Probabilities move away from how common the classes are.
+        A base model gets them as sample weights, if its ``fit`` takes these. ``score``
+        does not use them. It cannot be combined with ``task_classes="own"``.
     solver : {"sgd", "adam"}, default="sgd"
         The inner loop. "sgd" is gradient descent. A model trained with it adapts by
         backtracking: a step that does not lower the loss of the rows given is not
@@ -966,7 +974,7 @@ class ReptileClassifier(MetaClassifierMixin, BaseReptile):
     """
 
     _parameter_constraints: dict = {
-        **BaseReptile._parameter_constraints,
+        **with_class_weight(BaseReptile),
         "task_classes": [StrOptions({"shared", "own"})],
     }
 
@@ -979,6 +987,7 @@ class ReptileClassifier(MetaClassifierMixin, BaseReptile):
         layer_norm=False,
         fit_intercept=True,
         task_classes="shared",
+        class_weight=None,
         solver="sgd",
         learning_rate="auto",
         learn_rates="auto",
@@ -1005,6 +1014,7 @@ class ReptileClassifier(MetaClassifierMixin, BaseReptile):
         self.layer_norm = layer_norm
         self.fit_intercept = fit_intercept
         self.task_classes = task_classes
+        self.class_weight = class_weight
         self.solver = solver
         self.learning_rate = learning_rate
         self.learn_rates = learn_rates
@@ -1030,4 +1040,5 @@ class ReptileClassifier(MetaClassifierMixin, BaseReptile):
         return "log_loss" if n_outputs == 1 and not own else "softmax_log_loss"
 
     def _make_targets(self):
-        return OwnLabels() if self.task_classes == "own" else SharedLabels()
+        kind = OwnLabels if self.task_classes == "own" else SharedLabels
+        return kind(class_weight=self.class_weight)
