@@ -37,7 +37,9 @@ class PrototypesSideBySide:
             space, rows_of(X, order), classes, weight[order], len(of_tasks)
         )
         task = np.repeat(np.arange(len(sizes)), sizes_new)
-        nearest = nearest_classes(space, rows_of(new.X, new.order), task, starts, means)
+        nearer = self._log_weights(labels[of_tasks % len(labels)]) / space.temperature
+        rows = rows_of(new.X, new.order)
+        nearest = nearest_classes(space, rows, task, starts, means, nearer)
         answer = np.empty(len(task), dtype=labels.dtype)
         answer[new.order] = labels[of_tasks[nearest] % len(labels)]
         return answer

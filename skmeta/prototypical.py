@@ -4,24 +4,36 @@ from functools import partial
 from numbers import Integral, Real
 
 import numpy as np
+from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils.validation import check_is_fitted
 
 from skmeta import _callbacks
 from skmeta._base import BaseMetaLearner
+from skmeta._checks.class_weight import log_weights
 from skmeta._checks.keywords import with_hint_to_task
 from skmeta._checks.parameters import check_hidden_layer_sizes, check_range
 from skmeta._core.layout import ParamLayout
 from skmeta._core.network import Network
 from skmeta._core.prototypes.episodes import EpisodeSettings, class_table
 from skmeta._core.prototypes.learn import linear_space, network_space
-from skmeta._core.prototypes.space import ClassSums
+from skmeta._core.prototypes.space import ClassSums, squared_distances
+from skmeta._core.prototypes.typicality import share_further
 from skmeta._core.tasks import slices
 from skmeta._export import PlainModel, linear_model_of
 from skmeta._mixins import MetaClassifierMixin
 from skmeta._prototypes_side_by_side import PrototypesSideBySide
 from skmeta._targets import OpenLabels
+from skmeta._task_input import validate_new_rows
 from skmeta._threads import on_one_blas_thread
+
+_NOT_TYPICAL = (
+    "typicality compares distances with those of classes that were left out of a "
+    "linear space. It needs hidden_layer_sizes=(), and three or more classes of two "
+    "rows in meta-training; here are {} hidden layers. Choose a limit for distances(X) "
+    "on classes that you hold out yourself."
+)
 
 
 class PrototypicalClassifier(
@@ -29,6 +41,8 @@ class PrototypicalClassifier(
     PrototypesSideBySide,
     MetaClassifierMixin,
     PlainModel,
+    ClassNamePrefixFeaturesOutMixin,
+    TransformerMixin,
     BaseMetaLearner,
 ):
     r"""Classifier that compares rows with class means in a learned space.
@@ -66,6 +80,10 @@ class PrototypicalClassifier(
         Episodes per meta-iteration.
     max_iter : int, default=1000
         Meta-iterations.
+    class_weight : dict {label: weight}, "balanced" or None, default=None
+        How common the classes are next to each other: probabilities are proportional to
+        these numbers, and labels without one have 1. None and "balanced" are the same,
+        since class means do not depend on how many rows a class has.
     standardize : bool, default=True
         Whether X is standardised inside, by mean and deviation of all meta-training
         rows, so that units do not matter. A sparse X stays sparse and gives the same
@@ -175,6 +193,7 @@ class PrototypicalClassifier(
         "learning_rate": [Interval(Real, 0, None, closed="neither")],
         "meta_batch_size": [Interval(Integral, 1, None, closed="left")],
         "max_iter": [Interval(Integral, 1, None, closed="left")],
+        "class_weight": [StrOptions({"balanced"}), dict, None],
         "standardize": ["boolean"],
         "random_state": ["random_state"],
     }
@@ -192,6 +211,7 @@ class PrototypicalClassifier(
         learning_rate=3e-3,
         meta_batch_size=4,
         max_iter=1000,
+        class_weight=None,
         standardize=True,
         random_state=None,
     ):
@@ -205,6 +225,7 @@ class PrototypicalClassifier(
         self.learning_rate = learning_rate
         self.meta_batch_size = meta_batch_size
         self.max_iter = max_iter
+        self.class_weight = class_weight
         self.standardize = standardize
         self.random_state = random_state
 
@@ -335,13 +356,99 @@ class PrototypicalClassifier(
 
     def _raw_outputs(self, X):
         space, means = self._learned, self.prototypes_
-        transform = self._scaling.transform_X
-        return np.concatenate(
-            [
-                space.logits(transform(self._dense(X[rows])), means)
-                for rows in slices(X.shape[0], space.block)
-            ]
-        )
+        logits = -space.temperature * squared_distances(self._embedded(X), means)
+        return logits + self._log_weights(self.classes_)
+
+    def _log_weights(self, labels):
+        return log_weights(self.class_weight, labels)
+
+    def _embedded(self, X):
+        """Validated rows in the learned space, (n, n_dimensions)."""
+        space, transform = self._learned, self._scaling.transform_X
+        blocks = slices(X.shape[0], space.block)
+        parts = [space.embed(transform(self._dense(X[rows]))) for rows in blocks]
+        return np.concatenate(parts)
+
+    # -- the learned space ------------------------------------------------------------
+
+    def transform(self, X):
+        """Place rows in the learned space, where those of a class lie close together.
+
+        It needs no classes, so that it works before :meth:`adapt`, too: to look at rows
+        in a plot, to search for similar ones, or to cluster them.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            Rows.
+
+        Returns
+        -------
+        Z : ndarray of shape (n_samples, n_dimensions)
+            Their coordinates. Distances between them are plain Euclidean ones.
+        """
+        check_is_fitted(self)
+        return self._embedded(validate_new_rows(self, X))
+
+    def distances(self, X):
+        r"""Compute distances to the class means in the learned space.
+
+        The nearest class is the predicted one, unless ``class_weight`` says that others
+        are more common. A row that is far from all of them may belong to none:
+        :meth:`typicality` says how far is far.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            Rows.
+
+        Returns
+        -------
+        distances : ndarray of shape (n_samples, n_classes)
+            Euclidean distances :math:`|z(x) - c_k|`, in the order of ``classes_``.
+        """
+        return np.sqrt(np.maximum(self._squared_distances(X), 0.0))
+
+    def typicality(self, X):
+        """Tell how typical rows are of each class, to find those of none of them.
+
+        The typicality of a row for a class is the share of the rows of a class that
+        would lie further from the mean of their class than this row does. So a row that
+        is less typical than 0.05 of all classes belongs to none of them, and about one
+        in twenty rows that do belong to one are lost by that rule::
+
+            none = adapted.typicality(X).max(axis=1) < 0.05
+
+        How far rows lie is learned in meta-training from classes that were left out of
+        the learned space, and allows for the number of rows of each class mean. So it
+        holds for new classes, on average over classes.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            Rows.
+
+        Returns
+        -------
+        typicality : ndarray of shape (n_samples, n_classes)
+            Between 0 and 1, in the order of ``classes_``. Rows do not sum to 1.
+
+        Raises
+        ------
+        ValueError
+            If there are hidden layers, or if fewer than three classes of the
+            meta-training have several rows.
+        """
+        squared = self._squared_distances(X)
+        apart, counts = self._learned.apart, self._present.counts
+        if apart is None:
+            raise ValueError(_NOT_TYPICAL.format(len(self._layers()) - 1))
+        return share_further(apart, squared, counts)
+
+    def _squared_distances(self, X):
+        check_is_fitted(self)
+        means = self.prototypes_
+        return squared_distances(self._embedded(validate_new_rows(self, X)), means)
 
     # -- a plain model ----------------------------------------------------------------
 
@@ -356,6 +463,7 @@ class PrototypicalClassifier(
         means, twice = self.prototypes_, 2 * self._learned.temperature
         weight = twice * np.asarray(layer.weight, dtype=np.float64) @ means.T
         bias = twice * (means @ layer.bias - 0.5 * (means**2).sum(axis=1))
+        bias = bias + self._log_weights(self.classes_)
         return linear_model_of(self, *self._scaling.linear_in_user_units(weight, bias))
 
     # -- fitted attributes ------------------------------------------------------------
@@ -364,6 +472,11 @@ class PrototypicalClassifier(
     def _reads_rows_once(self):
         # a network would ask for the rows in each meta-iteration
         return not check_hidden_layer_sizes(self.hidden_layer_sizes)
+
+    @property
+    def _n_features_out(self):
+        """The number of columns that `transform` returns, for scikit-learn."""
+        return self._learned.sizes[-1]
 
     @property
     def prototypes_(self):

@@ -1,5 +1,6 @@
 """Learn a space from the rows of all tasks: by episodes, or in closed form."""
 
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -11,6 +12,7 @@ from skmeta._core.prototypes.training import (
     episodic_steps,
     first_parameters,
 )
+from skmeta._core.prototypes.typicality import distances_of_new_classes
 
 # The temperature where no task has two classes of two rows, to choose it by.
 TEMPERATURE = 0.5
@@ -69,7 +71,9 @@ def linear_space(table, codes, classes, settings, rng):
     if classes is not None:
         best = best_log_temperature(net, theta, rows, classes, settings, rng)
         temperature = np.exp(best)
-    return LearnedSpace.of(net, theta, temperature)
+    space = LearnedSpace.of(net, theta, temperature)
+    apart = distances_of_new_classes(rows, codes, task, table.X.shape[1], n_shots)
+    return replace(space, apart=apart)
 
 
 def rows_of(X, dtype):

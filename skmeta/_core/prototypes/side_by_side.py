@@ -27,16 +27,17 @@ def class_means(space, rows_at, classes, weight, n_classes):
     return sums / np.bincount(classes, weight, n_classes)[:, None]
 
 
-def nearest_classes(space, rows_at, tasks, starts, means):
+def nearest_classes(space, rows_at, tasks, starts, means, nearer=0.0):
     """The number of the nearest class (n,) of new rows, among those of their tasks.
 
-    ``tasks`` (n,) are the tasks of the rows. Of two classes that are equally near, the
+    ``tasks`` (n,) are the tasks of the rows, and ``nearer`` (n_classes,) is taken off
+    the squared distances. Of two classes that are equally near, the
     first is taken.
     """
     n_classes = np.diff(starts)[tasks]
     nearest = np.empty(len(tasks), dtype=np.intp)
     order = np.argsort(n_classes, kind="stable")  # for little padding
-    squares = (means**2).sum(axis=1)
+    squares = (means**2).sum(axis=1) - nearer
     first = 0
     while first < len(order):
         # the block has about as many classes in each task as its last row

@@ -33,6 +33,8 @@ class LearnedSpace:
         Squared distances are multiplied by this number.
     start : ClassSums or None
         The classes to predict before adapting, if there was only one task.
+    apart : ndarray or None
+        `distances_of_new_classes`, of a linear space.
     """
 
     sizes: tuple
@@ -41,6 +43,7 @@ class LearnedSpace:
     theta: np.ndarray
     temperature: float
     start: object = None
+    apart: np.ndarray | None = None
 
     @classmethod
     def of(cls, net, theta, temperature):
@@ -80,11 +83,11 @@ class LearnedSpace:
         for rows in slices(X.shape[0], self.block):
             yield codes[rows], self.embed(X[rows]), weight[rows]
 
-    def logits(self, X, means):
-        """Logits (n, n_classes) of standardised rows, by distances to class means."""
-        Z = self.embed(X)
-        squares = (Z**2).sum(axis=1)[:, None] + (means**2).sum(axis=1)
-        return -self.temperature * (squares - 2 * Z @ means.T)
+
+def squared_distances(Z, means):
+    """Squared distances (n, n_classes) of rows in the space from class means."""
+    squares = (Z**2).sum(axis=1)[:, None] + (means**2).sum(axis=1)
+    return squares - 2 * Z @ means.T
 
 
 @dataclass(frozen=True)
