@@ -5,9 +5,16 @@ from numbers import Integral, Real
 import numpy as np
 from sklearn.utils._param_validation import Interval, StrOptions
 
+from skmeta._checks.row_order import hint_at_order
 from skmeta._checks.times import number_of_column
 from skmeta._core.prior.recency import Recency
 from skmeta._task_input import validate_new_rows
+
+LEARNS_AT_RANDOM = (
+    "{} learns how sure its predictions are from random rows of a task, given others, "
+    "and forecasts are harder. If you will predict later rows from earlier ones, set "
+    "row_order='time'; if not, ignore this RowOrderWarning."
+)
 
 
 class RowsInTime:
@@ -49,6 +56,12 @@ class RowsInTime:
         if self.time_column is None or not self._rows_in_time:
             return None
         return self._times_of(validate_new_rows(self, X))
+
+    def _hint_at_order(self, rows):
+        if not self._rows_in_time:
+            why = LEARNS_AT_RANDOM.format(type(self).__name__)
+            names = getattr(self, "feature_names_in_", None)
+            hint_at_order(rows.X, rows.codes, why, names)
 
     def _recency(self):
         """The `Recency` of standardised rows; an unknown half-life is None."""

@@ -13,6 +13,7 @@ from skmeta._checks.bad_rows import naming_the_task
 from skmeta._checks.clean import is_clean, sum_duplicates
 from skmeta._checks.ids import encode_new_tasks, encode_tasks, warn_of_single_rows
 from skmeta._checks.magnitude import check_magnitude
+from skmeta._checks.row_order import row_order_is_known
 from skmeta._checks.values import (
     check_target,
     check_total_weight,
@@ -215,10 +216,11 @@ _is_known = ContextVar("far_values_are_known", default=False)
 
 @contextmanager
 def far_values_are_known():
-    """Within this block the user has been warned of far values already."""
+    """Within this block the user has been warned of the rows already."""
     token = _is_known.set(True)
     try:
-        yield
+        with row_order_is_known():
+            yield
     finally:
         _is_known.reset(token)
 

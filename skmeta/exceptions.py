@@ -1,6 +1,6 @@
 """Warnings that skmeta gives."""
 
-__all__ = ["InconsistentVersionWarning", "ZeroShotWarning"]
+__all__ = ["InconsistentVersionWarning", "RowOrderWarning", "ZeroShotWarning"]
 
 
 class ZeroShotWarning(UserWarning):
@@ -14,3 +14,12 @@ class ZeroShotWarning(UserWarning):
 
 class InconsistentVersionWarning(UserWarning):
     """A model that another version of skmeta saved is loaded."""
+
+
+class RowOrderWarning(UserWarning):
+    """A column rises within nearly all tasks, and rows are drawn at random.
+
+    The rows look as if they were in order of time. If earlier rows will be given and
+    later ones predicted, set ``row_order="time"``. If not, ignore this warning:
+    ``warnings.simplefilter("ignore", RowOrderWarning)``.
+    """

@@ -14,8 +14,11 @@ from sklearn.utils._param_validation import (
     validate_params,
 )
 from sklearn.utils.metadata_routing import MetadataRequest
+from sklearn.utils.validation import _num_samples
 
 from skmeta import _evaluation
+from skmeta._checks.ids import check_task_ids, group
+from skmeta._checks.row_order import hint_at_order
 from skmeta._checks.scorers import scoring_on_purpose
 from skmeta._choice_scores import NAMED, ChoiceScore
 from skmeta._comparing.result import BaselineComparison
@@ -213,6 +216,8 @@ def few_shot_scores(
             "row_order='time' gives the first rows, whatever their classes. Set one of "
             "them to None."
         )
+    if row_order is None and not in_time:
+        _hint_at_order(X, task)
     score = score_of(estimator, scoring, weighted=sample_weight is not None)
     return _evaluation.scores_of_tasks(
         estimator,
@@ -247,6 +252,21 @@ def _in_time(row_order, estimators):
     if row_order is None:
         return any(map(rows_in_time, estimators))
     return row_order == "time"
+
+
+DRAWN_AT_RANDOM = (
+    "Rows are given and asked for at random: that tells how well a model fills gaps, "
+    "and not how well it forecasts. If you will predict later rows from earlier ones, "
+    "pass row_order='time'; if random rows are what you want, row_order='random'."
+)
+
+
+def _hint_at_order(X, task):
+    """Warn if rows seem to be in order of time. What is wrong with X is said later."""
+    if X is None or task is None or _num_samples(X) != _num_samples(task):
+        return
+    ids = check_task_ids(task, _num_samples(X))
+    hint_at_order(X, group(ids)[0], DRAWN_AT_RANDOM)
 
 
 def checked_sets(estimator, unit, choice_set):
@@ -690,6 +710,9 @@ def few_shot_predict(
     from skmeta._comparing.predictions import few_shot_predictions
 
     unit, choice_set = checked_sets(estimator, unit, choice_set)
+    in_time = _in_time(row_order, [estimator])
+    if row_order is None and not in_time:
+        _hint_at_order(X, task)
     return few_shot_predictions(
         estimator,
         X,
@@ -702,7 +725,7 @@ def few_shot_predict(
         n_support=n_support,
         n_query=n_query,
         method=method,
-        in_time=_in_time(row_order, [estimator]),
+        in_time=in_time,
         random_state=random_state,
         n_jobs=n_jobs,
         options=options,
@@ -903,6 +926,9 @@ def compare_baselines(
 
     estimators = named_estimators(estimator).values()
     unit, choice_set = checked_sets(next(iter(estimators)), unit, choice_set)
+    in_time = _in_time(row_order, estimators)
+    if row_order is None and not in_time:
+        _hint_at_order(X, task)
     return compare(
         estimator,
         X,
@@ -918,7 +944,7 @@ def compare_baselines(
         n_repeats=n_repeats,
         baselines=baselines,
         pooled=pooled,
-        in_time=_in_time(row_order, estimators),
+        in_time=in_time,
         stratify=stratify,
         random_state=random_state,
         n_jobs=n_jobs,

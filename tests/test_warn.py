@@ -492,6 +492,20 @@ def a_search_by_an_ordinary_scorer(patch):
 
 
 @case
+def rows_in_order_of_time_drawn_at_random(patch):
+    in_order = np.column_stack([X, np.tile(np.arange(N_ROWS), N_TASKS)])
+    prior().fit(in_order, y, task=ids)  # warns
+
+
+@way
+def scores_of_rows_in_order_of_time(patch):
+    in_order = np.column_stack([X, np.tile(np.arange(N_ROWS), N_TASKS)])
+    model = prior(row_order="time").fit(in_order, y, task=ids)
+    model.row_order = "random"
+    few_shot_scores(model, in_order, y, ids, n_support=2)  # warns
+
+
+@case
 def predictions_of_short_tasks(patch):
     few_shot_predict(prior(), X_ragged, y_ragged, task=ids_ragged, cv=2)  # warns
 

@@ -14,6 +14,7 @@ from sklearn.utils.parallel import Parallel, delayed
 from sklearn.utils.validation import has_fit_parameter
 
 from skmeta._base_model import remembering
+from skmeta._checks.row_order import row_order_is_known
 from skmeta._comparing.arguments import (
     ComparedRows,
     check_in_time,
@@ -339,7 +340,7 @@ def meta_trained(estimator, data, train, weight=None):
         beside["choice_set"] = others[-1]
     if weight is not None and has_fit_parameter(innermost(estimator), "sample_weight"):
         beside["sample_weight"] = weight[train]
-    with config_context(enable_metadata_routing=True):
+    with config_context(enable_metadata_routing=True), row_order_is_known():
         try:
             return clone(estimator).fit(X, y, **beside)
         except ValueError as error:
