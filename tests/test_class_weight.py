@@ -85,6 +85,15 @@ def test_weights_of_both_kinds_multiply_and_many_tasks_are_as_one(learner):
             assert_allclose(answer[ids[~known] == t], expected, rtol=1e-6)
 
 
+def test_known_tasks_are_weighted_once():
+    model = (
+        clone(LEARNERS[0]).set_params(class_weight="balanced").fit(X, rare, task=ids)
+    )
+    first = ids == 0
+    expected = model.adapt(X[first], rare[first]).predict_proba(X)
+    assert_allclose(model.predict_proba(X, task=0), expected, rtol=1e-6)
+
+
 def test_balanced_is_that_of_scikit_learn_and_is_frozen():
     model = EmpiricalBayesClassifier(
         "intercept", class_weight="balanced", random_state=0
