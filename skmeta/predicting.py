@@ -12,6 +12,8 @@ from sklearn.utils.validation import check_is_fitted
 
 from skmeta._base import BaseMetaLearner
 from skmeta._checks.aligned import check_aligned
+from skmeta._checks.id_keys import check_not_a_column
+from skmeta._checks.keywords import with_hint_to_many
 from skmeta._compositions import (
     check_restorable,
     checked_composition,
@@ -25,6 +27,7 @@ from skmeta._many_tasks import METHODS, OF_ROWS
 __all__ = ["n_adapt_rows", "predict", "predict_interval", "suggest_queries"]
 
 
+@with_hint_to_many
 def predict(estimator, X, *, task=None, method="predict", **options):
     """Predict with any composition, with all that its meta-learner can be asked.
 
@@ -74,19 +77,25 @@ def predict(estimator, X, *, task=None, method="predict", **options):
     >>> from sklearn.preprocessing import StandardScaler
     >>> from skmeta import EmpiricalBayesRegressor, adapt, meta_fit, predict
     >>> from skmeta.datasets import make_linear_tasks
-    >>> *tasks, (X, y) = make_linear_tasks(30, random_state=0)
-    >>> pipe = make_pipeline(StandardScaler(), EmpiricalBayesRegressor(random_state=0))
+    >>> *tasks, (X, y) = make_linear_tasks(12, random_state=0)
+    >>> pipe = make_pipeline(StandardScaler(), EmpiricalBayesRegressor("intercept"))
     >>> adapted = adapt(meta_fit(pipe, tasks), X[:5], y[:5])
     >>> mean, deviation = predict(adapted, X[5:], return_std=True)
     >>> mean.shape, deviation.shape
     ((15,), (15,))
+
+    Known tasks, each by what meta-training has told of it:
+
+    >>> predict(pipe, X[:3], task=[0, 1, 1]).shape
+    (3,)
     """
     if method not in METHODS:
         raise ValueError(f"method must be one of {list(METHODS)}; got {method!r}.")
     options = {name: value for name, value in options.items() if value is not None}
     of_rows = {name: options[name] for name in OF_ROWS if name in options}
     check_aligned(X=X, task=task, **_columns(of_rows))
-    if task is not None:
+    if task is not None:  # behind a step X may have neither labels nor names
+        check_not_a_column(X, task)
         options["task"] = task
     if not options and hasattr(estimator, method):
         return getattr(estimator, method)(X)
@@ -102,6 +111,7 @@ def _is_number(value):
     return getattr(value, "ndim", None) == 0 or isinstance(value, (int, float))
 
 
+@with_hint_to_many
 def predict_interval(estimator, X, coverage=0.9, *, task=None, **options):
     """Predict intervals that hold a given share of new targets, in the user's units.
 
@@ -145,9 +155,9 @@ def predict_interval(estimator, X, coverage=0.9, *, task=None, **options):
     >>> from sklearn.compose import TransformedTargetRegressor
     >>> from skmeta import EmpiricalBayesRegressor, adapt, meta_fit, predict_interval
     >>> from skmeta.datasets import make_linear_tasks
-    >>> *tasks, (X, y) = [(X, np.exp(y)) for X, y in make_linear_tasks(30)]
+    >>> *tasks, (X, y) = [(X, np.exp(y)) for X, y in make_linear_tasks(12)]
     >>> model = TransformedTargetRegressor(
-    ...     EmpiricalBayesRegressor(random_state=0), func=np.log, inverse_func=np.exp
+    ...     EmpiricalBayesRegressor("intercept"), func=np.log, inverse_func=np.exp
     ... )
     >>> adapted = adapt(meta_fit(model, tasks), X[:5], y[:5])
     >>> low, high = predict_interval(adapted, X[5:], coverage=0.8).T
@@ -195,8 +205,8 @@ def suggest_queries(estimator, pool, n_queries=1, **options):
     >>> from sklearn.preprocessing import StandardScaler
     >>> from skmeta import EmpiricalBayesRegressor, meta_fit, suggest_queries
     >>> from skmeta.datasets import make_linear_tasks
-    >>> *tasks, (pool, _) = make_linear_tasks(30, random_state=0)
-    >>> pipe = make_pipeline(StandardScaler(), EmpiricalBayesRegressor(random_state=0))
+    >>> *tasks, (pool, _) = make_linear_tasks(12, random_state=0)
+    >>> pipe = make_pipeline(StandardScaler(), EmpiricalBayesRegressor("intercept"))
     >>> suggest_queries(meta_fit(pipe, tasks), pool, 3).shape
     (3,)
     """
@@ -225,8 +235,8 @@ def n_adapt_rows(estimator):
     >>> from sklearn.preprocessing import StandardScaler
     >>> from skmeta import EmpiricalBayesRegressor, adapt, meta_fit, n_adapt_rows
     >>> from skmeta.datasets import make_linear_tasks
-    >>> *tasks, (X, y) = make_linear_tasks(30, random_state=0)
-    >>> pipe = make_pipeline(StandardScaler(), EmpiricalBayesRegressor(random_state=0))
+    >>> *tasks, (X, y) = make_linear_tasks(12, random_state=0)
+    >>> pipe = make_pipeline(StandardScaler(), EmpiricalBayesRegressor("intercept"))
     >>> n_adapt_rows(adapt(meta_fit(pipe, tasks), X[:5], y[:5]))
     5
     """

@@ -477,6 +477,53 @@ def test_options_of_counts_and_choices_pass(choices):
     assert_array_equal(found, ranker.suggest_queries(X, 2, choice_set=choice_set))
 
 
+# -- known tasks ----------------------------------------------------------------------
+
+
+@pytest.mark.filterwarnings("error")
+def test_known_tasks_are_predicted_through_every_composition(around, table):
+    """As if the composition had adapted to the rows of each task."""
+    t, composition, new = table, around[0], table.X[[5, 17, 40, 41]]
+    ids, codes = np.array(["S03", "S00", "new", "S03"]), t.ids
+    given = {"task": codes, "task_new": ids}
+    for model in (composition, FrozenEstimator(composition)):
+        expected = adapt_predict(model, t.X, t.y, new, **given)
+        assert_allclose(predict(model, new, task=ids), expected, rtol=1e-9)
+        expected = adapt_predict(
+            model, t.X, t.y, new, **given, method="predict_interval", coverage=0.8
+        )
+        found = predict_interval(model, new, 0.8, task=ids)
+        assert_allclose(found, expected, rtol=1e-9)
+        one = predict(model, new, task="S03")
+        assert_allclose(one, predict(model, new, task=["S03"] * 4))
+    if "Transformed" not in str(composition):
+        mean, deviation = predict(composition, new, task=ids, return_std=True)
+        assert_allclose(mean, predict(composition, new, task=ids))
+        assert (deviation > 0).all()
+    with pytest.raises(ValueError, match="is adapted to the 5 rows of one task"):
+        predict(around[1], new, task=ids)
+    labelled = pd.DataFrame(new, index=[3, 2, 1, 0])
+    with pytest.raises(ValueError, match="X and task have different row labels"):
+        predict(composition, labelled, task=pd.Series(ids))
+    for function in (predict, predict_interval):
+        with pytest.raises(TypeError, match=r"'groups'\. Pass the ids as task"):
+            function(composition, new, groups=ids)
+    with pytest.warns(UserWarning, match="No id of task, such as 3"):
+        predict(composition, new, task=[3, 3, 3, 4])
+
+
+def test_the_name_of_the_column_of_ids_is_refused(shops):
+    pipe = make_pipeline(
+        make_column_transformer((OneHotEncoder(), ["promotion"])), quick()
+    )
+    meta_fit(pipe, shops, shops["sales"], task=shops["shop"])
+    with pytest.raises(ValueError, match=r"task=df\['shop'\]"):
+        predict(pipe, shops, task="shop")
+
+
+# -- other estimators -----------------------------------------------------------------
+
+
 def test_the_few_shot_estimators_pass_on_what_they_are_asked(bare, table):
     X, y = table.X, table.y
     model, adapted = bare
