@@ -325,7 +325,7 @@ def test_no_rows_of_a_ranker(choices):
 
 @pytest.mark.filterwarnings("error")
 def test_no_rows_of_wrong_columns_are_refused(shops, unchanged):
-    rows_of = shops[["price"]].assign(size=1.0 * np.arange(180))
+    rows_of = shops[["price"]].assign(size=np.random.default_rng(0).normal(size=180))
     model = quick()
     model.fit(rows_of, shops["sales"], task=shops["shop"])
     far = model.adapt(rows_of[:3], shops["sales"][:3])
