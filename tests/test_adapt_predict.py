@@ -3,7 +3,7 @@
 import warnings
 from concurrent.futures import ThreadPoolExecutor
 from decimal import Decimal
-from functools import partial
+from functools import cache, partial
 from inspect import signature
 
 import numpy as np
@@ -69,7 +69,9 @@ def rows():
     }
 
 
-def fitted(model, labels=False, **options):
+@cache
+def fitted(model, labels=False):
+    """The model, which no test may change, meta-trained once."""
     tasks = make_linear_tasks(
         8, 12, 5, kind="classification" if labels else "regression", random_state=0
     )
@@ -209,7 +211,7 @@ TWO_KINDS = {
     "model", [REGRESSORS[0], EmpiricalBayesRegressor("intercept")], ids=str
 )
 def test_ids_of_two_kinds_are_refused_and_one_of_each_shown(model, kind, rows):
-    model = fitted(clone(model))
+    model = fitted(model)
     X, y = rows["X"][:4], rows["y"][:4]
     for task, task_new in (TWO_KINDS[kind], TWO_KINDS[kind][::-1]):
         with pytest.raises(ValueError, match=r"such as .* such as .*never equal"):

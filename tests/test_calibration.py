@@ -290,7 +290,7 @@ def test_many_groups_of_one_row_do_not_hide_what_larger_groups_show():
     shares = []
     for seed in range(2):
         rng = np.random.default_rng(seed)
-        n_rows = [1] * 2000 + [12] * 100
+        n_rows = [1] * 1000 + [12] * 100
         tasks = [heavy(rng, n) for n in n_rows]
         model = EmpiricalBayesRegressor(noise="shared", random_state=seed).meta_fit(
             tasks
@@ -341,8 +341,8 @@ def test_the_seed_moves_widths_by_little():
     tasks = [heavy(rng, 10) for _ in range(250)]
     X, y = heavy(rng, 20)
     widths = []
-    for seed in range(4):
-        model = EmpiricalBayesRegressor(random_state=seed).meta_fit(tasks)
+    for seed in range(3):
+        model = EmpiricalBayesRegressor("diagonal", random_state=seed).meta_fit(tasks)
         few = model.adapt(X[:3], y[:3])
         widths.append([np.diff(m.predict_interval(X)).mean() for m in (model, few)])
     assert (np.std(widths, axis=0) / np.mean(widths, axis=0) < 0.03).all()

@@ -35,16 +35,16 @@ ESTIMATORS = [
     ReptileRegressor,
 ]
 
-# The checks fit some 60 times each: small networks and few meta-iterations. Counts with
-# a prior of their own go the way of labels with one.
+# The checks fit some 60 times each: small networks and few meta-iterations. Labels with
+# a prior of their own go the way of counts with one, which are fitted sooner.
 INSTANCES = [
     EmpiricalBayesRegressor(),
     EmpiricalBayesRegressor(prior="full"),
     EmpiricalBayesRegressor(noise="task"),
     EmpiricalBayesRegressor(half_life=5.0),
     EmpiricalBayesClassifier(),
-    EmpiricalBayesClassifier(prior="diagonal", varying=[0]),
     EmpiricalBayesPoissonRegressor(),
+    EmpiricalBayesPoissonRegressor(prior="diagonal", varying=[0]),
     EmpiricalBayesRanker(),
     EmpiricalBayesRanker(outside_option=True),
     ReptileRegressor(max_iter=30),

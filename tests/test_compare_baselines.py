@@ -64,7 +64,7 @@ def compare(data, model=MODEL, **options):
 
 def test_meta_learning_is_advised_where_slopes_differ():
     data = flat(make_linear_tasks(40, 16, spread=1.0, random_state=0))
-    found = compare(data, EmpiricalBayesRegressor(random_state=0))
+    found = compare(data)
     assert found.advice == {"EmpiricalBayesRegressor": "meta-learn"}
     assert "adapting pays from 2 rows on" in found.verdict
 
@@ -175,7 +175,6 @@ LOG = {"func": np.log, "inverse_func": np.exp}
 OFFSETS = {
     "baselines": ["pooled model", "pooled + offset"],
     "n_support": (0, 5, 10),
-    "cv": 5,
 }
 
 
@@ -212,7 +211,7 @@ def test_behind_a_transformed_target_the_verdict_is_that_of_the_transformed_y(
     assert advice_on_logs == list(found.advice.values()) == ["offset"]
     gain, lower, upper = found.gain("EmpiricalBayesRegressor", "pooled + offset")
     assert (np.abs(gain) < 0.06).all()
-    assert (upper - lower < 0.15).all()
+    assert (upper - lower < 0.2).all()
 
 
 def test_baselines_behind_a_transformed_target_are_a_plain_loop():
@@ -435,6 +434,7 @@ def test_the_pooled_model_is_given_with_its_scaling_and_in_words(layout):
     labels = np.where(y > 0, "many", "few")
     model = EmpiricalBayesClassifier(prior="intercept", random_state=0)
     options = {"baselines": ["pooled model"], "n_support": (0, 4), "pooled": None}
+    options["cv"] = 2
     found = compare((layout(X), labels, task), model, **options)
     assert "The pooled model is a logistic regression (LogisticReg" in found.verdict
     scaler, linear = (step for _, step in found.pooled_model.steps)
@@ -633,9 +633,10 @@ def test_pipelines_on_frames_share_their_preprocessing_with_the_baselines():
 def test_several_estimators_each_get_a_verdict():
     data = flat(make_linear_tasks(12, 14, random_state=0))
     intercept = clone(MODEL).set_params(prior="intercept")
-    found = compare(data, {"slopes": MODEL, "intercept": intercept})
+    found = compare(data, {"slopes": MODEL, "intercept": intercept}, cv=2)
     assert found.meta_learners == list(found.advice) == ["slopes", "intercept"]
-    again = compare(data, [MODEL, make_pipeline(StandardScaler(), intercept)])
+    models = [MODEL, make_pipeline(StandardScaler(), intercept)]
+    again = compare(data, models, cv=2)
     assert again.meta_learners == [
         "EmpiricalBayesRegressor",
         "EmpiricalBayesRegressor 2",

@@ -58,7 +58,7 @@ def new_task():
     return draw_task(np.random.default_rng(99), n=60)
 
 
-def integral(X, y, prior, n_nodes=400):
+def integral(X, y, prior, n_nodes=120):
     """A grid of intercepts, and their posterior of a task, by plain summation."""
     intercept, slopes, deviation = prior
     z = np.linspace(-8, 8, n_nodes)
@@ -87,7 +87,7 @@ def test_the_spread_of_levels_is_that_of_exact_maximum_likelihood(tasks, model):
         return -sum(logsumexp(integral(X, y, prior)[1]) for X, y in tasks)
 
     intercept, slopes, deviation = learned(model)
-    exact = minimize(minus, [intercept, *slopes, np.log(deviation)], tol=1e-6).x
+    exact = minimize(minus, [intercept, *slopes, np.log(deviation)], tol=1e-3).x
     assert_allclose(deviation, np.exp(exact[3]), rtol=0.01)
     assert_allclose([intercept, *slopes], exact[:3], atol=0.01)
 
@@ -148,7 +148,7 @@ def test_counts_may_be_huge_and_rates_tiny(scale):
     exposure = np.full(6, 1 / scale if scale < 1 else 1.0)
     rng = np.random.default_rng(3)
     tasks = []
-    for _ in range(20):
+    for _ in range(10):
         X = rng.normal(size=(6, 2))
         rate = scale * np.exp(X @ COEF + rng.normal())
         tasks.append((X, rng.poisson(exposure * rate) / exposure, exposure))
@@ -223,7 +223,7 @@ def test_rows_one_by_one_in_any_order_are_rows_all_at_once(tasks, model):
 
 def test_columns_in_other_units_give_the_same_predictions(tasks):
     scale, shift = np.array([1e3, 1e-2]), np.array([5.0, -7.0])
-    tasks = tasks[:25]
+    tasks = tasks[:12]
     other = [(X * scale + shift, y) for X, y in tasks]
     predicted = [
         EmpiricalBayesPoissonRegressor(random_state=0)
@@ -259,7 +259,7 @@ def test_tasks_of_one_row_are_enough_to_learn_from():
 def test_features_may_be_learned_of_counts_of_any_size(scale):
     rng = np.random.default_rng(0)
     tasks = []
-    for _ in range(30):
+    for _ in range(15):
         X, shift = rng.uniform(-3, 3, size=(12, 1)), rng.uniform(0, 1.5)
         tasks.append((X, rng.poisson(scale * np.exp(np.sin(X[:, 0] + shift)))))
     features = LearnedFeatures((8,), n_components=4, max_iter=30)
@@ -459,7 +459,7 @@ def test_a_model_comes_back_from_skops_trusting_our_names_only(model, new_task):
 
 
 def test_a_grid_is_searched_by_the_deviance_after_a_few_rows(tasks):
-    X, y, ids = flat(tasks[:20])
+    X, y, ids = flat(tasks[:12])
     pipe = make_pipeline(StandardScaler(), EmpiricalBayesPoissonRegressor())
     name = "empiricalbayespoissonregressor__prior"
     with config_context(enable_metadata_routing=True):

@@ -19,7 +19,7 @@ def tasks(n_tasks, n_columns, n_classes, n=20):
     [
         (EmpiricalBayesClassifier(), 500, 2, "PCA or TruncatedSVD"),
         (EmpiricalBayesClassifier(), 20, 100, "merge classes"),
-        (EmpiricalBayesRegressor(), 1500, None, "prior='intercept'"),
+        (EmpiricalBayesRegressor(), 900, None, "prior='intercept'"),
     ],
 )
 def test_a_long_fit_says_so_before_its_search_and_can_be_interrupted(
