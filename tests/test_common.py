@@ -39,7 +39,6 @@ ESTIMATORS = [
 # a prior of their own go the way of counts with one, which are fitted sooner.
 INSTANCES = [
     EmpiricalBayesRegressor(),
-    EmpiricalBayesRegressor(prior="full"),
     EmpiricalBayesRegressor(noise="task"),
     EmpiricalBayesRegressor(half_life=5.0),
     EmpiricalBayesClassifier(),

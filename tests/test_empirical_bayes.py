@@ -48,7 +48,6 @@ pytestmark = pytest.mark.filterwarnings("error")
 Regressor, Classifier = EmpiricalBayesRegressor, EmpiricalBayesClassifier
 BOTH = pytest.mark.parametrize("cls", [Regressor, Classifier])
 PRIORS = ["auto", "intercept", "isotropic", "diagonal", "low_rank", "full"]
-EACH_PRIOR = pytest.mark.parametrize("prior", PRIORS)
 # Likelihoods of one output, and of one output per class.
 KINDS = {"numbers": (Regressor, 0), "two": (Classifier, 2), "three": (Classifier, 3)}
 EACH_KIND = pytest.mark.parametrize(("cls", "n_classes"), KINDS.values(), ids=KINDS)
@@ -560,8 +559,7 @@ def test_labels_are_learned_better_with_rows_of_the_task():
 # -- structures -----------------------------------------------------------------------
 
 
-@EACH_PRIOR
-@EACH_KIND
+@EACH_PRIOR_AND_KIND
 def test_every_structure_fits_adapts_and_predicts(cls, n_classes, prior, small_table):
     model = fitted(cls, n_classes, small_table, prior)
     y = target(small_table.y, n_classes)
@@ -628,7 +626,7 @@ def test_the_same_seed_gives_the_same_model_and_order_of_tasks_hardly_matters(
     X, y = tasks[0]
     one, same, turned = (
         cls("full", random_state=0).meta_fit(each)
-        for each in (tasks, tasks, tasks[::-1])
+        for each in (tasks[:25], tasks[:25], tasks[24::-1])
     )
     assert_array_equal(outputs(one, X), outputs(same, X))
     assert_allclose(
@@ -879,8 +877,14 @@ def test_a_base_model_of_the_wrong_kind_is_refused(cls, shared, unchanged):
 # -- kinds of input -------------------------------------------------------------------
 
 
-@EACH_KIND
-@pytest.mark.parametrize("prior", ["isotropic", "full"])
+@pytest.mark.parametrize(
+    ("prior", "cls", "n_classes"),
+    [
+        ("full", Regressor, 0),
+        ("isotropic", Classifier, 2),
+        ("full", Classifier, 3),
+    ],
+)
 def test_a_sparse_table_is_the_dense_one_where_its_columns_are_centred(
     prior, cls, n_classes, linear_table
 ):
@@ -1166,8 +1170,14 @@ def through_joblib(model):
     return joblib.load(buffer)
 
 
-@EACH_KIND
-@pytest.mark.parametrize("prior", ["isotropic", "low_rank"])
+@pytest.mark.parametrize(
+    ("prior", "cls", "n_classes"),
+    [
+        ("low_rank", Regressor, 0),
+        ("isotropic", Classifier, 2),
+        ("diagonal", Classifier, 3),
+    ],
+)
 def test_a_model_and_its_adapted_copies_survive_a_file(
     prior, cls, n_classes, linear_table
 ):
@@ -1342,7 +1352,7 @@ def test_the_unit_of_a_constant_column_does_not_matter(fit_intercept):
 
     def predictions(unit):
         scale = np.array([1.0, 1.0, unit])
-        model = EmpiricalBayesRegressor(fit_intercept=fit_intercept, random_state=0)
+        model = Regressor("diagonal", fit_intercept=fit_intercept, random_state=0)
         model.fit(X * scale, y, task=task)
         adapted = model.adapt(X[:4] * scale, y[:4])
         deviations = model.predict(rows * scale, return_std=True)[1]

@@ -22,11 +22,11 @@ def fuzz():
         yield module
 
 
-# Five of the first 25 cases take as long as all others.
-SLOW = {3, 7, 16, 18, 24}
+# Three of the first 15 cases take as long as all others.
+SLOW = {3, 7}
 
 
-@pytest.mark.parametrize("case", sorted({*range(25)} - SLOW))
+@pytest.mark.parametrize("case", sorted({*range(15)} - SLOW))
 def test_what_must_never_happen_does_not_happen(fuzz, case):
     counts = fuzz.run(case, seed=1)
     assert {name: counts[name] for name in fuzz.MUST_BE_ZERO if counts[name]} == {}

@@ -136,7 +136,8 @@ def test_adaptation_of_a_classifier_shows_a_probability():
 
 def search_over(encode, X, y, task):
     """A search over a Pipeline of an encoder and a learned prior, fitted."""
-    pipe = make_pipeline(encode, EmpiricalBayesRegressor(random_state=0))
+    quick = EmpiricalBayesRegressor(noise="shared", random_state=0)
+    pipe = make_pipeline(encode, quick)
     with config_context(enable_metadata_routing=True):
         search = GridSearchCV(
             pipe,

@@ -26,7 +26,7 @@ from skmeta import (
     ReptileRegressor,
 )
 
-N_INTERRUPTS = 3
+N_INTERRUPTS = 2
 HOME = str(Path(skmeta.__file__).parent)
 reptile = partial(ReptileRegressor, max_iter=10, random_state=0)
 learned_prior = partial(EmpiricalBayesRegressor, random_state=0)

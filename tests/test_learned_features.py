@@ -87,9 +87,9 @@ def few_shot_score(model, tasks, k):
 
 
 def test_waves_are_predicted_from_a_few_rows(wave_model):
-    linear = clone(wave_model).set_params(features=None)
+    linear = clone(wave_model).set_params(features=None, **QUICK)
     linear.meta_fit(waves(150, 25, 0))
-    test = waves(50, 60, 1)
+    test = waves(30, 60, 1)
     assert wave_model.n_feature_iter_ > 0
     assert few_shot_score(linear, test, 10) < 0.3
     assert few_shot_score(wave_model, test, 10) > 0.9
@@ -98,7 +98,7 @@ def test_waves_are_predicted_from_a_few_rows(wave_model):
 def test_labels_of_curved_shapes_are_predicted_better_than_by_a_linear_model(
     label_model,
 ):
-    linear = clone(label_model).set_params(features=None)
+    linear = clone(label_model).set_params(features=None, prior="diagonal")
     linear.meta_fit(bent_labels(60, 25, 0))
     test = bent_labels(40, 80, 1)
     assert label_model.n_feature_iter_ > 0
@@ -124,8 +124,8 @@ def test_three_classes_are_predicted_too():
 def test_if_features_do_not_pay_the_model_is_the_linear_one(cls):
     kind = "regression" if cls is EmpiricalBayesRegressor else "classification"
     *tasks, (X, y) = make_linear_tasks(40, 15, 3, noise=0.5, kind=kind, random_state=0)
-    linear = cls(random_state=0).meta_fit(tasks).adapt(X[:5], y[:5])
-    model = learned(cls, (16,), 20).meta_fit(tasks)
+    linear = cls("diagonal", random_state=0).meta_fit(tasks).adapt(X[:5], y[:5])
+    model = learned(cls, (16,), 20, prior="diagonal").meta_fit(tasks)
     assert model.n_feature_iter_ == 0
     adapted = model.adapt(X[:5], y[:5])
     if kind == "regression":
@@ -215,7 +215,7 @@ def test_a_prediction_does_not_depend_on_the_other_rows(wave_model):
 @pytest.mark.parametrize("k", [5, 10, 20])
 def test_intervals_hold_nine_of_ten_new_targets(wave_model, k):
     held = []
-    for X, y in waves(60, 60, 2):
+    for X, y in waves(40, 60, 2):
         low, high = wave_model.adapt(X[:k], y[:k]).predict_interval(X[k:]).T
         held.append(np.mean((low <= y[k:]) & (y[k:] <= high)))
     assert 0.85 < np.mean(held) < 0.96
