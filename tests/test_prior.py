@@ -201,7 +201,7 @@ def square_risk(prior, X, y, theta):
     return ((found - theta) ** 2).sum(axis=1).mean()
 
 
-@pytest.mark.parametrize(("n", "seed"), [(5, 0), (15, 1), (5, 2)])
+@pytest.mark.parametrize(("n", "seed"), [(5, 0), (15, 1)])
 @pytest.mark.parametrize(
     ("name", "worst"), [("isotropic", 1.1), ("diagonal", 1.1), ("low_rank", 1.3)]
 )

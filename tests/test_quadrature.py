@@ -167,8 +167,8 @@ def test_the_spread_of_small_tasks_is_that_of_maximum_likelihood(sizes):
 @pytest.mark.parametrize("prior", ["isotropic", "auto"])
 def test_more_tasks_of_one_row_do_not_make_predictions_for_new_tasks_worse(prior):
     rng = np.random.default_rng(1)
-    new = [groups_of([30], rng)[:2] for _ in range(60)]
-    X, y, g = groups_of(np.r_[np.ones(800, int), np.full(50, 20)], rng)
+    new = [groups_of([30], rng)[:2] for _ in range(40)]
+    X, y, g = groups_of(np.r_[np.ones(400, int), np.full(30, 20)], rng)
 
     def loss_and_spread(rows):
         model = EmpiricalBayesClassifier(prior, random_state=0)
@@ -180,7 +180,7 @@ def test_more_tasks_of_one_row_do_not_make_predictions_for_new_tasks_worse(prior
         ]
         return np.mean(losses), learned(model)[1]
 
-    without, spread = loss_and_spread(g >= 800)
+    without, spread = loss_and_spread(g >= 400)
     with_them, spread_too = loss_and_spread(g >= 0)
     assert with_them < without + 0.005
     assert abs(spread_too / spread - 1) < 0.25
