@@ -585,7 +585,7 @@ def _restored_ends(composition, estimator, ends):
             f"The transformation of targets in {type(estimator).__name__} does not "
             "rise or fall everywhere between the ends of the intervals, so that "
             "transformed back they would not hold the share asked for. Take a "
-            "transformation that does."
+            "transformation that does, such as np.log1p with np.expm1."
         )
     return found
 
