@@ -35,7 +35,13 @@ from sklearn.model_selection import GridSearchCV, GroupKFold, GroupShuffleSplit
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from skmeta import EmpiricalBayesRanker, ReptileClassifier, adapt, adapt_predict
+from skmeta import (
+    EmpiricalBayesRanker,
+    ReptileClassifier,
+    adapt,
+    adapt_predict,
+    suggest_queries,
+)
 from skmeta.model_selection import make_few_shot_scorer
 
 SEED = 0
@@ -185,9 +191,7 @@ for _ in range(N_DRAWS):
         order = rng.permutation(rows["question"].unique())
         at_random |= {question: n for n, question in enumerate(order[:-N_QUERY])}
         pool = rows[rows["question"].isin(order[:-N_QUERY])]
-        first = guide[-1].suggest_queries(
-            guide[:-1].transform(pool[ATTRIBUTES]), 5, choice_set=pool["question"]
-        )
+        first = suggest_queries(guide, pool[ATTRIBUTES], 5, choice_set=pool["question"])
         chosen |= {question: n for n, question in enumerate(first)}
     query = new[~new["question"].isin(list(at_random))]
     whose, bought = query["traveller"][::2], query["bought"][::2] == 1
