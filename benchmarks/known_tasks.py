@@ -127,7 +127,9 @@ def main():
         found = [errors(table, end, columns) for end in ends]
         by_model = {model: [one[model] for one in found] for model in found[0]}
         results["errors"][name] = by_model
-        print(f"\n{name}\n{'':26}" + "".join(f"{end:8.1f}" for end in ends) + "    mean")
+        print(
+            f"\n{name}\n{'':26}" + "".join(f"{end:8.1f}" for end in ends) + "    mean"
+        )
         for model, values in by_model.items():
             shown = "".join(f"{value:8.3f}" for value in [*values, np.mean(values)])
             print(f"{model:26}{shown}")
