@@ -189,9 +189,9 @@ def test_more_tasks_of_one_row_do_not_make_predictions_for_new_tasks_worse(prior
 @pytest.mark.parametrize("prior", ["intercept", "isotropic"])
 def test_a_task_of_one_row_twice_is_a_task_of_one_row_of_weight_two(prior):
     X, y, g = groups_of(
-        np.r_[np.ones(60, int), np.full(10, 6)], np.random.default_rng(5)
+        np.r_[np.ones(40, int), np.full(8, 6)], np.random.default_rng(5)
     )
-    times = np.where(g < 60, 2, 1)
+    times = np.where(g < 40, 2, 1)
     model = EmpiricalBayesClassifier(prior, tol=1e-7, random_state=0)
     one = learned(model.fit(X, y, times * 1.0, task=g))
     two = learned(
