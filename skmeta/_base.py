@@ -34,6 +34,7 @@ from skmeta._many_tasks import ManyTasks
 from skmeta._mixins import ZERO_SHOT, check_place_of_mixins
 from skmeta._repr import LearnedRepr
 from skmeta._routing import asking_for_single_ids
+from skmeta._tables import columns_of, knows_source, numbers_of
 from skmeta._threads import lock_of
 from skmeta._version import __version__
 from skmeta._warn import warn
@@ -44,6 +45,7 @@ from skmeta.task_statistics import TaskStatistics
 # Parameters that the base reads, and their values if a subclass does not have them.
 PARAMETERS = {
     "base_estimator": None,
+    "linear_preprocessor": None,
     "random_state": None,
     "standardize": True,
     "warm_start": False,
@@ -159,22 +161,24 @@ class BaseMetaLearner(ManyTasks, LearnedRepr, BaseEstimator, metaclass=ABCMeta):
         Whether the methods that predict are decorated by `before_adapting`, so that
         another base model may predict for tasks without rows. By default False.
     ``PARAMETERS``
-        Parameters ``base_estimator``, ``random_state``, ``standardize`` and
-        ``warm_start`` act as in the other meta-learners if the subclass has them.
+        Parameters ``base_estimator``, ``linear_preprocessor``, ``random_state``,
+        ``standardize`` and ``warm_start`` act as in the other meta-learners if the
+        subclass has them.
 
     **Attributes for the hooks to read.** ``self._scaling`` and ``self._targets`` are
     what ``fit`` has learned of rows and targets.
     """
 
     _parameter_constraints: dict = {
-        "base_estimator": [HasMethods("fit"), StrOptions({"auto"}), ChosenBase, None]
+        "base_estimator": [HasMethods("fit"), StrOptions({"auto"}), ChosenBase, None],
+        "linear_preprocessor": [HasMethods(["fit", "transform"]), None],
     }
 
     # Optional hooks that are plain values.
     _dtype = np.dtype(np.float64)
     _fit_dtypes = (np.float64, np.float32)
     _history = ("loss_curve_", "validation_scores_", "stream_", "known_tasks_")
-    _parameters_to_clone = ("base_estimator",)
+    _parameters_to_clone = ("base_estimator", "linear_preprocessor")
     _rows_in_time = False
     _largest_weight = np.inf
     _reads_rows_once = False
@@ -367,10 +371,11 @@ class BaseMetaLearner(ManyTasks, LearnedRepr, BaseEstimator, metaclass=ABCMeta):
         else:
             scaling = self._fit_scaling(targets, X, Y, weight)
             given = given_base(self._parameter("base_estimator"))
-            frame = self._frame_kind(scaling, targets, given)
+            columns = columns_of(rows.X.source.table) if knows_source(rows.X) else None
+            frame = self._frame_kind(scaling, targets, given, columns)
         coded = coded._replace(Y=Y)
         if self._reads_rows_once and isinstance(X, np.ndarray):
-            X, options = rows.X, {"order": order}
+            X, options = numbers_of(rows.X), {"order": order}
         else:  # X is a copy, which only a base model may hold as well
             options = {"in_place": self._parameter("base_estimator") is None}
         table = frame.table(X, coded, offset, weight, starts, **options)
@@ -619,7 +624,13 @@ class BaseMetaLearner(ManyTasks, LearnedRepr, BaseEstimator, metaclass=ABCMeta):
         tags = super().__sklearn_tags__()
         tags.target_tags.positive_only = self._make_targets().positive_only
         base = estimator_or_none(self._parameter("base_estimator"))
-        tags.input_tags.sparse = base is None or get_tags(base).input_tags.sparse
+        first = self._parameter("linear_preprocessor")
+        parts = [
+            get_tags(part).input_tags for part in (base, first) if part is not None
+        ]
+        tags.input_tags.sparse = all(part.sparse for part in parts)
+        if first is not None:
+            tags.input_tags.allow_nan = all(part.allow_nan for part in parts)
         return tags
 
     def __getstate__(self):

@@ -9,15 +9,9 @@ from typing import NamedTuple
 import numpy as np
 from scipy.sparse import csr_array, issparse
 from sklearn.base import clone
-from sklearn.utils import check_random_state, get_tags
+from sklearn.utils import _safe_indexing, check_random_state, get_tags
 
-from skmeta._base_model import (
-    Told,
-    base_offsets,
-    check_kind_of_base,
-    remembering,
-    scaled_offset,
-)
+from skmeta._base_model import base_offsets, check_kind_of_base, scaled_offset
 from skmeta._callbacks import preparing
 from skmeta._checks.scorers import scoring_on_purpose
 from skmeta._copies import OF_CALLBACKS, set_or_remove
@@ -25,6 +19,7 @@ from skmeta._core.prior.held_out import log_scores
 from skmeta._core.prior.learn import learn_and_measure
 from skmeta._core.tasks import TaskTable
 from skmeta._frame import Frame
+from skmeta._tables import answered, numbers_of, of_type, table_of
 from skmeta._task_input import SortedRows, canonical
 from skmeta._threads import on_one_blas_thread
 from skmeta._warn import warn
@@ -34,6 +29,8 @@ from skmeta.learned_features import feature_options
 NONE = "none"
 # With fewer tasks no base model is chosen.
 MIN_TASKS = 5
+# Whether a candidate takes a table is tried on so many rows.
+ROWS_TO_TRY = 30
 # Candidates are compared on at most so many tasks, ...
 MAX_TASKS = 150
 # ... and for that, base models are fitted to at most so many rows.
@@ -80,14 +77,39 @@ def takes_sparse_rows(base):
     return True
 
 
-def candidates_of(model, targets, asked, sparse):
+def takes_table(base, table):
+    """Whether a base model can be fitted to some rows of a table, if it has codes."""
+    head = _safe_indexing(table, np.arange(min(table.shape[0], ROWS_TO_TRY)))
+    try:
+        clone(base).fit(head, np.arange(head.shape[0]) % 2)
+    except Exception:
+        return False
+    return True
+
+
+def _default_candidates(model, targets, table):
+    """Those that cannot be fitted to the table stand behind the preprocessor."""
+    given = default_candidates(targets.are_labels, targets.positive_only)
+    before = model._parameter("linear_preprocessor")
+    if before is None:
+        return given
+    # This is imported here, since it takes longer to import than skmeta itself.
+    from sklearn.pipeline import make_pipeline
+
+    return {
+        label: base if takes_table(base, table) else make_pipeline(clone(before), base)
+        for label, base in given.items()
+    }
+
+
+def candidates_of(model, targets, asked, table):
     """The candidates, from simple to rich; the first one is no base model.
 
     Those that cannot take sparse rows are left out, with a warning.
     """
-    given = asked.candidates
+    given, sparse = asked.candidates, issparse(table)
     if given is None:
-        given = default_candidates(targets.are_labels, targets.positive_only)
+        given = _default_candidates(model, targets, table)
     found, left_out = [Candidate(NONE, {"base_estimator": None})], []
     for label, base in given.items():
         if base is None:
@@ -335,7 +357,7 @@ def before_adapting(method):
 
 def _choose(model, rows, targets, asked, progress):
     """The `Choice` for a model that is not fitted yet."""
-    candidates = candidates_of(model, targets, asked, issparse(rows.X))
+    candidates = candidates_of(model, targets, asked, table_of(rows.X))
     none = candidates[0]
     n_tasks = len(np.unique(rows.codes[rows.weight > 0]))
     if n_tasks < MIN_TASKS:
@@ -416,6 +438,8 @@ def _tried(probe, sample, targets, seed, targets_of):
     some = np.concatenate([np.arange(starts[t], starts[t + 1]) for t in sample.scored])
     rows = SortedRows(X[some], y[some], weight[some], table.starts)
     raw = None if found is None else found.offset[some]
+    # what is called the base model has said nothing else than these offsets
+    rows = rows._replace(X=answered(numbers_of(rows.X), object(), raw))
     trial = Trial(
         table, rows, raw, sample.ids[sample.scored], sample.given, sample.orders, seed
     )
@@ -481,12 +505,7 @@ def scores_by_refitting(model, trial):
     for held_out in np.array_split(rng.permutation(n_tasks), N_REFITS):
         kept = np.setdiff1d(np.arange(n_tasks), held_out)
         probe = _trained(model, trial, kept)
-        starts = trial.rows.starts
-        some = np.concatenate([np.arange(starts[t], starts[t + 1]) for t in held_out])
-        told = None
-        if trial.offset is not None:
-            told = Told(probe.base_estimator_, trial.rows.X[some], trial.offset[some])
-        with remembering(told), scoring_on_purpose():
+        with scoring_on_purpose():
             for t in held_out:
                 scores[t] = _scores_of_task(probe, trial, t)
     return scores
@@ -498,7 +517,7 @@ def _trained(model, trial, kept):
     if hasattr(probe, "verbose"):
         probe.verbose = 0
     if trial.offset is not None:
-        probe.base_estimator_ = object()  # its predictions are remembered
+        probe.base_estimator_ = trial.rows.X.source.base
     probe._meta_train(trial.table.subset(kept), trial.ids[kept], False, {})
     return probe
 
@@ -506,6 +525,7 @@ def _trained(model, trial, kept):
 def _scores_of_task(probe, trial, task):
     """Scores (sizes,) of a task: means over draws of the rows given."""
     X, y, weight, starts = trial.rows
+    X = of_type(X, probe._dtype)
     scores = np.full(len(trial.given), np.nan)
     for column, n_given in enumerate(trial.given):
         if starts[task + 1] - starts[task] <= n_given:

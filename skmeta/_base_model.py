@@ -22,9 +22,10 @@ from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import has_fit_parameter
 
 from skmeta._checks.scorers import fitting_another_model
-from skmeta._checks.task_lists import stack_rows
+from skmeta._checks.values import is_missing
 from skmeta._core.margin import margin_scale
 from skmeta._core.scaling import fit_scaling
+from skmeta._tables import columns_of, joined, knows_source, numbers_of, table_of
 from skmeta._warn import warn
 
 # Out-of-task predictions come from at most this many folds of tasks.
@@ -43,18 +44,20 @@ def fit_base(base, X, y, weight, codes=None, seed=None):
     ----------
     base : estimator
     X, y, weight : rows, targets and weights
+        The base model gets the table behind the rows.
     codes : ndarray of shape (n_rows,) or None
         Task numbers of the rows. A search, or another model with folds inside, gets
         them as groups if its splitter takes groups.
     seed : int or None
         Seed for each ``random_state`` of the base model that is None.
     """
+    X = table_of(X)
     if is_classifier(base) and (y == y[0]).all():
         from sklearn.dummy import DummyClassifier
 
         base = DummyClassifier()  # most classifiers refuse a single class
     try:
-        return _fit(_seeded(clone(base), seed), X, y, weight, codes)
+        return _fit(seeded(clone(base), seed), X, y, weight, codes)
     except Exception:
         if not is_classifier(base):
             raise
@@ -62,7 +65,7 @@ def fit_base(base, X, y, weight, codes=None, seed=None):
         if labels.dtype.kind in "iu" and (labels == np.arange(len(labels))).all():
             raise
         # Some classifiers, such as XGBoost's, need the labels 0, 1, ..., n - 1.
-        model = _seeded(clone(base), seed)
+        model = seeded(clone(base), seed)
         try:
             return OfPlaces(_fit(model, X, places, weight, codes), labels)
         except Exception:  # the labels were not the reason
@@ -141,13 +144,20 @@ def _routes_groups(model):
     return "groups" in consumed
 
 
-def _seeded(model, seed):
-    """The model, with a seed in place of each ``random_state=None``."""
+def seeded(model, seed):
+    """The model, with a seed in place of each ``random_state=None``.
+
+    An encoder that must not shuffle refuses a seed.
+    """
     if not isinstance(seed, Integral):
         return model
-    rng = np.random.RandomState(seed)
-    for name, value in sorted(model.get_params(deep=True).items(), key=lambda p: p[0]):
-        if name.rpartition("__")[2] == "random_state" and value is None:
+    rng, given = np.random.RandomState(seed), model.get_params(deep=True)
+    for name, value in sorted(given.items(), key=lambda p: p[0]):
+        owner, _, last = name.rpartition("__")
+        if last == "random_state" and value is None:
+            if type(given.get(owner, model)).__name__ == "TargetEncoder":
+                if given[name.removesuffix(last) + "shuffle"] is False:
+                    continue
             model.set_params(**{name: rng.randint(2**31 - 1)})
     return model
 
@@ -191,21 +201,28 @@ def naming_base(base, what):
 
 @contextmanager
 def explaining_missing(model):
-    """Explain that the base model takes missing values, but the correction does not."""
+    """Explain that the base model takes what is no number, but the correction does not.
+
+    That is a missing value, or text.
+    """
     try:
         yield
     except ValueError as error:
         base = estimator_or_none(getattr(model, "base_estimator", None))
         first, _, rest = str(error).partition("\n")
-        missing = first.startswith("Input X contains NaN") and "missing values" in rest
-        if base is None or not missing or not get_tags(base).input_tags.allow_nan:
+        found = None
+        if first.startswith("Input X contains NaN") and "missing values" in rest:
+            if base is not None and get_tags(base).input_tags.allow_nan:
+                found, made = "missing values", "SimpleImputer(add_indicator=True)"
+        elif base is not None and first.startswith("could not convert"):
+            found, made = "text or categories", "make_column_transformer(...)"
+        if found is None:
             raise
         raise ValueError(
-            f"{first}\n{type(base).__name__}, the base_estimator, takes missing "
-            f"values, but the part of {type(model).__name__} that corrects it for each "
-            "task does not. Fill them in front of both: "
-            "make_pipeline(SimpleImputer(add_indicator=True), ...), whose indicators "
-            "tell the base model which values were missing."
+            f"{first}\n{type(base).__name__}, the base_estimator, may take {found}, "
+            f"but the part of {type(model).__name__} that corrects it for each task "
+            f"does not. Set linear_preprocessor={made}, which makes numbers for that "
+            "part, while the base model gets X as it came."
         ) from None
 
 
@@ -219,7 +236,8 @@ def raw_prediction(fitted, X, classes=None):
     Parameters
     ----------
     fitted : estimator
-    X : {ndarray, CSR matrix} of shape (n_rows, n_features)
+    X : {ndarray, CSR matrix, DataFrame} of shape (n_rows, n_features)
+        Rows, or the table behind them, which the base model gets in any case.
     classes : ndarray of shape (n_classes,) or None
         None for a regressor.
 
@@ -229,6 +247,7 @@ def raw_prediction(fitted, X, classes=None):
         Prediction of a regressor, log-odds of the second of two classes, or the
         log-probability of each of several classes.
     """
+    X = table_of(X)
     if classes is None:
         offset = np.asarray(fitted.predict(X), dtype=float).reshape(X.shape[0], 1)
     else:
@@ -300,29 +319,60 @@ def _folds(codes):
 class Told:
     """The predictions of a base model for many rows, to look up those of a few.
 
-    Calling a forest for five rows takes nearly as long as for thousands.
+    It is for rows that come in again, as parts of what the user gave: validated rows
+    know their `Source`, which is enough within a verb.
     """
 
     def __init__(self, base, X, offset):
         self.base, self.offset = base, offset
-        self.places = {key: place for place, key in enumerate(_keys(X))}
+        try:
+            self.places = {key: place for place, key in enumerate(_keys(X))}
+        except TypeError:  # a cell is a list, for example: nothing is looked up
+            self.places = {}
 
     def of(self, X):
         """The offsets of these rows; None if one of them is not known."""
+        if not self.places:
+            return None
         places = [self.places.get(key) for key in _keys(X)]
         return None if None in places else self.offset[places]
 
 
 def _keys(X):
-    """A key of 16 bytes of each row's values, which does not agree by chance."""
+    """A key of each row's values: all of them, or 16 bytes that no chance repeats."""
+    if columns_of(X) is not None:
+        return _keys_of_table(X)
     if hasattr(X, "indptr"):
         parts = (
             X.indices[a:b].tobytes() + X.data[a:b].tobytes()
             for a, b in zip(X.indptr[:-1], X.indptr[1:], strict=True)
         )
+    elif X.dtype.kind == "O":
+        return _keys_of_cells(X.T)
     else:
         parts = (row.tobytes() for row in np.ascontiguousarray(X))
     return [blake2b(part, digest_size=16).digest() for part in parts]
+
+
+def _keys_of_table(table):
+    """The cells of each row of a DataFrame, in which missing values are equal."""
+    names = range(table.shape[1])
+    if hasattr(table, "iloc"):
+        columns = (table.iloc[:, j].to_numpy() for j in names)
+    else:
+        columns = (table[:, j].to_numpy() for j in names)
+    return _keys_of_cells(columns)
+
+
+def _keys_of_cells(columns):
+    cells = []
+    for column in columns:
+        column = np.asarray(column)
+        missing, values = is_missing(column), column.tolist()
+        for i in np.flatnonzero(missing):
+            values[i] = None
+        cells.append(values)
+    return list(zip(*cells, strict=True))
 
 
 _at_hand = ContextVar("predictions_at_hand", default=())
@@ -362,6 +412,8 @@ def check_base(model, targets, again):
     """
     base = model._parameter("base_estimator")
     fitted = getattr(model, "base_estimator_", None)
+    if again:
+        _check_same_preprocessor(model)
     to_choose = base is not None and estimator_or_none(base) is None
     as_before = (base is None) == (fitted is None)
     if again and not (hasattr(model, "base_choice_") if to_choose else as_before):
@@ -474,6 +526,7 @@ def scale_of_margin(targets, X, y, weight, offset):
     """How far a classifier's out-of-task offsets can be trusted; None for numbers."""
     if not targets.are_labels or len(targets.classes) == 1:
         return None
+    X = numbers_of(X)
     scaled = fit_scaling(X, None, weight).transform_X(X)
     return margin_scale(offset, targets.encode(y).Y, weight, scaled)
 
@@ -487,25 +540,39 @@ def base_offset(model, X):
     if not hasattr(model, "base_estimator_"):
         return None
     # This is how far the log-odds of a classifier can be trusted.
-    return getattr(model, "base_scale_", 1.0) * _ask(model, X)
+    return getattr(model, "base_scale_", 1.0) * said_by_base(model, X)
 
 
 def told_by_base(model, tables):
     """The base model's offsets for the validated rows of all tables, or None."""
     if not hasattr(model, "base_estimator_"):
         return None
-    X = stack_rows([table for table in tables if table.shape[0]])
-    return Told(model.base_estimator_, X, _ask(model, X))
+    X = joined([table for table in tables if table.shape[0]])
+    return Told(model.base_estimator_, table_of(X), said_by_base(model, X))
 
 
-def _ask(model, X):
-    """`raw_prediction` of the base model, which may be remembered."""
+def said_by_base(model, X):
+    """`raw_prediction` (n, o) of the fitted base model for validated X.
+
+    It is asked once about all rows of a source.
+    """
     base = model.base_estimator_
-    told = remembered(base, X)
-    if told is not None:
-        return told
-    with naming_base(base, "could not predict, as base_estimator"):
-        return raw_prediction(base, X, model._targets.classes)
+
+    def ask(table):
+        told = remembered(base, table)
+        if told is not None:
+            return told
+        with naming_base(base, "could not predict, as base_estimator"):
+            return raw_prediction(base, table, model._targets.classes)
+
+    if knows_source(X):
+        return X.source.said_by(base, ask)[X.places]
+    if model._frame.columns is not None or hasattr(model, "linear_preprocessor_"):
+        raise RuntimeError(  # nobody gets predictions of something else
+            "These rows have lost the table that the base model knows. Please report "
+            "this as a fault of skmeta."
+        )
+    return ask(X)
 
 
 # -- the same base model as before ----------------------------------------------------
@@ -521,6 +588,18 @@ class GivenBase(NamedTuple):
 def given_base(base):
     """The `GivenBase` of an estimator; None gives None."""
     return None if base is None else GivenBase(repr(base), _plain_parameters(base))
+
+
+def _check_same_preprocessor(model):
+    """Refuse a preprocessor that is added, dropped or another than at first."""
+    now = model._parameter("linear_preprocessor")
+    fitted = getattr(model, "linear_preprocessor_", None)
+    if type(now) is not type(fitted):
+        raise ValueError(
+            "warm_start=True continues from an earlier fit, which had "
+            f"linear_preprocessor={fitted!r}; now it is {now!r}. Put it back, or set "
+            "warm_start=False to begin anew."
+        )
 
 
 def _check_same_parameters(base, given):

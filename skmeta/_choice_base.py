@@ -4,6 +4,7 @@ import numpy as np
 from scipy.optimize import minimize
 from scipy.special import log_softmax
 from sklearn.base import BaseEstimator, clone, is_classifier, is_regressor
+from sklearn.utils import _safe_indexing
 from sklearn.utils.validation import has_fit_parameter
 
 from skmeta._base_model import fit_base, raw_prediction
@@ -53,7 +54,8 @@ class PredictsUtility(BaseEstimator):
             given[name] = np.cumsum(new) - 1
         if (weight != weight[0]).any():
             given |= self._weights(weight[order], new, name)
-        self.estimator_ = clone(self.estimator).fit(X[order], grades[order], **given)
+        X = _safe_indexing(X, order)
+        self.estimator_ = clone(self.estimator).fit(X, grades[order], **given)
         return self
 
     def _weights(self, weight, new, name):

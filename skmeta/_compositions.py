@@ -19,6 +19,7 @@ from skmeta._checks.values import check_target, plain_table
 from skmeta._copies import shallow_copy
 from skmeta._core.monotone import through_monotone
 from skmeta._ensembles import Ensemble, ensemble_of_scikit_learn
+from skmeta._linear_part import linear_names, preprocesses
 from skmeta._samplers import has_samplers, is_sampler
 
 
@@ -803,12 +804,16 @@ def original_targets(estimator, y):
 
 
 def transformed_names(estimator):
-    """Names of the features that reach the fitted meta-learner inside, or None."""
+    """Names of the columns of the linear part of the fitted meta-learner inside.
+
+    None if they are not known.
+    """
     outer, inner = _unwrapped(estimator)
     names = None
     for composition, part in outer:
         names = composition.feature_names(part, names)
-    return getattr(inner, "feature_names_in_", names)
+    own = linear_names(inner)
+    return names if own is None and not preprocesses(inner) else own
 
 
 def ask_base_once(estimator, X):

@@ -8,6 +8,7 @@ from sklearn.utils.validation import check_is_fitted
 from skmeta import _task_input
 from skmeta._checks.values import show
 from skmeta._core.prior.explain import origins
+from skmeta._linear_part import linear_names, n_linear
 
 BASE, EARLIER, LEARNED = "base model", "earlier answers", "learned features"
 
@@ -287,7 +288,7 @@ class ExplainsPredictions:
         model = self
         if not self.n_adapt_rows_:  # another model may predict before adapting
             model = getattr(self, "zero_shot_model_", self)
-        names = getattr(self, "feature_names_in_", None)
+        names = linear_names(self)
         if names is None:
             names = [f"feature {j}" for j in range(X.shape[1])]
         found = explained(model, X, reference, list(map(str, names)), **how)
@@ -302,7 +303,7 @@ class ExplainsPredictions:
         else:
             row = _numbers(reference).reshape(1, -1)
         if (
-            row.shape != (1, self.n_features_in_)
+            row.shape != (1, n_linear(self))
             or not np.isfinite(row.data if hasattr(row, "indptr") else row).all()
         ):
             raise ValueError(

@@ -7,6 +7,9 @@ import numpy as np
 from sklearn.exceptions import NotFittedError
 from sklearn.utils.validation import check_is_fitted
 
+from skmeta._linear_part import preprocesses
+from skmeta._tables import as_table
+
 
 class PlainModel:
     """`to_sklearn` of a meta-learner; it fills the hooks if it is not linear in X."""
@@ -122,6 +125,11 @@ def plain_model_of(model):
             "no model of scikit-learn corrects the log-odds or log rates of another "
             f"one, as this does with those of its {type(base).__name__}"
         )
+    if base is not None and preprocesses(answers):
+        reason = (
+            "its base model and its linear part read the table in two ways, and no "
+            "model of scikit-learn does so"
+        )
     if reason is not None:
         raise ValueError(
             f"This {type(model).__name__} cannot be handed out as a plain model: "
@@ -130,7 +138,13 @@ def plain_model_of(model):
         )
     plain, names = answers._plain_estimator(), getattr(model, "feature_names_in_", None)
     if base is not None:
-        plain = sum_of(base, plain, names)
+        plain = sum_of(base, plain, names, answers._frame.columns)
+    if preprocesses(answers):
+        from sklearn.pipeline import Pipeline
+
+        return Pipeline(
+            [("linear_preprocessor", answers.linear_preprocessor_), ("model", plain)]
+        )
     if names is not None:
         first = plain.steps[0][1] if hasattr(plain, "steps") else plain
         first.feature_names_in_ = names.copy()
@@ -273,7 +287,7 @@ def averaged_poisson_regression(mean, covariance, scaling, fit_intercept=True):
     return make_pipeline(scaler, products, plain)
 
 
-def sum_of(base, correction, names=None):
+def sum_of(base, correction, names=None, columns=None):
     """A fitted StackingRegressor: a base model's prediction plus a LinearRegression."""
     from sklearn.ensemble import StackingRegressor
     from sklearn.linear_model import LinearRegression
@@ -283,12 +297,13 @@ def sum_of(base, correction, names=None):
     stack = StackingRegressor([("base", base)], final, cv="prefit", passthrough=True)
     # Of this fit only the final estimator depends on rows, and it gets its coefficients
     # afterwards: one for the base model's prediction, and those of the correction.
-    stack.fit(np.zeros((2, len(correction.coef_))), np.zeros(2))
+    rows = np.zeros((2, len(correction.coef_)))
+    stack.fit(rows if columns is None else as_table(rows, columns), np.zeros(2))
     coef = np.concatenate([[1.0], correction.coef_])
     stack.final_estimator_ = linear_regression(
         coef, correction.intercept_, fit_intercept
     )
-    if names is not None:
+    if names is not None and columns is None:
         knowing = _knowing_names(base, names)
         stack.estimators, stack.estimators_ = [("base", knowing)], [knowing]
         stack.named_estimators_["base"] = knowing

@@ -23,11 +23,15 @@ class Frame:
     given_base : GivenBase or None
         The base model as it was given to `fit`, so that ``warm_start`` recognises
         another.
+    columns : tuple or None
+        If the base model or the preprocessor was fitted to a DataFrame, its library and
+        the names of its columns.
     """
 
     scaling: Scaling
     targets: Targets
     given_base: object = None
+    columns: tuple | None = None
 
     def table(self, X, coded, offset, weight, starts, *, order=None, in_place=False):
         """The `TaskTable` of sorted rows.

@@ -25,8 +25,8 @@ from skmeta._task_input import far_values_are_known
 from skmeta._threads import lock_of
 from skmeta.task_statistics import TaskStatistics
 
-# Attributes that only a base model to choose leaves.
-CHOSEN = "base_choice_", "base_scores_", "zero_shot_model_"
+# Attributes that only a base model to choose or a preprocessor leaves.
+CHOSEN = "base_choice_", "base_scores_", "zero_shot_model_", "linear_preprocessor_"
 
 
 class LearnsFromStatistics:
@@ -107,6 +107,7 @@ class LearnsFromStatistics:
         """Refuse parameters that ask for more than sums of rows tell."""
         for name, value in (
             ("base_estimator", self.base_estimator),
+            ("linear_preprocessor", self.linear_preprocessor),
             ("features", self.features),
             ("half_life", self.half_life),
             ("row_order", None if self.row_order == "random" else self.row_order),

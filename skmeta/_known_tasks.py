@@ -26,8 +26,15 @@ from skmeta._checks.values import as_object_array, show
 from skmeta._copies import set_or_remove
 from skmeta._core.prior.statistics import Sums
 from skmeta._core.prior.summed import SummedTable, standardised
+from skmeta._linear_part import rows_again, to_keep
 from skmeta._many_tasks import options_of_rows, put
-from skmeta._task_input import KnownRows, NewRows, SortedRows, validate_new_rows
+from skmeta._task_input import (
+    KnownRows,
+    NewRows,
+    SortedRows,
+    rows_to_name,
+    validate_new_rows,
+)
 from skmeta._task_sums import (
     n_summed,
     numbers_by_sums,
@@ -58,20 +65,24 @@ class KnownTasks:
         Numbers of rows of positive weight.
     """
 
-    def __init__(self, ids, kept, order=None, starts=None):
-        # Rows come with the numbers of those of each task, as in `KnownRows`.
-        self.ids, self._kept = ids, kept
+    def __init__(self, ids, kept, order=None, starts=None, said=None):
+        # Rows come with the numbers of those of each task, as in `KnownRows`, and with
+        # what a base model says of them if its table is not kept.
+        self.ids, self._kept, self._said = ids, kept, said
         self._order, self._starts = order, starts
 
     @classmethod
-    def of_rows(cls, kept, task):
-        """From an object with ``X``, ``y`` and ``weight``, and the id of each row."""
+    def of_rows(cls, kept, task, said=None):
+        """From an object with ``X``, ``y`` and ``weight``, and the id of each row.
+
+        ``said`` (n_rows, n_outputs) is that of `to_keep`.
+        """
         codes, ids = group(task)
         rows = np.flatnonzero(kept.weight > 0)
         present, codes = np.unique(codes[rows], return_inverse=True)
         order = rows[np.argsort(codes, kind="stable")]
         starts = np.concatenate([[0], np.cumsum(np.bincount(codes))])
-        return cls(ids[present], kept, order, starts)
+        return cls(ids[present], kept, order, starts, said)
 
     @property
     def n_rows(self):
@@ -90,15 +101,18 @@ class KnownTasks:
             return self._kept.take(places)
         return standardised(self._kept._sums.take(places), scaling)
 
-    def rows_of(self, places):
-        """The rows of some tasks, as `KnownRows`."""
+    def rows_of(self, places, model):
+        """The rows of some tasks, as the `KnownRows` of a model."""
         first, sizes = self._starts[places], self.n_rows[places]
         starts = np.concatenate([[0], np.cumsum(sizes)])
         within = np.arange(starts[-1]) - np.repeat(starts[:-1], sizes)
         rows = self._order[np.repeat(first, sizes) + within]
         kept = self._kept
-        some = kept.X[rows], kept.y[rows], kept.weight[rows]
-        return KnownRows(*some, np.arange(len(rows)), starts)
+        said = None if self._said is None else self._said[rows]
+        X = rows_again(model, kept.X[rows], said)
+        return KnownRows(
+            X, kept.y[rows], kept.weight[rows], np.arange(len(rows)), starts
+        )
 
     def places_of(self, ids):
         """The place of each id (n,) among those of the tasks; -1 if it is unknown."""
@@ -200,7 +214,7 @@ class KnowsTasks:
         if _n_numbers(rows.X) + 2 * len(rows.y) < n_of_sums:
             return None
         known = self._known_by_rows(rows)
-        some = known.rows_of(np.arange(len(known)))
+        some = known.rows_of(np.arange(len(known)), self)
         sorted_rows = SortedRows(some.X, some.y, some.weight, some.starts)
         sums = sums_of_table(self, self._new_table(sorted_rows))
         return KnownTasks(known.ids, sums)
@@ -209,8 +223,9 @@ class KnowsTasks:
         """`KnownTasks` by copies of `GivenRows`."""
         count = np.flatnonzero(self._which_count(rows))
         order = count[np.argsort(rows.codes[count], kind="stable")]
-        kept = SortedRows(rows.X[order], rows.y[order], rows.weight[order], None)
-        return KnownTasks.of_rows(kept, rows.ids[rows.codes[order]])
+        X, said = to_keep(self, rows.X[order])
+        kept = SortedRows(X, rows.y[order], rows.weight[order], None)
+        return KnownTasks.of_rows(kept, rows.ids[rows.codes[order]], said)
 
     def _which_count(self, rows):
         """Which of `GivenRows` (n,) tell something of their task."""
@@ -238,7 +253,7 @@ class KnowsTasks:
         beside = {} if sets is None else {"choice_set": sets}
         check_aligned(X=X, task=column_of_ids(task), **beside)
         ids = _ids_of_rows(task, _num_samples(X))
-        with naming_the_task(column_of_ids(task), X=X):
+        with naming_the_task(column_of_ids(task), X=rows_to_name(self, X)):
             X = validate_new_rows(self, X)
         options = self._options_by_task(method, options, ids)
         codes = known.places_of(ids)
@@ -273,7 +288,7 @@ class KnowsTasks:
         order = np.argsort(codes, kind="stable")
         starts = np.concatenate([[0], np.cumsum(np.bincount(codes))])
         new = NewRows(X, order, starts)
-        return self._predict_each(known.rows_of(asked), new, method, options)
+        return self._predict_each(known.rows_of(asked, self), new, method, options)
 
     def _answers_by_prior(self, method, known, X, codes, options):
         nameless = copy(self)  # the names of columns have been checked

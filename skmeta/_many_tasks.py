@@ -125,19 +125,16 @@ class ManyTasks:
         """`adapt_predict` on `KnownRows` and `NewRows`, one task at a time."""
         X_new, order, starts = new
         known, answer = known.sorted(), None
-        with remembering(told_by_base(self, [known.X, X_new])):
-            for t in np.flatnonzero(np.diff(starts)):
-                model = self._unadapted_copy()
-                vars(model).pop("feature_names_in_", None)  # they have been checked
-                rows = slice(known.starts[t], known.starts[t + 1])
-                if rows.stop > rows.start:
-                    model._adapt_to_rows(
-                        known.X[rows], known.y[rows], known.weight[rows]
-                    )
-                rows = order[starts[t] : starts[t + 1]]
-                some = options_of_rows(options, rows)
-                found = getattr(model, method)(X_new[rows], **some)
-                answer = put(found, rows, answer, len(order))
+        for t in np.flatnonzero(np.diff(starts)):
+            model = self._unadapted_copy()
+            vars(model).pop("feature_names_in_", None)  # they have been checked
+            rows = slice(known.starts[t], known.starts[t + 1])
+            if rows.stop > rows.start:
+                model._adapt_to_rows(known.X[rows], known.y[rows], known.weight[rows])
+            rows = order[starts[t] : starts[t + 1]]
+            some = options_of_rows(options, rows)
+            found = getattr(model, method)(X_new[rows], **some)
+            answer = put(found, rows, answer, len(order))
         return answer
 
     def _adapt_to_rows(self, X, y, weight):

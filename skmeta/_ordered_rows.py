@@ -8,6 +8,7 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from skmeta._checks.row_order import hint_at_order
 from skmeta._checks.times import number_of_column
 from skmeta._core.prior.recency import Recency
+from skmeta._linear_part import linear_names, n_linear
 from skmeta._task_input import validate_new_rows
 
 LEARNS_AT_RANDOM = (
@@ -39,7 +40,7 @@ class RowsInTime:
 
     def _time_column(self, n_features):
         """The number of the column that holds the times; None if rows are counted."""
-        names = getattr(self, "feature_names_in_", None)
+        names = linear_names(self)
         return number_of_column(self.time_column, n_features, names)
 
     def _times_of(self, X):
@@ -60,8 +61,7 @@ class RowsInTime:
     def _hint_at_order(self, rows):
         if not self._rows_in_time:
             why = LEARNS_AT_RANDOM.format(type(self).__name__)
-            names = getattr(self, "feature_names_in_", None)
-            hint_at_order(rows.X, rows.codes, why, names)
+            hint_at_order(rows.X, rows.codes, why, linear_names(self))
 
     def _recency(self):
         """The `Recency` of standardised rows; an unknown half-life is None."""
@@ -70,7 +70,7 @@ class RowsInTime:
         else:
             half_life = np.inf if self.half_life is None else float(self.half_life)
             half_life /= self._unit_of_age
-        return Recency(half_life, self._time_column(self.n_features_in_))
+        return Recency(half_life, self._time_column(n_linear(self)))
 
     def _half_life_of(self, recency):
         """The half-life in rows, or in the units of the column of times."""
@@ -78,5 +78,5 @@ class RowsInTime:
 
     @property
     def _unit_of_age(self):
-        column = self._time_column(self.n_features_in_)
+        column = self._time_column(n_linear(self))
         return 1.0 if column is None else self._scaling.x_scale[column]

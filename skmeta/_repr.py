@@ -4,6 +4,8 @@ from html import escape
 
 import numpy as np
 
+from skmeta._linear_part import linear_names
+
 # The table of the prior has at most this many features.
 MAX_ROWS = 8
 _FOR_A_NEW_TASK = (
@@ -43,9 +45,9 @@ def prior_table(model, names=None):
     coefficients, deviations, scale, outputs = model._prior_summary()
     n_features = coefficients.shape[1]
     if names is None:
-        names = getattr(
-            model, "feature_names_in_", [f"x{i}" for i in range(n_features)]
-        )
+        names = linear_names(model)
+    if names is None:
+        names = [f"x{i}" for i in range(n_features)]
     size = np.abs(coefficients * scale) + deviations * scale
     order = np.argsort(-size.max(axis=0), kind="stable")[:MAX_ROWS]
     single = len(outputs) == 1

@@ -5,10 +5,10 @@ from functools import partial
 import numpy as np
 
 from skmeta import _reptile_checks as checks
-from skmeta._checks.task_lists import stack_rows
 from skmeta._core.descent import curved, inner
 from skmeta._core.descent.plan import wiping
 from skmeta._core.descent.state import PresentTask
+from skmeta._tables import joined
 from skmeta._task_input import SortedRows, validate_task
 from skmeta._threads import on_one_blas_thread
 
@@ -33,7 +33,7 @@ class SideBySideMixin:
         X, y, weight = zip(*rows, strict=True)
         starts = np.concatenate([[0], np.cumsum([len(part) for part in y])])
         y, weight = np.concatenate(y), np.concatenate(weight)
-        table = self._new_table(SortedRows(stack_rows(X), y, weight, starts))
+        table = self._new_table(SortedRows(joined(X), y, weight, starts))
         for tasks, theta, known in self._adapt_chunks(table):
             for i, t in enumerate(tasks):
                 seen = float(weight[starts[t] : starts[t + 1]].sum())

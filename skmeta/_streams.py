@@ -78,12 +78,13 @@ class GoesOnFromAll:
         return self._keeps_sums and not self._rows_in_time
 
     def _check_goes_on(self):
-        for name in ("base_estimator", "features"):
-            if getattr(self, name) is not None:
+        for name in ("base_estimator", "linear_preprocessor", "features"):
+            if (value := getattr(self, name)) is not None:
+                value = show(value) if isinstance(value, str) else type(value).__name__
                 raise ValueError(
-                    f"partial_meta_fit cannot go on with {name}="
-                    f"{show(getattr(self, name))}, which is learned from all rows "
-                    f"anew. Set {name}=None, or call fit with the rows of all tasks."
+                    f"partial_meta_fit cannot go on with {name}={value}, which is "
+                    f"learned from all rows anew. Set {name}=None, or call fit with "
+                    "the rows of all tasks."
                 )
         if self.__sklearn_is_fitted__() and not hasattr(self, "stream_"):
             raise ValueError(

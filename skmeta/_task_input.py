@@ -2,12 +2,17 @@
 
 from contextlib import contextmanager
 from contextvars import ContextVar
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
-from sklearn.utils.validation import _check_sample_weight, validate_data
+from sklearn.utils import _safe_indexing, check_consistent_length
+from sklearn.utils.validation import (
+    _check_sample_weight,
+    _check_y,
+    _num_samples,
+)
 
-from skmeta._base_model import explaining_missing
 from skmeta._checks.aligned import check_aligned
 from skmeta._checks.bad_rows import naming_the_task
 from skmeta._checks.clean import is_clean, sum_duplicates
@@ -17,11 +22,12 @@ from skmeta._checks.row_order import row_order_is_known
 from skmeta._checks.values import (
     check_target,
     check_total_weight,
-    plain_table,
     plain_weight,
 )
 from skmeta._core.canonical import canonical_order
 from skmeta._core.scaling import far_values
+from skmeta._linear_part import linear_names, preprocesses, read_rows, with_table
+from skmeta._tables import knows_source
 from skmeta._warn import warn
 
 
@@ -92,45 +98,48 @@ class NewRows(NamedTuple):
 
 
 def validate_rows(model, X, y, *, reset, dtype):
-    """Rows and targets as arrays; ``reset`` says whether `fit` learns their columns."""
+    """Rows and targets as arrays; ``reset`` says whether `fit` learns their columns.
+
+    Rows of a model with a base model know the table that they come from, and those that
+    know it have been validated before.
+    """
     labels = model._targets.are_labels
-    if reset or not is_clean(model, X, dtype, y):
+    if knows_source(X):
         check_target(y, labels)
         model._targets.check_given(y)
-        with explaining_missing(model):
-            X, y = validate_data(
-                model,
-                plain_table(X),
-                y,
-                reset=reset,
-                accept_sparse="csr",
-                dtype=dtype,
-                order="C" if reset else None,  # gives the same sums for any layout
-                y_numeric=not labels,
-            )
-    X = sum_duplicates(X)
-    check_magnitude(model, X)
+        y = _check_y(y, y_numeric=not labels, estimator=model)
+        check_consistent_length(X, y)
+    else:
+        numbers, table = X, None
+        if reset or not is_clean(model, X, dtype, y):
+            check_target(y, labels)
+            model._targets.check_given(y)
+            how = {"reset": reset, "dtype": dtype, "y_numeric": not labels}
+            numbers, table, y = read_rows(model, X, y, **how)
+        X = _checked(model, numbers, table, reset)
     if labels:
         return X, y
     y = y.astype(np.float64, copy=False)
-    check_magnitude(model, y, "y")
+    check_magnitude(y, "y")
     return X, y
 
 
 def validate_new_rows(model, X):
-    """Rows without targets, as an array or a CSR matrix."""
+    """Rows without targets, as an array or a CSR matrix, as in `validate_rows`."""
+    if knows_source(X):
+        return X
+    numbers, table = X, None
     if not is_clean(model, X, model._dtype):
         check_aligned(X=X)
-        with explaining_missing(model):
-            X = validate_data(
-                model,
-                plain_table(X),
-                reset=False,
-                accept_sparse="csr",
-                dtype=model._dtype,
-            )
-    check_magnitude(model, X)
-    return sum_duplicates(X)
+        numbers, table, _ = read_rows(model, X, reset=False, dtype=model._dtype)
+    return _checked(model, numbers, table, reset=False)
+
+
+def _checked(model, numbers, table, reset):
+    """Numbers that can be computed with, as rows that know their table."""
+    numbers = sum_duplicates(numbers)
+    check_magnitude(numbers, names=partial(linear_names, model))
+    return with_table(model, numbers, table, reset)
 
 
 def validate_weight(model, sample_weight, X):
@@ -167,7 +176,16 @@ def validate_task(model, X, y, sample_weight=None, **beside):
 
 def _naming_the_task(model, task, X, y):
     """`naming_the_task`, which looks in y for labels or numbers as the model does."""
-    return naming_the_task(task, X, **{_kind_of_y(model): y})
+    return naming_the_task(task, rows_to_name(model, X), **{_kind_of_y(model): y})
+
+
+def rows_to_name(model, X):
+    """The rows in which a value that is no number is an error; None if there are none.
+
+    A preprocessor makes numbers of all that it finds.
+    """
+    has_one = preprocesses(model) or model._parameter("linear_preprocessor") is not None
+    return None if has_one else X
 
 
 def _kind_of_y(model):
@@ -179,6 +197,10 @@ def _kind_of_y(model):
 
 def read_training_rows(model, X, y, sample_weight, task, *, reset, **beside):
     """The `GivenRows` of all tasks that `fit` was given."""
+    if model._parameter("linear_preprocessor") is not None:
+        X, y, sample_weight, task, beside = _without_weightless(
+            X, y, sample_weight, task, beside
+        )
     with _naming_the_task(model, task, X, y):
         X, y = validate_rows(model, X, y, reset=reset, dtype=list(model._fit_dtypes))
     codes, ids = encode_tasks(task, X.shape[0])
@@ -187,6 +209,24 @@ def read_training_rows(model, X, y, sample_weight, task, *, reset, **beside):
     weight = validate_weight(model, sample_weight, X)
     y = model._targets.with_beside(y, weight, codes, ids, **beside)
     return GivenRows(X, y, weight, codes, ids)
+
+
+def _without_weightless(X, y, sample_weight, task, beside):
+    """The same without rows of weight 0, of which a preprocessor must learn nothing."""
+    if sample_weight is None:
+        return X, y, sample_weight, task, beside
+    weight = np.asarray(plain_weight(sample_weight))
+    kept = np.flatnonzero(weight != 0)
+    if weight.shape != (_num_samples(X),) or len(kept) in (0, len(weight)):
+        return X, y, sample_weight, task, beside
+    X, y, task = (
+        part if part is None else _safe_indexing(part, kept) for part in (X, y, task)
+    )
+    beside = {
+        name: value if np.ndim(value) == 0 else _safe_indexing(value, kept)
+        for name, value in beside.items()
+    }
+    return X, y, weight[kept], task, beside
 
 
 def canonical(rows, order_key, times=None):
@@ -238,7 +278,8 @@ def warn_of_far_values(model, rows, named):
     if not far:
         return
     worst = far[0]
-    names = getattr(model, "feature_names_in_", range(X.shape[1]))
+    names = linear_names(model)
+    names = range(X.shape[1]) if names is None else names
     row = kept[worst.row]
     of_task = f" (task {rows.ids[rows.codes[row]]!s})" if named else ""
     others = f" {len(far) - 1} more columns are like it." if len(far) > 1 else ""
@@ -268,7 +309,7 @@ def read_known_and_new(model, X, y, X_new, sample_weight, task, task_new, **besi
         )
     with _naming_the_task(model, task, X, y):
         X, y = validate_rows(model, X, y, reset=False, dtype=model._dtype)
-    with naming_the_task(task_new, X=X_new):
+    with naming_the_task(task_new, X=rows_to_name(model, X_new)):
         X_new = model._validate_new(X_new)
     weight = validate_weight(model, sample_weight, X)
     codes, codes_new, ids = encode_new_tasks(task, X.shape[0], task_new, X_new.shape[0])

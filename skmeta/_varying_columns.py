@@ -7,6 +7,7 @@ from sklearn.utils._param_validation import StrOptions
 from skmeta._checks.varying import check_something_varies, varying_columns
 from skmeta._core.prior.design import Design
 from skmeta._core.prior.varying import columns_that_vary
+from skmeta._linear_part import linear_names
 
 
 class VaryingColumns:
@@ -27,8 +28,7 @@ class VaryingColumns:
         """The mask (n_features,) of the columns that ``varying`` lists, if it does."""
         if isinstance(self.varying, str):
             return None
-        names = getattr(self, "feature_names_in_", None)
-        return varying_columns(self.varying, n_features, names)
+        return varying_columns(self.varying, n_features, linear_names(self))
 
     def _design(self, table):
         """The `Design` of the rows in a `TaskTable`, which says what varies."""

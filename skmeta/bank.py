@@ -22,8 +22,9 @@ from skmeta._checks.id_keys import id_of, is_single, keys_of_some, kind_of_key
 from skmeta._checks.no_rows import check_no_rows, has_no_rows
 from skmeta._checks.parameters import check_coverage
 from skmeta._checks.values import check_target, show
-from skmeta._compositions import has_steps_in_front, transformed_rows
+from skmeta._compositions import transformed_rows
 from skmeta._many_tasks import options_of_rows, put
+from skmeta._tables import numbers_of
 from skmeta._task_sums import tells_by_sums
 from skmeta._version import __version__
 from skmeta._warn import warn
@@ -578,8 +579,9 @@ class TaskBank:
                 "rows of it. `id in bank` says whether a task is there."
             )
         rows = self._states.of_task(values)
+        rows["X"] = numbers_of(rows["X"])
         # By the names of what it takes, update would transform them once more.
-        changed = {"X": has_steps_in_front(self._model.outer)}
+        changed = {"X": self._model.changes_rows}
         changed["y"] = self._model.transforms_targets
         return Bunch(
             **{

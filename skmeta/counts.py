@@ -16,6 +16,7 @@ from skmeta._core.scaling import fit_scaling
 from skmeta._deciding import DecidesByCounts
 from skmeta._export import averaged_poisson_regression, poisson_regression
 from skmeta._known_tasks import by_task
+from skmeta._linear_part import n_linear
 from skmeta._many_tasks import is_ours
 from skmeta._mixins import MetaRegressorMixin
 from skmeta._targets import Numbers
@@ -132,6 +133,12 @@ class EmpiricalBayesPoissonRegressor(
         "auto" chooses among none, boosting and a forest on held-out tasks, and a
         :class:`~skmeta.ChosenBase` does so among models, and for numbers of rows, that
         you name.
+    linear_preprocessor : transformer, default=None
+        What makes numbers of X for the linear part: a transformer of scikit-learn, such
+        as a :class:`~sklearn.compose.ColumnTransformer`. It is fitted on the rows of
+        all tasks together and then stays as it is. The base model gets X as it came, a
+        DataFrame with its names, categories and missing values. With None the linear
+        part takes X itself, which must be numbers.
     half_life : float, "auto" or None, default=None
         How fast old rows are forgotten in adapting. A row keeps half of its weight when
         it is one half-life old, a quarter when it is two half-lives old, and so on. Its
@@ -242,6 +249,9 @@ class EmpiricalBayesPoissonRegressor(
     base_estimator_ : estimator
         Only with ``base_estimator``: the base model, fitted on all rows. Adapted copies
         share it.
+    linear_preprocessor_ : transformer
+        The fitted preprocessor; only with ``linear_preprocessor``. The coefficients are
+        those of the columns that it makes.
     base_choice_ : str
         Which candidate was chosen; only if ``base_estimator`` is "auto" or a
         :class:`~skmeta.ChosenBase`. ``base_estimator_`` is then fitted as it says, or
@@ -406,7 +416,7 @@ class EmpiricalBayesPoissonRegressor(
         if present is None and learned.zero_shot != "prior":
             share = 0.0  # such a start is a mean over all tasks already
         covariance = share * known.factor @ known.factor.T
-        if covariance[: self.n_features_in_].any():
+        if covariance[: n_linear(self)].any():
             mean = known.mean
             return averaged_poisson_regression(mean, covariance, self._scaling, one)
         # all rates are averaged alike, if at all

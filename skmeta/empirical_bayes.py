@@ -6,7 +6,6 @@ from functools import partial
 from numbers import Integral, Real
 
 import numpy as np
-from sklearn.base import clone
 from sklearn.utils import check_random_state, gen_batches
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
@@ -17,7 +16,6 @@ from skmeta._base_choice import before_adapting, scores_by_folds
 from skmeta._checks.magnitude import explaining_singular
 from skmeta._checks.parameters import check_structure
 from skmeta._checks.pool import check_pool
-from skmeta._checks.scorers import scoring_on_purpose
 from skmeta._class_weight import Weighs, with_class_weight
 from skmeta._coefficients import (
     CoefficientsOfOneOutput,
@@ -49,9 +47,11 @@ from skmeta._prior_warnings import (
     warn_of_weights,
 )
 from skmeta._repr import prior_table
+from skmeta._residual_target import residuals
 from skmeta._streams import GoesOnFromAll
+from skmeta._tables import numbers_of
 from skmeta._targets import most_probable
-from skmeta._task_input import far_values_are_known, validate_new_rows
+from skmeta._task_input import validate_new_rows
 from skmeta._threads import on_one_blas_thread
 from skmeta._varying_columns import VaryingColumns
 from skmeta.learned_features import LearnedFeatures, feature_options
@@ -110,6 +110,7 @@ class BaseEmpiricalBayes(
         varying="auto",
         features=None,
         base_estimator=None,
+        linear_preprocessor=None,
         half_life=None,
         time_column=None,
         row_order="random",
@@ -124,6 +125,7 @@ class BaseEmpiricalBayes(
         self.varying = varying
         self.features = features
         self.base_estimator = base_estimator
+        self.linear_preprocessor = linear_preprocessor
         self.half_life = half_life
         self.time_column = time_column
         self.row_order = row_order
@@ -134,7 +136,7 @@ class BaseEmpiricalBayes(
         self.max_iter = max_iter
         self.random_state = random_state
 
-    _parameters_to_clone = ("base_estimator", "features")
+    _parameters_to_clone = ("base_estimator", "linear_preprocessor", "features")
 
     def _fit_scaling(self, targets, X, Y, weight):
         # X and y are standardised in any case: `standardize` is about the structures
@@ -381,6 +383,12 @@ class EmpiricalBayesRegressor(
         "auto" chooses among none, boosting and a forest on held-out tasks, and a
         :class:`~skmeta.ChosenBase` does so among models, and for numbers of rows, that
         you name.
+    linear_preprocessor : transformer, default=None
+        What makes numbers of X for the linear part: a transformer of scikit-learn, such
+        as a :class:`~sklearn.compose.ColumnTransformer`. It is fitted on the rows of
+        all tasks together and then stays as it is. The base model gets X as it came, a
+        DataFrame with its names, categories and missing values. With None the linear
+        part takes X itself, which must be numbers.
     base_target : {"residual", "y"}, default="residual"
         What the base model is fitted to. With "residual" it is what is left of y after
         a first learned prior, without base model, has been adapted to each task. The
@@ -510,6 +518,9 @@ class EmpiricalBayesRegressor(
     base_estimator_ : estimator
         The base model, fitted on all rows; only with ``base_estimator``. Adapted copies
         share it.
+    linear_preprocessor_ : transformer
+        The fitted preprocessor; only with ``linear_preprocessor``. The coefficients are
+        those of the columns that it makes.
     base_choice_ : str
         Which candidate was chosen; only if ``base_estimator`` is "auto" or a
         :class:`~skmeta.ChosenBase`. ``base_estimator_`` is then fitted as it says, or
@@ -613,6 +624,7 @@ class EmpiricalBayesRegressor(
         varying="auto",
         features=None,
         base_estimator=None,
+        linear_preprocessor=None,
         base_target="residual",
         noise="auto",
         half_life=None,
@@ -630,6 +642,7 @@ class EmpiricalBayesRegressor(
             varying=varying,
             features=features,
             base_estimator=base_estimator,
+            linear_preprocessor=linear_preprocessor,
             half_life=half_life,
             time_column=time_column,
             row_order=row_order,
@@ -723,20 +736,9 @@ class EmpiricalBayesRegressor(
         return NoiseModel(unless_worse=self.noise == "auto")
 
     def _base_target(self, X, y, weight, codes):
-        n_tasks, sizes = codes.max() + 1, np.bincount(codes)
-        # a single row leaves nothing once a prior has been adapted to it
-        mostly_single = sizes[sizes > 1].sum() < len(y) / 2
-        if self.base_target == "y" or n_tasks == 1 or mostly_single:
+        if self.base_target == "y":
             return y
-        first = clone(self).set_params(base_estimator=None, features=None)
-        first.set_params(half_life=None, row_order="random")
-        varying = self._named_columns(X.shape[1])
-        if varying is not None:  # X has no names any more
-            first.set_params(varying=varying)
-        with far_values_are_known():
-            first.fit(X, y, weight, task=codes)
-        with scoring_on_purpose():
-            return y - first.adapt_predict(X, y, X, weight, task=codes, task_new=codes)
+        return residuals(self, numbers_of(X), y, weight, codes)
 
 
 class EmpiricalBayesClassifier(
@@ -803,6 +805,12 @@ class EmpiricalBayesClassifier(
         "auto" chooses among none, boosting and a forest on held-out tasks, and a
         :class:`~skmeta.ChosenBase` does so among models, and for numbers of rows, that
         you name.
+    linear_preprocessor : transformer, default=None
+        What makes numbers of X for the linear part: a transformer of scikit-learn, such
+        as a :class:`~sklearn.compose.ColumnTransformer`. It is fitted on the rows of
+        all tasks together and then stays as it is. The base model gets X as it came, a
+        DataFrame with its names, categories and missing values. With None the linear
+        part takes X itself, which must be numbers.
     class_weight : dict {label: weight}, "balanced" or None, default=None
         How much the rows of each class count, beside their sample weights: a row of
         weight 2 is a row that is there twice. "balanced" lets all classes count alike,
@@ -924,6 +932,9 @@ class EmpiricalBayesClassifier(
     base_estimator_ : estimator
         The base model, fitted on all rows; only with ``base_estimator``. Adapted copies
         share it.
+    linear_preprocessor_ : transformer
+        The fitted preprocessor; only with ``linear_preprocessor``. The coefficients are
+        those of the columns that it makes.
     base_scale_ : float
         Factor of the base model's log-odds (or log-probabilities), from 0 to 2, learned
         from tasks it has not seen; only with ``base_estimator``. A value below 1 means

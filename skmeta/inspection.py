@@ -12,6 +12,7 @@ from skmeta._compositions import (
     transforms_targets,
 )
 from skmeta._explain import Explanation
+from skmeta._linear_part import n_linear
 from skmeta.adaptation import adapt
 from skmeta.few_shot import BaseFewShot
 
@@ -581,7 +582,7 @@ def _learned_prior(model):
 
 def _feature_names(estimator, model):
     """Names of the meta-learner's features, or numbers if the names are not known."""
-    names, n = transformed_names(estimator), model.n_features_in_
+    names, n = transformed_names(estimator), n_linear(model)
     if names is None or len(names) != n:
         return [f"x{i}" for i in range(n)]
     return list(names)

@@ -37,6 +37,7 @@ from skmeta._core.tasks import ABSENT
 from skmeta._deciding import DecidesByChoices
 from skmeta._evaluation import WITHOUT_SETS, mean_score, scores_of_tasks
 from skmeta._known_tasks import by_task
+from skmeta._linear_part import linear_names
 from skmeta._mixins import UNIT_WITHOUT_TASK, ZERO_SHOT
 from skmeta._task_input import validate_new_rows, validate_task
 from skmeta._threads import lock_of
@@ -95,6 +96,12 @@ class EmpiricalBayesRanker(
         :class:`EmpiricalBayesRanker` (which learns from all tasks as one). In training
         its predictions are those for tasks that a clone of it has not seen, in 5 folds
         of tasks; they also show how large a unit of them is (``base_scale_``).
+    linear_preprocessor : transformer, default=None
+        What makes numbers of X for the linear part: a transformer of scikit-learn, such
+        as a :class:`~sklearn.compose.ColumnTransformer`. It is fitted on the rows of
+        all tasks together and then stays as it is. The base model gets X as it came, a
+        DataFrame with its names, categories and missing values. With None the linear
+        part takes X itself, which must be numbers.
     outside_option : bool, default=False
         Whether a shopper may choose none of the offers. Each set then has one more
         alternative, whose utility is 0, and the utilities of offers have an intercept.
@@ -182,6 +189,9 @@ class EmpiricalBayesRanker(
     base_estimator_ : estimator
         The base model, fitted on all offers; only with ``base_estimator``. Its
         ``predict`` returns utilities before they are scaled. Adapted copies share it.
+    linear_preprocessor_ : transformer
+        The fitted preprocessor; only with ``linear_preprocessor``. The coefficients are
+        those of the columns that it makes.
     base_scale_ : float
         Factor of the base model's utilities, learned from tasks it has not seen; only
         with ``base_estimator``.
@@ -272,7 +282,7 @@ class EmpiricalBayesRanker(
     __metadata_request__predict_proba = {"choice_set": True, "task": True}
 
     features = None
-    _parameters_to_clone = ("base_estimator",)
+    _parameters_to_clone = ("base_estimator", "linear_preprocessor")
     _has_zero_shot_model = False
     _no_intercept = "outside_option"
     _answer_word = "choice"
@@ -289,6 +299,7 @@ class EmpiricalBayesRanker(
         *,
         varying="auto",
         base_estimator=None,
+        linear_preprocessor=None,
         outside_option=False,
         half_life=None,
         time_column=None,
@@ -302,6 +313,7 @@ class EmpiricalBayesRanker(
         self.prior = prior
         self.varying = varying
         self.base_estimator = base_estimator
+        self.linear_preprocessor = linear_preprocessor
         self.outside_option = outside_option
         self.half_life = half_life
         self.time_column = time_column
@@ -689,7 +701,8 @@ class EmpiricalBayesRanker(
         return scaling
 
     def _warn_of_no_effect(self, within):
-        names = getattr(self, "feature_names_in_", range(len(within)))
+        names = linear_names(self)
+        names = range(len(within)) if names is None else names
         silent = [
             name for name, differs in zip(names, within, strict=True) if not differs
         ]

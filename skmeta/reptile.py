@@ -443,6 +443,12 @@ class ReptileRegressor(MetaRegressorMixin, BaseReptile):
         "auto" chooses among none, boosting and a forest on held-out tasks, and a
         :class:`~skmeta.ChosenBase` does so among models, and for numbers of rows, that
         you name.
+    linear_preprocessor : transformer, default=None
+        What makes numbers of X for the network: a transformer of scikit-learn, such
+        as a :class:`~sklearn.compose.ColumnTransformer`. It is fitted on the rows of
+        all tasks together and then stays as it is. The base model gets X as it came, a
+        DataFrame with its names, categories and missing values. With None the
+        network takes X itself, which must be numbers.
     activation : {"tanh", "relu"}, default="tanh"
         Activation of the hidden layers.
     layer_norm : bool, default=False
@@ -550,6 +556,9 @@ class ReptileRegressor(MetaRegressorMixin, BaseReptile):
     ----------
     base_estimator_ : estimator
         The base model, fitted on all rows, if there is one. Adapted copies share it.
+    linear_preprocessor_ : transformer
+        The fitted preprocessor; only with ``linear_preprocessor``. All weights are of
+        the columns that it makes.
     coefs_, intercepts_ : list of ndarray
         Present weights (fan_in, fan_out) and biases (fan_out,) of each layer, on
         standardised data.
@@ -658,6 +667,7 @@ class ReptileRegressor(MetaRegressorMixin, BaseReptile):
         hidden_layer_sizes=(),
         *,
         base_estimator=None,
+        linear_preprocessor=None,
         activation="tanh",
         layer_norm=False,
         fit_intercept=True,
@@ -684,6 +694,7 @@ class ReptileRegressor(MetaRegressorMixin, BaseReptile):
     ):
         self.hidden_layer_sizes = hidden_layer_sizes
         self.base_estimator = base_estimator
+        self.linear_preprocessor = linear_preprocessor
         self.activation = activation
         self.layer_norm = layer_norm
         self.fit_intercept = fit_intercept
@@ -747,6 +758,12 @@ class ReptileClassifier(MetaClassifierMixin, BaseReptile):
         "auto" chooses among none, boosting and a forest on held-out tasks, and a
         :class:`~skmeta.ChosenBase` does so among models, and for numbers of rows, that
         you name.
+    linear_preprocessor : transformer, default=None
+        What makes numbers of X for the network: a transformer of scikit-learn, such
+        as a :class:`~sklearn.compose.ColumnTransformer`. It is fitted on the rows of
+        all tasks together and then stays as it is. The base model gets X as it came, a
+        DataFrame with its names, categories and missing values. With None the
+        network takes X itself, which must be numbers.
     activation : {"tanh", "relu"}, default="tanh"
         Activation of the hidden layers.
     layer_norm : bool, default=False
@@ -863,6 +880,9 @@ class ReptileClassifier(MetaClassifierMixin, BaseReptile):
         The labels; with ``task_classes="own"`` those of the task adapted to.
     base_estimator_ : estimator
         The base model, fitted on all rows, if there is one. Adapted copies share it.
+    linear_preprocessor_ : transformer
+        The fitted preprocessor; only with ``linear_preprocessor``. All weights are of
+        the columns that it makes.
     base_scale_ : float
         If there is a base model: the factor of its log-odds or log-probabilities. It is
         between 0 and 2, and learned from tasks that the base model has not seen. It is
@@ -983,6 +1003,7 @@ class ReptileClassifier(MetaClassifierMixin, BaseReptile):
         hidden_layer_sizes=(),
         *,
         base_estimator=None,
+        linear_preprocessor=None,
         activation="tanh",
         layer_norm=False,
         fit_intercept=True,
@@ -1010,6 +1031,7 @@ class ReptileClassifier(MetaClassifierMixin, BaseReptile):
     ):
         self.hidden_layer_sizes = hidden_layer_sizes
         self.base_estimator = base_estimator
+        self.linear_preprocessor = linear_preprocessor
         self.activation = activation
         self.layer_norm = layer_norm
         self.fit_intercept = fit_intercept

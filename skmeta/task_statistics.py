@@ -428,6 +428,10 @@ class _Reader(BaseEstimator):
     _fit_dtypes = (np.float64, np.float32)
     _largest_weight = LARGEST_WEIGHT
 
+    def _parameter(self, name):
+        """Statistics are of the rows as they are."""
+        return None
+
 
 _Reader.__name__ = "TaskStatistics"
 

@@ -22,6 +22,7 @@ from skmeta._checks.values import check_target
 from skmeta._choice_sets import that_tell, with_sets
 from skmeta._compositions import (
     checked_composition,
+    has_steps_in_front,
     meta_learner,
     original_answers,
     part_that_adapts,
@@ -30,8 +31,10 @@ from skmeta._compositions import (
     transforms_targets,
 )
 from skmeta._copies import own_what_can_change, shallow_copy
+from skmeta._linear_part import preprocesses
 from skmeta._task_input import (
     SortedRows,
+    rows_to_name,
     validate_new_rows,
     validate_rows,
     validate_weight,
@@ -67,6 +70,11 @@ class FrozenModel:
     def transforms_targets(self):
         return transforms_targets(self.outer)
 
+    @property
+    def changes_rows(self):
+        """Whether the rows that the linear part learns from are not the user's."""
+        return has_steps_in_front(self.outer) or preprocesses(self.learner)
+
     def fresh(self):
         """A copy of the meta-learner, for the user to keep."""
         fresh = self.learner._unadapted_copy()
@@ -97,9 +105,8 @@ class FrozenModel:
         learner = self.learner
         codes, ids, keys = _encoded(task, _num_samples(X))
         labels = learner._targets.are_labels
-        with naming_the_task(
-            column_of_ids(task), X, **{"labels" if labels else "y": y}
-        ):
+        bad = {"labels" if labels else "y": y}
+        with naming_the_task(column_of_ids(task), rows_to_name(learner, X), **bad):
             if self.transforms_targets:
                 check_target(y, labels)
             X = transformed_rows(self.outer, X)
@@ -159,7 +166,7 @@ class FrozenModel:
         check_not_a_column(X, task)
         check_aligned(X=X, task=column_of_ids(task))
         keys = keys_of(task, _num_samples(X))
-        with naming_the_task(column_of_ids(task), X=X):
+        with naming_the_task(column_of_ids(task), X=rows_to_name(self.learner, X)):
             X = validate_new_rows(self.learner, transformed_rows(self.outer, X))
         return X, keys
 

@@ -14,6 +14,7 @@ from skmeta._bank.stores import Codec
 from skmeta._checks.id_keys import array_of_ids, id_of
 from skmeta._checks.ids import tasks_one_by_one
 from skmeta._checks.values import as_object_array, show
+from skmeta._linear_part import preprocesses, rows_again, to_keep
 
 
 class TaskRows(NamedTuple):
@@ -23,16 +24,21 @@ class TaskRows(NamedTuple):
     y: np.ndarray  # (n,), the numbers of the labels if all tasks share these
     weight: np.ndarray  # (n,)
     sets: Sets | None = None  # of rows that are offers
+    said: np.ndarray | None = None  # (n, o) by a base model whose table is not kept
 
     def take(self, rows):
         sets = None if self.sets is None else self.sets.take(rows)
-        return TaskRows(self.X[rows], self.y[rows], self.weight[rows], sets)
+        said = None if self.said is None else self.said[rows]
+        return TaskRows(self.X[rows], self.y[rows], self.weight[rows], sets, said)
 
     def joined(self, other):
         X = _stacked([self.X, other.X])
         y, weight = np.concatenate([self.y, other.y]), [self.weight, other.weight]
         sets = None if self.sets is None else Sets.joined([self.sets, other.sets])
-        return TaskRows(X, y, np.concatenate(weight), sets)
+        said = None
+        if self.said is not None:
+            said = np.concatenate([self.said, other.said])
+        return TaskRows(X, y, np.concatenate(weight), sets, said)
 
 
 def _stacked(tables):
@@ -60,6 +66,9 @@ class RowsCodec(Codec):
             arrays = [X.data, X.indices, X.indptr, *arrays]
         else:
             arrays = [X.ravel(), *arrays]
+        if rows.said is not None:
+            arrays.append(rows.said.ravel())
+            head["said"] = rows.said.shape[1]
         if rows.sets is not None:
             arrays.append(rows.sets.number)
             head["labels"] = rows.sets.labels
@@ -78,10 +87,14 @@ class RowsCodec(Codec):
             arrays.append(np.frombuffer(item, dtype, n, place))
             place += arrays[-1].nbytes
         sets = Sets(arrays.pop(), head["labels"]) if "labels" in head else None
+        said = None
+        if "said" in head:
+            said = arrays.pop().reshape(-1, head["said"])
         *of_X, y, weight = arrays
         shape = tuple(head["shape"])
         X = sparse.csr_matrix(tuple(of_X), shape) if head["sparse"] else of_X[0]
-        return TaskRows(X if head["sparse"] else X.reshape(shape), y, weight, sets)
+        X = X if head["sparse"] else X.reshape(shape)
+        return TaskRows(X, y, weight, sets, said)
 
 
 def _as_bytes(array):
@@ -105,7 +118,8 @@ class RowStates(States):
         return self.model._targets
 
     def of_rows(self, rows, keys, sets=None):
-        known = TaskRows(rows.X, self._plain_targets(rows.y), rows.weight, sets)
+        X, said = to_keep(self.model, rows.X)
+        known = TaskRows(X, self._plain_targets(rows.y), rows.weight, sets, said)
         states = self.codec.empty(len(rows.starts) - 1)
         for t in range(len(states)):
             part = known.take(slice(rows.starts[t], rows.starts[t + 1]))
@@ -205,6 +219,9 @@ class RowStates(States):
         weight = np.concatenate([part.weight for part in parts])
         sets = [part.sets for part in parts]
         sets = None if sets[0] is None else Sets.joined(sets)
+        said = [part.said for part in parts]
+        said = None if said[0] is None else np.concatenate(said)
+        X = rows_again(self.model, X, said)  # they are not to be preprocessed again
         return X, y, weight, np.repeat(np.arange(len(parts)), sizes), sets
 
     def _adapted(self, values):
@@ -250,6 +267,12 @@ class RowStates(States):
         return getattr(self._adapted(values), method)(X)
 
     def refitted(self, keys, values):
+        if preprocesses(self.model):
+            raise ValueError(
+                "refit needs the tables that the linear_preprocessor has read, and the "
+                "bank keeps what it made of them. Meta-fit the model to the tables, "
+                "and give them to a bank over that."
+            )
         X, y, weight, task, sets = self._gathered(values)
         names = getattr(self.model, "feature_names_in_", None)
         model, given = clone(self.model), {}
@@ -305,10 +328,16 @@ def _without(rows, less):
     for i, row in enumerate(_as_keys(rows)):
         places.setdefault(row, []).append(i)
     kept = np.ones(len(rows.y), dtype=bool)
-    for row in _as_keys(less):
-        if not places.get(row):
+    for j, row in enumerate(_as_keys(less)):
+        equal = places.get(row)
+        if not equal:
             return None
-        kept[places[row].pop()] = False
+        gone = equal[-1]
+        if rows.said is not None:  # rows of other tables may give equal numbers
+            away = np.abs(rows.said[equal] - less.said[j]).sum(axis=1)
+            gone = equal[int(away.argmin())]
+        equal.remove(gone)
+        kept[gone] = False
     return np.flatnonzero(kept)
 
 

@@ -19,6 +19,7 @@ from skmeta._core.prior.statistics import (
     removed,
 )
 from skmeta._core.tasks import slices
+from skmeta._linear_part import preprocesses
 from skmeta._task_sums import (
     CELLS,
     n_summed,
@@ -156,11 +157,14 @@ class SumStates(States):
 
     def refitted(self, keys, values):
         model = self.model
-        if (
-            hasattr(model, "base_estimator_")
-            or self._learned.design.network is not None
-        ):
-            what = "a base model" if hasattr(model, "base_estimator_") else "features"
+        what = None
+        if hasattr(model, "base_estimator_"):
+            what = "a base model"
+        elif preprocesses(model):
+            what = "a linear_preprocessor"
+        elif self._learned.design.network is not None:
+            what = "features"
+        if what is not None:
             raise ValueError(
                 f"refit learns from the sums of tasks, and {what} cannot be learned "
                 "from these. Meta-fit the model to rows, and give the rows to a bank "

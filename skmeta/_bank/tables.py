@@ -2,6 +2,7 @@
 
 from skmeta._checks.id_keys import array_of_ids
 from skmeta._compositions import steps_in_front, transformed_names
+from skmeta._linear_part import preprocesses
 
 
 def columns_of(model, states, keys, values):
@@ -34,7 +35,7 @@ def _of_users_columns(model, states, values):
     slopes, intercepts = found
     steps = steps_in_front(model.outer)
     scalers = None if steps is None else [_scale_and_shift(step) for step in steps]
-    if scalers is None or None in scalers:
+    if scalers is None or None in scalers or preprocesses(model.learner):
         names = _names(transformed_names(model.outer), slopes)
         # nobody is to take them for the user's own columns
         return slopes, intercepts, [f"transformed__{name}" for name in names]

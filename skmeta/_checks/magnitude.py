@@ -11,8 +11,11 @@ from skmeta._checks.values import show
 LARGEST_NUMBER = {8: 1e100, 4: 1e37}
 
 
-def check_magnitude(estimator, table, name="X"):
-    """Refuse finite numbers that are too large to compute with."""
+def check_magnitude(table, name="X", names=lambda: None):
+    """Refuse finite numbers that are too large to compute with.
+
+    ``names()`` returns those of the columns, or None.
+    """
     numbers = table.data if sparse.issparse(table) else table
     limit = LARGEST_NUMBER[numbers.dtype.itemsize]
     if not numbers.size or (numbers.max() <= limit and numbers.min() >= -limit):
@@ -24,8 +27,9 @@ def check_magnitude(estimator, table, name="X"):
         if sparse.issparse(low):
             low, high = low.toarray(), high.toarray()
         column = int(np.argmax(np.maximum(np.abs(low), np.abs(high))))
-        names = getattr(estimator, "feature_names_in_", range(column + 1))
-        where = f" in column {show(names[column])}"
+        found = names()
+        found = range(column + 1) if found is None else found
+        where = f" in column {show(found[column])}"
     largest = max(float(numbers.max()), -float(numbers.min()))
     raise ValueError(
         f"{name} holds {largest:.3g}{where}; products of numbers beyond {limit:.0e} "

@@ -207,9 +207,33 @@ def _check_same_columns(name, X, first_name, first):
 def stack_rows(tables):
     """Tables of one kind under each other: arrays, CSR, pandas or polars frames."""
     library = type(tables[0]).__module__.partition(".")[0]
-    if library in ("pandas", "polars"):
-        options = {"ignore_index": True} if library == "pandas" else {}
-        return sys.modules[library].concat(list(tables), **options)
+    if library == "pandas":
+        return sys.modules["pandas"].concat(_with_all_levels(tables), ignore_index=True)
+    if library == "polars":
+        return sys.modules["polars"].concat(list(tables))
     if any(sparse.issparse(table) for table in tables):
         return sparse.vstack(tables, format="csr")
     return np.concatenate([np.asarray(table) for table in tables])
+
+
+def _with_all_levels(frames):
+    """DataFrames whose categorical columns know the levels of all of them.
+
+    pandas would make text of columns that know different levels.
+    """
+    frames, pandas = list(frames), sys.modules["pandas"]
+    for j, dtype in enumerate(getattr(frames[0], "dtypes", ())):
+        if not isinstance(dtype, pandas.CategoricalDtype):
+            continue
+        dtypes = [frame.dtypes.iloc[j] for frame in frames]
+        if all(other == dtype for other in dtypes) or not all(
+            isinstance(other, pandas.CategoricalDtype) for other in dtypes
+        ):
+            continue
+        levels = dict.fromkeys(i for other in dtypes for i in other.categories)
+        every = pandas.CategoricalDtype(list(levels))
+        for place, frame in enumerate(frames):
+            column = frame.iloc[:, j].astype(every)
+            frames[place] = frame.copy(deep=False)
+            frames[place].isetitem(j, column)
+    return frames

@@ -27,6 +27,7 @@ from sklearn.neural_network import MLPClassifier, MLPRegressor
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
+from skmeta._base_choice import takes_table
 from skmeta._base_model import fit_base, out_of_task, raw_prediction
 from skmeta._comparing.boosting import pooled_boosting
 from skmeta._comparing.choices import chosen_pooled, fit_choice_baselines
@@ -39,6 +40,9 @@ from skmeta._comparing.names import (
     POOLED,
     SUPPORT_MEAN,
 )
+from skmeta._linear_part import preprocesses
+from skmeta._tables import Source, knows_source, numbers_of, table_of, with_source
+from skmeta._task_input import validate_new_rows
 from skmeta._units import Units
 
 # How far a baseline moves is chosen on at most this many of the known tasks.
@@ -109,29 +113,49 @@ def best_settings(rows, settings, predict):
 
 
 class Pooled:
-    """One model for all tasks: the candidate that predicts left-out tasks best."""
+    """One model for all tasks: the candidate that predicts left-out tasks best.
 
-    def __init__(self, candidates):
-        self.candidates = candidates
+    Those of them that are also among ``readers`` read the table behind the rows.
+    """
+
+    def __init__(self, candidates, readers=()):
+        self.candidates, self.readers = candidates, readers
 
     def fit(self, rows):
-        data = rows.X, rows.y, np.ones(len(rows.y))
+        data = rows.y, np.ones(len(rows.y))
         self.kind = rows.kind
         raws = [
             self.kind.raw_of_base(
-                out_of_task(model, *data, rows.tasks, self.kind.classes)
+                out_of_task(
+                    model,
+                    rows.X if self._reads(model) else numbers_of(rows.X),
+                    *data,
+                    rows.tasks,
+                    self.kind.classes,
+                )
             )
             for model in self.candidates
         ]
         best = np.argmin([self.kind.loss(raw, rows.y) for raw in raws])
         self.out_of_task = raws[best]
         self.chosen = self.candidates[best]
-        self.model = fit_base(self.chosen, *data, rows.tasks)
+        self.reads = self._reads(self.chosen)
+        X = rows.X if self.reads else numbers_of(rows.X)
+        self.model = fit_base(self.chosen, X, *data, rows.tasks)
         return self
 
+    def _reads(self, model):
+        return any(model is reader for reader in self.readers)
+
     def raw(self, X):
-        raw = raw_prediction(self.model, X, self.kind.classes)
-        return self.kind.raw_of_base(raw)
+        """Raw predictions for rows; those of all rows of a source are made at once."""
+
+        def ask(table):
+            if not self.reads:
+                table = X.source.numbers
+            return raw_prediction(self.model, table, self.kind.classes)
+
+        return self.kind.raw_of_base(X.source.said_by(self.model, ask)[X.places])
 
     def adapt(self, X, y, k):
         return self.raw
@@ -354,8 +378,10 @@ def fit_baselines(names, rows, candidates=None):
         return fit_choice_baselines(names, rows, candidates, best_settings)
     fitted, labels = {}, rows.kind.are_labels
     if POOLED in names or OFFSET in names:
-        candidates = candidates or pooled_candidates(rows)
-        pooled = fitted[POOLED] = Pooled(candidates).fit(rows)
+        readers = candidates or ()
+        if not candidates:
+            candidates, readers = pooled_candidates(rows)
+        pooled = fitted[POOLED] = Pooled(candidates, readers).fit(rows)
         if OFFSET in names:
             fitted[OFFSET] = PooledOffset(pooled).fit(rows)
     if SUPPORT_MEAN in names:
@@ -379,7 +405,7 @@ def fit_baselines(names, rows, candidates=None):
 
 
 def pooled_candidates(rows):
-    """Linear models, and boosting if X is dense."""
+    """Linear models, and boosting if X is dense; and those that read the table."""
     if rows.kind.are_labels:
         linear = [LogisticRegression(C=C, max_iter=1000) for C in (1.0, 0.1, 0.01)]
         kind = HistGradientBoostingClassifier
@@ -387,8 +413,10 @@ def pooled_candidates(rows):
         linear = [RidgeCV(np.logspace(-2, 3, 6))]
         kind = HistGradientBoostingRegressor
     if not _is_dense(rows.X):
-        return linear
-    return [*linear, pooled_boosting(kind, rows.seed)]
+        return linear, []
+    boosting = pooled_boosting(kind, rows.seed)
+    readers = [boosting] if takes_table(boosting, rows.X.source.table) else []
+    return [*linear, boosting], readers
 
 
 # -- from a user's rows, and back -----------------------------------------------------
@@ -409,24 +437,37 @@ class Baselines:
         Whether the rows of a task are in order of time.
     back : callable or None
         Undoes the transformation of a target.
+    model : BaseMetaLearner or None
+        If it has a preprocessor, linear models get what this makes of a table.
     """
 
     def __init__(
-        self, names, kind, *, candidates=None, seed=0, in_time=False, back=None
+        self,
+        names,
+        kind,
+        *,
+        candidates=None,
+        seed=0,
+        in_time=False,
+        back=None,
+        model=None,
     ):
         self.names, self.kind = names, kind
         self.candidates, self.seed, self.back = candidates, seed, back
         self.in_time = in_time
+        self.reader = model if model is not None and preprocesses(model) else None
 
     def fit(self, X, y, tasks, sizes, units=None):
         """Learn from known tasks; a new task will give one of ``sizes`` units.
 
         ``units`` (n,) number the rows that belong together; None if each is alone.
         """
-        self.scaler = StandardScaler(with_mean=not sparse.issparse(X)).fit(X)
+        X = self._read(X)
+        numbers = numbers_of(X)
+        self.scaler = StandardScaler(with_mean=not sparse.issparse(X)).fit(numbers)
         self.kind = self.kind.scaled(y)
         rows = KnownRows(
-            self.scaler.transform(X),
+            self._scaled(X),
             self.kind.encode(y, tasks),
             tasks,
             self.kind,
@@ -438,27 +479,56 @@ class Baselines:
         self.fitted = fit_baselines(self.names, rows, self.candidates)
         return self
 
+    # -- rows as the baselines see them -----------------------------------------------
+
+    def _read(self, X):
+        """X, or what a preprocessor makes of it, which knows the table."""
+        return X if self.reader is None else validate_new_rows(self.reader, X)
+
+    def _scaled(self, X):
+        """Standardised rows, which know all rows and the table that they come from."""
+        numbers = self.scaler.transform(numbers_of(X))
+        source = Source(table_of(X) if knows_source(X) else numbers)
+        source.numbers = numbers
+        return with_source(numbers, source)
+
+    def rows(self, X):
+        """X as `adapt` takes it, of which some rows can be taken."""
+        return self._scaled(self._read(X))
+
+    # -- models -----------------------------------------------------------------------
+
     @property
     def pooled(self):
-        """The chosen pooled model, unfitted, with its scaling; or None."""
+        """The chosen pooled model, unfitted, with what stands before it; or None."""
+        before = [clone(self.scaler)]
+        if self.reader is not None:
+            before = [clone(self.reader.linear_preprocessor), *before]
         if self.kind.are_choices:
             model = chosen_pooled(self.fitted)
-            return model and make_pipeline(clone(self.scaler), clone(model))
+            return model and make_pipeline(*before, clone(model))
         for baseline in self.fitted.values():
             model = getattr(baseline, "pooled", baseline)
             if isinstance(model, Pooled) and not isinstance(model.chosen, MEANS):
-                return make_pipeline(clone(self.scaler), clone(model.chosen))
+                reads = self.reader is not None and model.reads
+                chosen = clone(model.chosen)
+                return chosen if reads else make_pipeline(*before, chosen)
         return None
 
-    def adapt(self, X, y, k):
-        """Estimators by name that have adapted to k units. There may be no rows."""
-        given, codes = self.scaler.transform(X) if len(y) else X, self.kind.encode(y)
+    def adapt(self, given, y, k, asked=(None, None)):
+        """Estimators by name that have adapted to k units.
+
+        ``given`` are `rows`; there may be none. ``asked`` are the user's rows and the
+        same ones as `rows`, if it is known what the estimators will be asked.
+        """
+        codes = self.kind.encode(y)
         return {
             name: self.kind.adapted(
-                y, partial(self._raw, baseline.adapt(given, codes, k)), self.back
+                y, partial(self._raw, baseline.adapt(given, codes, k), asked), self.back
             )
             for name, baseline in self.fitted.items()
         }
 
-    def _raw(self, raw, X):
-        return raw(self.scaler.transform(X))
+    def _raw(self, raw, asked, X):
+        users, rows = asked
+        return raw(rows if X is users else self.rows(X))

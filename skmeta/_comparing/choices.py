@@ -19,6 +19,7 @@ from skmeta._choice_sets import OFFER, events_of
 from skmeta._comparing.boosting import pooled_boosting
 from skmeta._comparing.kinds import ComparedTargets
 from skmeta._comparing.names import BASELINES_OF_CHOICES, BESIDE, EQUAL, OWN, POOLED
+from skmeta._tables import numbers_of, table_of
 
 # The penalties of a pooled conditional logit, on columns of deviation 1, ...
 POOLED_PENALTIES = (1.0, 10.0, 100.0)
@@ -265,13 +266,16 @@ class PooledUtility:
     """One model of utilities for all tasks: the one that predicts left-out tasks best.
 
     The utilities of a model that is no conditional logit are multiplied by the number
-    that predicts left-out tasks best.
+    that predicts left-out tasks best. They read the table behind the rows if ``reads``
+    says so.
     """
 
-    def __init__(self, candidates):
-        self.candidates = candidates
+    def __init__(self, candidates, reads=False):
+        self.candidates, self.reads = candidates, reads
 
     def fit(self, rows):
+        if not self.reads:
+            rows = rows._replace(X=numbers_of(rows.X))
         self.outside = rows.kind.outside
         tried = [self._out_of_task(model, rows) for model in self.candidates]
         best = np.argmin([loss for loss, *_ in tried])
@@ -285,11 +289,11 @@ class PooledUtility:
         utility = np.empty(len(rows.y))
         n_parts = min(N_PARTS, len(np.unique(rows.tasks)))
         if n_parts < 2:
-            utility = _fitted(model, rows.X, rows.y).predict(rows.X)
+            utility = _fitted(model, rows.X, rows.y).predict(table_of(rows.X))
         else:
             for known, new in GroupKFold(n_parts).split(rows.y, groups=rows.tasks):
                 part = _fitted(model, rows.X[known], rows.y[known])
-                utility[new] = part.predict(rows.X[new])
+                utility[new] = part.predict(table_of(rows.X[new]))
         scale = np.array([1.0])
         if not isinstance(model, ConditionalLogit):
             known = utility[:, None], rows.y, self.outside
@@ -298,7 +302,13 @@ class PooledUtility:
         return rows.kind.loss(utility[:, None], rows.y), scale, utility
 
     def raw(self, X):
-        return _times(self.model.predict(X)[:, None], self.scale)[:, None]
+        """Utilities of rows; those of all rows of a source are made at once."""
+
+        def ask(table):
+            return self.model.predict(table if self.reads else X.source.numbers)
+
+        utility = X.source.said_by(self.model, ask)[X.places]
+        return _times(utility[:, None], self.scale)[:, None]
 
     def adapt(self, X, y, k):
         return self.raw
@@ -307,7 +317,7 @@ class PooledUtility:
 def _fitted(model, X, offers):
     """A candidate that is fitted to offers."""
     if isinstance(model, ConditionalLogit | PredictsUtility):
-        return clone(model).fit(X, offers)
+        return clone(model).fit(table_of(X), offers)
     return fit_base(model, X, offers["value"], np.ones(len(offers)))
 
 
@@ -358,7 +368,7 @@ def fit_choice_baselines(names, rows, candidates, best_settings):
     if POOLED in names or BESIDE in names:
         models = [as_base(model, outside) for model in candidates or ()]
         models = models or pooled_candidates(rows)
-        fitted[POOLED] = PooledUtility(models).fit(rows)
+        fitted[POOLED] = PooledUtility(models, reads=bool(candidates)).fit(rows)
     if EQUAL in names:
         fitted[EQUAL] = EqualChances()
     if OWN in names:

@@ -303,6 +303,7 @@ def _fit_baselines(trial, model, train):
         seed=trial.seed,
         in_time=trial.in_time,
         back=back,
+        model=innermost(model),
     )
     X, y = transformed_rows(model, X), transformed_targets(model, y)
     units = trial.data.units.codes
@@ -314,16 +315,16 @@ def _baseline_scores(trial, model, learned, test, jobs, name):
     """Scores of the baselines of a model, by what they are."""
     data, score, table = trial.data, trial.scorers[name], trial.data.table
     y = transformed_targets(model, data.y)
-    X = transformed_rows(model, _safe_indexing(data.X, test))  # once for all jobs
+    X = transformed_rows(model, _safe_indexing(data.X, test))
+    rows = learned.rows(X)  # once for all jobs
     place = np.zeros(len(y), dtype=int)
     place[test] = np.arange(len(test))
     scores = {plain: [] for plain in learned.names}
     for job in jobs:
-        X_given, X_asked = (
-            _safe_indexing(X, place[index]) for index in (job.given, job.asked)
-        )
-        known = X_given, y[job.given], job.n_given
-        for plain, adapted in learned.adapt(*known).items():
+        given, asked = place[job.given], place[job.asked]
+        X_asked = _safe_indexing(X, asked)
+        known = rows[given], y[job.given], job.n_given
+        for plain, adapted in learned.adapt(*known, (X_asked, rows[asked])).items():
             _, *asked = table.take(job.asked)
             scores[plain].append(score(adapted, X_asked, *asked))
     return scores
