@@ -1,6 +1,8 @@
 """What a fitted model keeps of the tasks of its meta-training, to predict for them."""
 
 import inspect
+from contextlib import contextmanager
+from contextvars import ContextVar
 from copy import copy
 from functools import cached_property, wraps
 from itertools import repeat
@@ -48,6 +50,18 @@ from skmeta.task_statistics import TaskStatistics
 
 # With keep_tasks="auto" at most so many numbers are kept: 16 MB.
 MOST_NUMBERS = 2**21
+
+_forgetting = ContextVar("tasks_are_not_kept", default=False)
+
+
+@contextmanager
+def keeping_no_tasks():
+    """Within this block fits keep no tasks, since nobody will ask about these."""
+    token = _forgetting.set(True)
+    try:
+        yield
+    finally:
+        _forgetting.reset(token)
 
 
 class KnownTasks:
@@ -185,6 +199,8 @@ class KnowsTasks:
         return self.half_life is not None and self.half_life != np.inf
 
     def _may_keep(self, n_numbers):
+        if _forgetting.get():
+            return False
         if isinstance(self.keep_tasks, str):
             return n_numbers <= MOST_NUMBERS
         return bool(self.keep_tasks)

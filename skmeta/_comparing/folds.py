@@ -41,6 +41,7 @@ from skmeta._compositions import (
     transforms_targets,
 )
 from skmeta._evaluation import BLOCK, BLOCK_TOGETHER, cut_points, score_block
+from skmeta._known_tasks import keeping_no_tasks
 from skmeta.adaptation import adapt_each
 
 
@@ -341,7 +342,11 @@ def meta_trained(estimator, data, train, weight=None):
         beside["choice_set"] = others[-1]
     if weight is not None and has_fit_parameter(innermost(estimator), "sample_weight"):
         beside["sample_weight"] = weight[train]
-    with config_context(enable_metadata_routing=True), row_order_is_known():
+    with (
+        config_context(enable_metadata_routing=True),
+        row_order_is_known(),
+        keeping_no_tasks(),
+    ):
         try:
             return clone(estimator).fit(X, y, **beside)
         except ValueError as error:
