@@ -10,7 +10,7 @@ from copy import copy
 from functools import cache, partial
 
 import numpy as np
-from sklearn.base import clone
+from sklearn.base import clone, is_classifier
 from sklearn.utils.validation import check_is_fitted
 
 from skmeta._base import BaseMetaLearner
@@ -458,7 +458,7 @@ def _register_scikit_learn():
     from sklearn.pipeline import Pipeline
 
     _TABLE.setdefault(Pipeline, InsidePipeline())
-    _TABLE.setdefault(BaseSearchCV, InsideSearch())
+    _TABLE.setdefault(BaseSearchCV, _SEARCH)
     _TABLE.setdefault(RFE, InsideSelection())
     _TABLE.setdefault(FrozenEstimator, InsideFrozen())
     _TABLE.setdefault(TransformedTargetRegressor, InsideTransformedTarget())
@@ -471,7 +471,11 @@ def _entry_of(estimator):
         entry = _TABLE.get(kind) or ensemble_of_scikit_learn(kind)
         if entry is not None:
             return entry
-    return None
+    is_search = type(estimator).__name__.endswith("SearchCV")
+    return _SEARCH if is_search and hasattr(estimator, "estimator") else None
+
+
+_SEARCH = InsideSearch()
 
 
 def composition_of(estimator):
@@ -491,10 +495,10 @@ def _no_meta_learner_error(estimator, verb):
     name = type(estimator).__name__
     if ensemble_of(estimator) is not None and meta_learners(estimator):
         return TypeError(
-            f"{verb} takes an estimator with one meta-learner inside, and {name} "
-            "combines what several models predict. adapt, partial_adapt, adapt_predict "
-            f"and few_shot_scores take it; for {verb} pass a single model, such as "
-            f"{_first_member(estimator)}."
+            f"{verb} takes an estimator that predicts what the meta-learner inside "
+            f"does, and {name} combines or changes what models predict. adapt, "
+            "partial_adapt, adapt_predict and few_shot_scores take it; for "
+            f"{verb} pass a single model inside, {_first_member(estimator)}."
         )
     return TypeError(
         f"{verb} found no meta-learner in {name}. It takes a "
@@ -509,7 +513,7 @@ def _no_meta_learner_error(estimator, verb):
 def _first_member(estimator):
     members = ensemble_of(estimator).members(estimator)
     model = next(model for model in members if meta_learners(model))
-    return repr(type(model).__name__)
+    return f"the {type(model).__name__}"
 
 
 def checked_composition(estimator, verb):
@@ -700,7 +704,13 @@ def own_metric(estimator):
     """The metric of predictions that an estimator's own score is; None if unknown."""
     outer, inner = _unwrapped(estimator)
     plain = all(type(part).__module__.startswith("sklearn.") for _, part in outer)
-    return inner._own_metric() if plain else None
+    if not plain or isinstance(inner, BaseMetaLearner):
+        return inner._own_metric() if plain else None
+    if not type(inner).score.__module__.startswith("sklearn.base"):
+        return None
+    from sklearn.metrics import accuracy_score, r2_score
+
+    return accuracy_score if is_classifier(inner) else r2_score
 
 
 def rows_in_time(estimator):

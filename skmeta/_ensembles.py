@@ -82,6 +82,8 @@ class Ensemble(ABC):
     """
 
     several_targets = False
+    # Whether members are asked about the rows as they come, whatever these are.
+    _hands_rows_on = False
 
     @abstractmethod
     def members(self, estimator):
@@ -196,6 +198,8 @@ class _FittedFirst(Ensemble):
 class Votes(_FittedFirst):
     """Voting: all members learn the same rows, and labels as whole numbers."""
 
+    _hands_rows_on = True
+
     def members(self, estimator):
         if hasattr(estimator, "estimators_"):
             return list(estimator.estimators_)
@@ -240,6 +244,8 @@ class Calibrated(_FittedFirst):
     apart, where a sigmoid goes on and an isotonic curve has ended at 0 or 1.
     """
 
+    _hands_rows_on = True
+
     def members(self, estimator):
         if hasattr(estimator, "calibrated_classifiers_"):
             return [pair.estimator for pair in estimator.calibrated_classifiers_]
@@ -267,6 +273,8 @@ class Calibrated(_FittedFirst):
 class Single(_FittedFirst):
     """A threshold: the one model adapts, and the threshold stays as it is."""
 
+    _hands_rows_on = True
+
     attribute = "estimator_"
 
     def members(self, estimator):
@@ -286,6 +294,7 @@ class Stacked(Single):
     """
 
     attribute, parameter = "final_estimator_", "final_estimator"
+    _hands_rows_on = False
 
     def rows_of(self, estimator, number, X, y):
         return estimator.transform(X)
@@ -314,6 +323,7 @@ class Outputs(_FittedFirst):
     """One model for each column of y."""
 
     several_targets = True
+    _hands_rows_on = True
 
     def targets_of(self, estimator, number, y):
         return _columns(estimator, y)[:, number]
@@ -362,6 +372,8 @@ _WITHOUT_CHAIN = {
 
 class OneAgainstRest(_FittedFirst):
     """One model for each class, of 1 for this class and 0 for the others."""
+
+    _hands_rows_on = True
 
     def targets_of(self, estimator, number, y):
         if np.ndim(y) == 1:

@@ -94,11 +94,9 @@ def scores_of_tasks(
     impossible. With ``several_targets`` y has a column for each. Returns (n_tasks,
     n_repeats), with NaN for a task that cannot be scored.
     """
-    _check_given(X, y, task)
+    _check_given(X, y, task, stratify, several_targets)
     if stratify and not (unit is None and choice_set is None):
         raise ValueError(STRATIFIED_UNITS if n_way is None else UNITS_OF_CLASSES)
-    if several_targets:
-        _check_several(y, stratify)
     table, units, order, starts, ids = _checked_rows(
         X, y, task, sample_weight, unit, choice_set, outside, several_targets
     )
@@ -131,13 +129,15 @@ def scores_of_tasks(
     return scores
 
 
-def _check_given(X, y, task):
+def _check_given(X, y, task, stratify, several_targets):
     if task is None:
         raise ValueError(NO_TASK)
     if X is None or y is None:
         raise ValueError(
             f"few-shot scoring needs X and y; got {'X' if X is None else 'y'}=None."
         )
+    if several_targets:
+        _check_several(y, stratify)
 
 
 class Table(NamedTuple):

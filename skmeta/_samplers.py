@@ -26,12 +26,17 @@ def _steps(estimator):
     return [step for step in steps if len(step) == 2] if isinstance(steps, list) else []
 
 
-def fit_with_samplers(pipeline, X, y, task, sample_weight=None):
+def fit_with_samplers(pipeline, X, y, task, sample_weight=None, **others):
     """``pipeline.fit(X, y, task=task)`` with ids that are resampled like the rows.
 
     Steps are fitted as scikit-learn fits them, except that they are clones until all
     have been fitted. Samplers get no metadata.
     """
+    if others:
+        raise TypeError(
+            "A sampler drops or repeats single rows, and would cut what "
+            f"{next(iter(others))} keeps together. Leave the sampler out."
+        )
     check_aligned(X=X, y=y, task=task, sample_weight=sample_weight)
     beside = {"task": check_task_ids(task, _num_samples(X))}
     if sample_weight is not None:

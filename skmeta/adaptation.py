@@ -28,6 +28,7 @@ from skmeta._compositions import (
     checked_composition,
     checked_ensemble,
     composition_of,
+    ensemble_of,
     first_meta_learner,
     innermost,
     register_composition,
@@ -216,7 +217,20 @@ def _fit_with_ids(estimator, X, y, task, given):
             return fit_with_samplers(estimator, X, y, task, **given)
         if _consumes(estimator, "groups"):  # a splitter of groups
             given = given | {"groups": task}
-        return estimator.fit(X, y, task=task, **given)
+        try:
+            return estimator.fit(X, y, task=task, **given)
+        except KeyError as error:
+            if error.args == ("groups",):
+                raise ValueError(_WANTS_GROUPS) from error
+            raise
+
+
+_WANTS_GROUPS = (
+    "A step in front wants groups. TargetEncoder of scikit-learn 1.9 does so while "
+    "metadata routing is on: give it a splitter of groups, "
+    "TargetEncoder(cv=GroupKFold(5)). meta_fit hands it the ids of tasks, so that the "
+    "code of a row is made without its own task."
+)
 
 
 def _consumes(estimator, name):
@@ -455,7 +469,8 @@ def adapt_predict(
     if checked_ensemble(estimator, "adapt_predict") is not None:
         _check_rows_of_ensemble(estimator, X, beside)
         known, new = (X, y, sample_weight, task), (X_new, task_new)
-        return _members.predicted(estimator, known, new, method, options, adapt_each)
+        verbs = predicts_each, predict_each, adapt_each
+        return _members.predicted(estimator, known, new, method, options, verbs)
     options |= {"task": task, "task_new": task_new, "method": method, **beside}
     outer = checked_composition(estimator, "adapt_predict")
     check_restorable(outer, estimator, options)
@@ -477,6 +492,9 @@ def predicts_each(estimator):
     for verb in (adapt, adapt_each, adapt_predict):
         if verb.dispatch(type(estimator)) is not verb.dispatch(object):
             return False  # somebody's own verb
+    ensemble = ensemble_of(estimator)
+    if ensemble is not None:
+        return _members.can_be_together(ensemble, estimator, predicts_each)
     outer = composition_of(estimator)
     return outer is not None and predicts_each(outer.inside(estimator))
 
@@ -488,6 +506,11 @@ def predict_each(estimator, known, new, n_tasks, method):
     """
     if isinstance(estimator, BaseMetaLearner):
         return estimator._predict_numbered(known, new, n_tasks, method)
+    ensemble = checked_ensemble(estimator, "adapt_predict")
+    if ensemble is not None:
+        return _members.predicted_together(
+            ensemble, estimator, known, new, n_tasks, method, predict_each
+        )
     outer = checked_composition(estimator, "adapt_predict")
     X, y, *others = known
     X, y = outer.transform_rows(estimator, X), outer.transform_targets(estimator, y)

@@ -341,7 +341,7 @@ class FewRowsScore:
         A scorer that is no scorer of scikit-learn may do with a model what it likes, so
         that it gets models.
         """
-        if not predicts_each(estimator):
+        if takes_several_targets(estimator) or not predicts_each(estimator):
             return None
         own = own_metric(estimator)
         metric = plain_metric(estimator, self._scoring, own)

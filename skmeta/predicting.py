@@ -19,10 +19,12 @@ from skmeta._compositions import (
     checked_composition,
     checked_ensemble,
     composition_of,
+    ensemble_of,
     meta_learners,
     restored,
 )
 from skmeta._many_tasks import METHODS, OF_ROWS
+from skmeta._members import combined
 
 __all__ = ["n_adapt_rows", "predict", "predict_interval", "suggest_queries"]
 
@@ -262,6 +264,14 @@ def asked(estimator, X, method, options):
         return _method(estimator, method, options)(X, **options)
     if composition_of(estimator) is None and _is_plain(estimator, method, options):
         return getattr(estimator, method)(X, **options)
+    ensemble = ensemble_of(estimator)
+    if ensemble is not None and {*options} == {"task"} and ensemble._hands_rows_on:
+        checked_ensemble(estimator, method)
+
+        def say(number, member, how):
+            return asked(member, X, how, options)
+
+        return combined(ensemble, estimator, X, method, say)
     outer = checked_composition(estimator, method)
     check_restorable(outer, estimator, options)
     X = outer.transform_rows(estimator, X)

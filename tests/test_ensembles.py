@@ -14,6 +14,7 @@ from scipy import sparse
 from sklearn.base import BaseEstimator, RegressorMixin, clone
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.compose import TransformedTargetRegressor
+from sklearn.dummy import DummyRegressor
 from sklearn.ensemble import (
     AdaBoostRegressor,
     BaggingClassifier,
@@ -43,6 +44,7 @@ from sklearn.multioutput import (
 )
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
+from sklearn.utils import Bunch
 
 from skmeta import (
     EmpiricalBayesRanker,
@@ -56,6 +58,7 @@ from skmeta import (
     adapt_predict,
     meta_fit,
     partial_adapt,
+    predict,
     to_sklearn,
 )
 from skmeta._compositions import meta_learners
@@ -416,6 +419,28 @@ def test_sample_weights_reach_every_member():
     assert_allclose(found, adapted.predict(X_new))
 
 
+def test_known_tasks_are_predicted_by_all_members():
+    """Each output by the posterior of its own model, and so the members of a vote."""
+    table = tables()["both"]
+    prior = EmpiricalBayesRegressor("intercept", random_state=0)
+    model = MultiOutputRegressor(prior).fit(table.X, table.y, task=table.ids)
+    by_hand = [m.predict(table.X, task=table.ids) for m in model.estimators_]
+    found = predict(model, table.X, task=table.ids)
+    assert_allclose(found, np.transpose(by_hand))
+    level = DummyRegressor().fit(table.X, table.y[:, 0])
+    vote = VotingRegressor([("eb", prior), ("level", DummyRegressor())])
+    vote.estimators_ = [model.estimators_[0], level]
+    vote.named_estimators_ = Bunch(eb=model.estimators_[0], level=level)
+    found = predict(vote, table.X, task="S03")
+    by_hand = model.estimators_[0].predict(table.X, task="S03")
+    assert_allclose(found, (by_hand + level.predict(table.X)) / 2)
+    with pytest.raises(TypeError, match="combines or changes"):
+        predict(vote, table.X, return_std=True)
+    bagged, _ = fitted("bagging")
+    with pytest.raises(TypeError, match="combines or changes"):
+        predict(bagged, table.X, task=table.ids)
+
+
 # -- around and inside other compositions ---------------------------------------------
 
 
@@ -589,9 +614,9 @@ def test_what_cannot_adapt_says_what_to_do(model, remedy):
 
 def test_what_takes_one_meta_learner_names_the_way_out():
     model, table = fitted("voting")
-    with pytest.raises(TypeError, match="combines what several models predict"):
+    with pytest.raises(TypeError, match="combines or changes what models predict"):
         TaskBank(model)
-    with pytest.raises(TypeError, match="combines what several models predict"):
+    with pytest.raises(TypeError, match="combines or changes what models predict"):
         to_sklearn(adapt(model, table.X[:5], table.y[:5]))
     statistics = TaskStatistics.from_rows(table.X, table.y, table.ids)
     with pytest.raises(TypeError, match="Pass the rows"):

@@ -53,6 +53,10 @@ def _check_is_table(name, table):
             f"{name} is None; pass the rows: an array, a sparse matrix or a DataFrame "
             "of shape (n_samples, n_features)."
         )
+    if type(table).__name__ == "LazyFrame":
+        raise TypeError(
+            f"{name} is a LazyFrame, which holds no rows yet. Pass {name}.collect()."
+        )
     if np.ma.is_masked(table):
         raise ValueError(
             f"{name} contains NaN or another missing value: it is masked in "
