@@ -84,10 +84,13 @@ test-array-api: $(VENV)/.has-test  ## scikit-learn's estimator checks of array A
 	SCIPY_ARRAY_API=1 $(PYTEST) -k array_api -q $(PYTEST_ARGS) tests/test_common.py
 
 # What is left out here cannot fail on old dependencies alone: tests of texts, and those
-# that compare our code with itself on many random draws. Every function of NumPy, SciPy
-# and scikit-learn that they reach is reached by the other tests too.
+# that compare our code with itself, with a formula or on many random draws. The other
+# tests fit, adapt and save models with each of these options too. So every function of
+# NumPy, SciPy and scikit-learn is reached.
 OLDEST_LEAVES_OUT = $(patsubst %,--ignore=tests/test_%.py,architecture benchmarks \
-    calibration ci docstrings fuzz moderation paper readme robustness)
+    calibration ci courses curved docstrings duration fuzz interrupt learned_features \
+    learned_prior moderation noise paper prior quadrature readme recency \
+    reptile_no_harm robustness simulated)
 .PHONY: test-oldest
 test-oldest: BIN = $(VENV_OLDEST)/bin
 test-oldest: $(VENV_OLDEST)/.has-test  ## tests on the oldest supported dependencies
