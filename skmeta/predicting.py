@@ -93,7 +93,7 @@ def predict(estimator, X, *, task=None, method="predict", **options):
     """
     if method not in METHODS:
         raise ValueError(f"method must be one of {list(METHODS)}; got {method!r}.")
-    options = {name: value for name, value in options.items() if value is not None}
+    options = _given(options)
     of_rows = {name: options[name] for name in OF_ROWS if name in options}
     check_aligned(X=X, task=task, **_columns(of_rows))
     if task is not None:  # behind a step X may have neither labels nor names
@@ -102,6 +102,15 @@ def predict(estimator, X, *, task=None, method="predict", **options):
     if not options and hasattr(estimator, method):
         return getattr(estimator, method)(X)
     return asked(estimator, X, method, options)
+
+
+def _given(options):
+    """Arguments without those of one value per row that are None."""
+    return {
+        name: value
+        for name, value in options.items()
+        if value is not None or name not in OF_ROWS
+    }
 
 
 def _columns(of_rows):
@@ -212,7 +221,7 @@ def suggest_queries(estimator, pool, n_queries=1, **options):
     >>> suggest_queries(meta_fit(pipe, tasks), pool, 3).shape
     (3,)
     """
-    options = {name: value for name, value in options.items() if value is not None}
+    options = _given(options)
     check_aligned(pool=pool, **options)
     return asked(estimator, pool, "suggest_queries", {"n_queries": n_queries} | options)
 

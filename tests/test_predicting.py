@@ -502,6 +502,8 @@ def test_known_tasks_are_predicted_through_every_composition(around, table):
         assert (deviation > 0).all()
     with pytest.raises(ValueError, match="is adapted to the 5 rows of one task"):
         predict(around[1], new, task=ids)
+    with pytest.raises(ValueError, match="coverage must be a number"):
+        predict_interval(composition, new, None)
     labelled = pd.DataFrame(new, index=[3, 2, 1, 0])
     with pytest.raises(ValueError, match="X and task have different row labels"):
         predict(composition, labelled, task=pd.Series(ids))
