@@ -7,8 +7,8 @@ from functools import partial
 from typing import NamedTuple
 
 import numpy as np
-from sklearn import config_context
 from sklearn.base import clone
+from sklearn.frozen import FrozenEstimator
 from sklearn.utils import _safe_indexing, check_random_state
 from sklearn.utils.parallel import Parallel, delayed
 from sklearn.utils.validation import has_fit_parameter
@@ -31,8 +31,8 @@ from skmeta._comparing.kinds import ComparedTargets
 from skmeta._comparing.result import BaselineComparison
 from skmeta._compositions import (
     ask_base_once,
+    first_meta_learner,
     how_targets_change,
-    innermost,
     original_targets,
     rows_in_time,
     times_given,
@@ -42,7 +42,7 @@ from skmeta._compositions import (
 )
 from skmeta._evaluation import BLOCK, BLOCK_TOGETHER, cut_points, score_block
 from skmeta._known_tasks import keeping_no_tasks
-from skmeta.adaptation import adapt_each
+from skmeta.adaptation import adapt_each, meta_fit
 
 
 def compare(
@@ -336,19 +336,19 @@ def meta_trained(estimator, data, train, weight=None):
 
     An error about a row names it by its number among all rows.
     """
+    fresh = clone(estimator)
+    if isinstance(fresh, FrozenEstimator):
+        return fresh
     X, y, *others = data.table.take(train)
     beside = {"task": data.task[train]}
     if data.sets is not None:
         beside["choice_set"] = others[-1]
-    if weight is not None and has_fit_parameter(innermost(estimator), "sample_weight"):
+    inner = first_meta_learner(estimator, "meta_fit")
+    if weight is not None and has_fit_parameter(inner, "sample_weight"):
         beside["sample_weight"] = weight[train]
-    with (
-        config_context(enable_metadata_routing=True),
-        row_order_is_known(),
-        keeping_no_tasks(),
-    ):
+    with row_order_is_known(), keeping_no_tasks():
         try:
-            return clone(estimator).fit(X, y, **beside)
+            return meta_fit(fresh, X, y, **beside)
         except ValueError as error:
             said = re.sub(
                 r"(?<=The first such row is row )\d+",

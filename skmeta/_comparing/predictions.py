@@ -8,6 +8,7 @@ import numpy as np
 from sklearn.utils import _safe_indexing, check_random_state
 from sklearn.utils.parallel import Parallel, delayed
 
+from skmeta._base import BaseMetaLearner
 from skmeta._base_model import remembering
 from skmeta._checks.bad_rows import naming_the_task
 from skmeta._checks.scorers import scoring_on_purpose
@@ -22,8 +23,9 @@ from skmeta._comparing.arguments import (
 from skmeta._comparing.folds import meta_trained
 from skmeta._compositions import (
     ask_base_once,
+    first_meta_learner,
     has_outside_option,
-    meta_learner,
+    innermost,
     rows_in_time,
     times_given,
     transformed_rows,
@@ -98,7 +100,10 @@ def few_shot_predictions(
     options,
 ):
     """`few_shot_predict`, with ``in_time`` for the order of rows."""
-    meta_learner(estimator, "few_shot_predict")._check_method(method, options)
+    first_meta_learner(estimator, "few_shot_predict")
+    inner = innermost(estimator)
+    if isinstance(inner, BaseMetaLearner):  # others refuse it after they are fitted
+        inner._check_method(method, options)
     kind = kind_of_targets({"estimator": estimator})
     data = checked_rows(X, y, task, unit, choice_set, kind)
     kind = kind.of(data.y, data.codes)

@@ -17,10 +17,17 @@ FOOTNOTE = (
 )
 
 
+# From so many meta-learners on, each has a line and no table of its own.
+SEVERAL = 3
+
+REASONS = "The reasons for each line are in .verdict, and all numbers in .to_frame()."
+
+
 class BaselineComparison:
     """What :func:`~skmeta.model_selection.compare_baselines` has found.
 
-    Printed, or shown in a notebook, it is a table with a verdict.
+    Printed, or shown in a notebook, it is a table with a verdict. With three
+    meta-learners or more it is one table of all of them, and a line for each.
 
     Parameters
     ----------
@@ -54,6 +61,8 @@ class BaselineComparison:
         ``"unclear"``, if the data do not decide.
     verdict : str
         The same in sentences, with the numbers.
+    short_verdict : dict of str to str
+        For each meta-learner the same in one line.
     deciding_task : dict of str to tuple or None
         For each meta-learner the id of a task that alone has more than half of all
         differences in score after the most rows, and its part of them. None if there
@@ -111,6 +120,8 @@ class BaselineComparison:
         }
         self.advice = {name: verdict.advice for name, verdict in found.items()}
         self.deciding_task = {name: v.deciding_task for name, v in found.items()}
+        self.short_verdict = {name: v.short for name, v in found.items()}
+        self._others = {name: getattr(v, "other", None) for name, v in found.items()}
         lines = [verdict.text for verdict in found.values()]
         self.verdict = "\n".join([*lines, *self._about_the_pooled_model()])
 
@@ -307,6 +318,17 @@ class BaselineComparison:
         ]
         yield self._title(), means
         unit = "" if self._differences.scale == "points" else ", in %"
+        if self._are_several:
+            rows = [
+                (name, self._gain_cells(name, other))
+                for name, other in self._others.items()
+                if other is not None
+            ]
+            others = dict.fromkeys(filter(None, self._others.values()))
+            if rows:
+                than = " or the ".join(others)
+                yield f"Better than the {than} in a typical task by{unit}", rows
+            return
         for name in self.meta_learners:
             rows = [
                 (other, self._gain_cells(name, other))
@@ -314,6 +336,45 @@ class BaselineComparison:
                 if other != name
             ]
             yield f"{name} better than the others in a typical task by{unit}", rows
+
+    @property
+    def _are_several(self):
+        return len(self.meta_learners) >= SEVERAL
+
+    def _words(self):
+        """What is said below the tables, line by line."""
+        if not self._are_several:
+            return self.verdict.splitlines()
+        lines = [f"{name}: {short}." for name, short in self.short_verdict.items()]
+        best = self._about_the_best()
+        return [*lines, *best, *self._about_the_pooled_model(), REASONS]
+
+    def _about_the_best(self):
+        """A sentence about which of several meta-learners to take."""
+        first, *others = self.meta_learners
+        tables = (self.scores[name] for name in self.meta_learners)
+        known = np.all([~np.isnan(table).all(axis=0) for table in tables], axis=0)
+        places = np.flatnonzero(known & (self.n_support > 0))
+        if not len(places):
+            return []
+
+        def ahead(name, other):
+            return self._differences.overall(name, other, places)
+
+        lead = {first: 0.0} | {name: ahead(name, first)[0] for name in others}
+        best = max(lead, key=lambda name: np.nan_to_num(lead[name], nan=-np.inf))
+        close = [
+            name
+            for name in self.meta_learners
+            if name != best and not np.greater(*ahead(best, name))
+        ]
+        if not close:
+            return [f"Of these, {best} is clearly best over the numbers of rows."]
+        word = "is" if len(close) == 1 else "are"
+        return [
+            f"Of these, {best} is best over the numbers of rows, and "
+            f"{', '.join(close)} {word} not clearly worse."
+        ]
 
     def _gain_cells(self, name, other):
         columns = zip(*self._differences.between(name, other), strict=True)
@@ -341,7 +402,7 @@ class BaselineComparison:
                 padded = (c.rjust(w) for c, w in zip(cells, widths, strict=True))
                 lines += [(name.ljust(first) + "".join(padded)).rstrip()]
             lines += [""]
-        verdict = (fill(line, LINE_WIDTH) for line in self.verdict.splitlines())
+        verdict = (fill(line, LINE_WIDTH) for line in self._words())
         return "\n".join([*lines, fill(FOOTNOTE, LINE_WIDTH), "", *verdict])
 
     def __repr__(self):
@@ -351,7 +412,7 @@ class BaselineComparison:
         )
 
     def _repr_html_(self):
-        verdict = "<br>".join(escape(line) for line in self.verdict.splitlines())
+        verdict = "<br>".join(escape(line) for line in self._words())
         parts = [f"<p><strong>{verdict}</strong></p>"]
         for title, rows in self._blocks():
             heads = "".join(f"<th>{k}</th>" for k in self.n_support)

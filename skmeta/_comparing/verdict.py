@@ -57,11 +57,15 @@ class Verdict:
         In one word; see `BaselineComparison`.
     text : str
         The same in sentences.
+    short : str
+        The same in one line, without the name of the meta-learner.
     deciding_task : tuple or None
         Id of a task that alone has most of the differences, and its part of them.
     """
 
     deciding_task = None
+    # the baseline that is advised, if one is
+    winner = None
 
     def __init__(
         self, differences, n_support, tasks, name, baselines, pooled_model, unit="row"
@@ -77,6 +81,7 @@ class Verdict:
         self.places = np.flatnonzero(given & (counts >= enough))
         self.advice, sentence = self._judge()
         self.text = f"{name}: {sentence}"
+        self.short = self._in_short()
 
     def _judge(self):
         """Advice, and the sentences that give the reasons."""
@@ -87,12 +92,34 @@ class Verdict:
             )
         self.last = self.places[-1]
         if self.pooled is not None:
-            other = self.pooled
+            self.other = self.pooled
             advice, sentence = self._with_pool()
         else:
-            other = self._best(self.rivals)
-            advice, sentence = self._without_pool(other)
-        return advice, sentence + self._about_one_task(other)
+            self.other = self._best(self.rivals)
+            advice, sentence = self._without_pool(self.other)
+        return advice, sentence + self._about_one_task(self.other)
+
+    def _in_short(self):
+        """The advice in one line: what to do, and how large the gain is."""
+        if not len(self.places) or self.other is None:
+            return "unclear: " + (
+                "no baseline to compare with" if len(self.places) else "too few tasks"
+            )
+        gain, decides = self._plain_gain(self.name, self.other), ""
+        if self.deciding_task is not None:
+            decides = f"; task {show(self.deciding_task[0])} differs most by far"
+        if self.advice == "meta-learn":
+            pooled = self.pooled is not None
+            against = self.differences.between(self.name, self.other)
+            start = self._pays_from(self.name) if pooled else self._ahead_from(against)
+            return f"meta-learn from {self._units(start)} on; {gain}{decides}"
+        what = {
+            "offset": "an offset per task is enough",
+            "baseline": f"{self.winner} is better",
+            "pooled": "do not adapt, take one model for all tasks",
+            "unclear": "unclear",
+        }
+        return f"{what[self.advice]}; {gain}{decides}"
 
     # -- tests
 
@@ -234,6 +261,7 @@ class Verdict:
         mean, half = self._overall(self.name, rival)
         amount = self.differences.amount(mean, half)
         if _is_ahead(-mean, half):
+            self.winner = rival
             return "baseline", (
                 f"{text}. But {rival} is better still: the meta-learner is worse by "
                 f"{amount} {self._on_average}. Use that."
@@ -259,6 +287,7 @@ class Verdict:
         over_pooled = self.differences.between(self.name, self.pooled)
         begins_ahead = self._ahead_from(over_pooled) is not None
         if rival and not (begins_ahead and not self._ahead(rival, self.name)):
+            self.winner = rival
             return "offset" if rival == self.offset else "baseline", (
                 f"not clearly better than one pooled model ({gain}). But adapting "
                 f"pays: {rival} is ahead from {self._units(starts[rival])} on "
@@ -293,6 +322,7 @@ class Verdict:
                 "the best baseline)."
             )
         if mean[self.last] + half[self.last] < NOTHING_TO_GAIN:
+            self.winner = rival
             return "baseline", f"no better than {rival} ({gain}). Use that."
         return "unclear", (
             f"it is unclear whether meta-learning pays: {gain}, which is the best "
@@ -302,21 +332,28 @@ class Verdict:
 
     def _gain(self, better, worse):
         """How much better one is than another after the most rows, in words."""
-        place = self.last
-        mean, half = (value[place] for value in self.differences.between(better, worse))
         ahead, compared = (
-            n[place] for n in self.differences.tasks_ahead(better, worse)
+            n[self.last] for n in self.differences.tasks_ahead(better, worse)
         )
-        k = self._units(self.n_support[place])
-        than = _the(worse)
-        if not mean and not half:
-            return f"after {k} as good as {than} in every task"
+        if self._are_equal(better, worse):
+            k = self._units(self.n_support[self.last])
+            return f"after {k} as good as {_the(worse)} in every task"
+        gain = self._plain_gain(better, worse)
+        return f"{gain} than {_the(worse)}, and ahead in {ahead} of {compared} tasks"
+
+    def _plain_gain(self, better, worse):
+        """The same without the name of the other."""
+        k = self._units(self.n_support[self.last])
+        if self._are_equal(better, worse):
+            return f"after {k} as good in every task"
+        mean, half = (v[self.last] for v in self.differences.between(better, worse))
         word = "better" if mean >= 0 else "worse"
-        amount = self.differences.amount(mean, half)
-        return (
-            f"after {k} {word} by {amount} than {than}, and ahead in {ahead} of "
-            f"{compared} tasks"
-        )
+        return f"after {k} {word} by {self.differences.amount(mean, half)}"
+
+    def _are_equal(self, name, other):
+        """Whether two models have the same scores after the most rows."""
+        mean, half = self.differences.between(name, other)
+        return not mean[self.last] and not half[self.last]
 
     def _about_one_task(self, other):
         """A sentence about a task that alone has most of the differences in score."""
