@@ -3,10 +3,10 @@
 from sklearn.utils._param_validation import StrOptions
 
 
-def with_class_weight(kind):
-    """The parameter constraints of a class, and that of ``class_weight``."""
+def with_class_weight(kind, **others):
+    """The parameter constraints of a class, of ``class_weight``, and others."""
     allowed = [StrOptions({"balanced"}), dict, None]
-    return {**kind._parameter_constraints, "class_weight": allowed}
+    return {**kind._parameter_constraints, "class_weight": allowed, **others}
 
 
 class Weighs:

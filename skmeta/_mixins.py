@@ -8,7 +8,7 @@ from skmeta._checks.keywords import with_hint_to_task
 from skmeta._checks.scorers import scored_on_purpose, scoring_on_purpose
 from skmeta._evaluation import mean_score, scores_of_tasks
 from skmeta._many_tasks import is_ours
-from skmeta._targets import Numbers, SharedLabels
+from skmeta._targets import Numbers, OwnLabels, SharedLabels
 from skmeta._warn import warn
 from skmeta.exceptions import ZeroShotWarning
 
@@ -160,7 +160,9 @@ class MetaClassifierMixin(_ScoresTasks, ClassifierMixin):
     """A meta-learner of labels. It stands to the left of `BaseMetaLearner`."""
 
     def _make_targets(self):
-        return SharedLabels(class_weight=getattr(self, "class_weight", None))
+        own = getattr(self, "task_classes", "shared") == "own"
+        kind = OwnLabels if own else SharedLabels
+        return kind(class_weight=getattr(self, "class_weight", None))
 
     def decision_function(self, X):
         """Compute the logits of the classes.

@@ -209,15 +209,13 @@ def few_shot_scores(
     unit, choice_set = checked_sets(estimator, unit, choice_set)
     targets = targets_of(estimator)
     n_way = None if targets is None else targets.n_way
-    in_time = _in_time(row_order, [estimator])
+    in_time = _in_time(row_order, [estimator], X, task)
     if in_time and stratify and n_way is None:
         raise ValueError(
             "stratify=True draws rows so that classes are in proportion, and "
             "row_order='time' gives the first rows, whatever their classes. Set one of "
             "them to None."
         )
-    if row_order is None and not in_time:
-        _hint_at_order(X, task)
     score = score_of(estimator, scoring, weighted=sample_weight is not None)
     return _evaluation.scores_of_tasks(
         estimator,
@@ -247,11 +245,17 @@ def few_shot_scores(
     )
 
 
-def _in_time(row_order, estimators):
-    """Whether earlier rows of a task are given and later ones asked for."""
-    if row_order is None:
-        return any(map(rows_in_time, estimators))
-    return row_order == "time"
+def _in_time(row_order, estimators, X, task):
+    """Whether earlier rows of a task are given and later ones asked for.
+
+    If nobody says so, and the rows of X seem to be in order of time, a warning does.
+    """
+    if row_order is not None:
+        return row_order == "time"
+    in_time = any(map(rows_in_time, estimators))
+    if not in_time:
+        _hint_at_order(X, task)
+    return in_time
 
 
 DRAWN_AT_RANDOM = (
@@ -710,9 +714,7 @@ def few_shot_predict(
     from skmeta._comparing.predictions import few_shot_predictions
 
     unit, choice_set = checked_sets(estimator, unit, choice_set)
-    in_time = _in_time(row_order, [estimator])
-    if row_order is None and not in_time:
-        _hint_at_order(X, task)
+    in_time = _in_time(row_order, [estimator], X, task)
     return few_shot_predictions(
         estimator,
         X,
@@ -926,9 +928,7 @@ def compare_baselines(
 
     estimators = named_estimators(estimator).values()
     unit, choice_set = checked_sets(next(iter(estimators)), unit, choice_set)
-    in_time = _in_time(row_order, estimators)
-    if row_order is None and not in_time:
-        _hint_at_order(X, task)
+    in_time = _in_time(row_order, estimators, X, task)
     return compare(
         estimator,
         X,

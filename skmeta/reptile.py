@@ -42,7 +42,7 @@ from skmeta._export import PlainNetwork
 from skmeta._mixins import MetaClassifierMixin, MetaRegressorMixin
 from skmeta._reptile_side_by_side import SideBySideMixin
 from skmeta._streams import GoesOnByLoop
-from skmeta._targets import Numbers, OwnLabels, SharedLabels
+from skmeta._targets import Numbers
 from skmeta._threads import on_one_blas_thread
 
 PAPER_MODE = {
@@ -993,10 +993,9 @@ class ReptileClassifier(MetaClassifierMixin, BaseReptile):
     (10,)
     """
 
-    _parameter_constraints: dict = {
-        **with_class_weight(BaseReptile),
-        "task_classes": [StrOptions({"shared", "own"})],
-    }
+    _parameter_constraints: dict = with_class_weight(
+        BaseReptile, task_classes=[StrOptions({"shared", "own"})]
+    )
 
     def __init__(
         self,
@@ -1060,7 +1059,3 @@ class ReptileClassifier(MetaClassifierMixin, BaseReptile):
     def _loss_name(self, n_outputs):
         own = self.task_classes == "own"
         return "log_loss" if n_outputs == 1 and not own else "softmax_log_loss"
-
-    def _make_targets(self):
-        kind = OwnLabels if self.task_classes == "own" else SharedLabels
-        return kind(class_weight=self.class_weight)

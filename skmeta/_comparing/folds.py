@@ -33,6 +33,7 @@ from skmeta._compositions import (
     ask_base_once,
     first_meta_learner,
     how_targets_change,
+    innermost,
     original_targets,
     rows_in_time,
     times_given,
