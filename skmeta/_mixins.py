@@ -135,12 +135,13 @@ class MetaRegressorMixin(_ScoresTasks, RegressorMixin):
     def _make_targets(self):
         return Numbers()
 
+    @with_hint_to_task
     def predict(self, X):
         """Predict with the present weights: the prior's until adapted.
 
-        Until adapted, the model predicts for a new task without known rows. It does not
-        use what it learned about single tasks of the meta-training. For a known task,
-        adapt to its rows first; for many at once call :meth:`adapt_predict`.
+        Until adapted, the model predicts for a new task without known rows. It keeps
+        nothing of single tasks of the meta-training. For known tasks call
+        :meth:`adapt_predict` with their rows, or take a :class:`~skmeta.TaskBank`.
 
         Parameters
         ----------
@@ -164,6 +165,7 @@ class MetaClassifierMixin(_ScoresTasks, ClassifierMixin):
         kind = OwnLabels if own else SharedLabels
         return kind(class_weight=getattr(self, "class_weight", None))
 
+    @with_hint_to_task
     def decision_function(self, X):
         """Compute the logits of the classes.
 
@@ -179,6 +181,7 @@ class MetaClassifierMixin(_ScoresTasks, ClassifierMixin):
         """
         return self._answer(X, "decision_function")
 
+    @with_hint_to_task
     def predict_proba(self, X):
         """Predict the probabilities of the classes.
 
@@ -194,12 +197,13 @@ class MetaClassifierMixin(_ScoresTasks, ClassifierMixin):
         """
         return self._answer(X, "predict_proba")
 
+    @with_hint_to_task
     def predict(self, X):
         """Predict with the present weights: the prior's until adapted.
 
-        Until adapted, the model predicts for a new task without known rows. It does not
-        use what it learned about single tasks of the meta-training. For a known task,
-        adapt to its rows first; for many at once call :meth:`adapt_predict`.
+        Until adapted, the model predicts for a new task without known rows. It keeps
+        nothing of single tasks of the meta-training. For known tasks call
+        :meth:`adapt_predict` with their rows, or take a :class:`~skmeta.TaskBank`.
 
         Parameters
         ----------

@@ -22,6 +22,7 @@ from skmeta import (
     EmpiricalBayesRanker,
     EmpiricalBayesRegressor,
     LearnedFeatures,
+    ReptileRegressor,
     TaskBank,
     TaskStatistics,
     _known_tasks,
@@ -101,13 +102,13 @@ def test_one_id_may_stand_for_all_rows(model):
 
 
 def test_the_learned_start_predicts_for_unknown_ids(model):
-    ids = NEW["shop"].to_numpy(dtype=object)
+    ids = NEW["shop"].to_numpy(dtype=object).copy()
     ids[::4] = "new"
     y = model.predict(NEW[COLUMNS], task=ids)
     start, known = model.predict(NEW[COLUMNS]), ids != "new"
     assert_array_equal(y[~known], start[~known])
     known_alone = model.predict(NEW[COLUMNS][known], task=ids[known])
-    assert_allclose(y[known], known_alone, rtol=1e-12)
+    assert_allclose(y[known], known_alone, rtol=1e-10)
 
 
 @pytest.mark.parametrize(
@@ -181,7 +182,7 @@ def test_each_row_is_predicted_as_by_adapting_to_the_rows_of_fit(name):
     rng = np.random.default_rng(0)
     X, X_new = (np.asfortranarray(t[COLUMNS], dtype=float) for t in (KNOWN, NEW))
     weight, task = rng.integers(0, 3, len(X)).astype(float), KNOWN["shop"].to_numpy()
-    shuffled = NEW["shop"].to_numpy(dtype=object)
+    shuffled = NEW["shop"].to_numpy(dtype=object).copy()
     shuffled[rng.random(len(NEW)) < 0.2] = "new"
     model = model.fit(X, KNOWN[y].to_numpy(), weight, task=task)
     assert repr(model.known_tasks_).startswith(f"KnownTasks({kept}")
@@ -286,8 +287,8 @@ def test_tasks_of_a_list_are_known_by_their_numbers(model):
     X_new, number = NEW[COLUMNS].to_numpy(float), NEW["shop"].str[1:].astype(int)
     expected = model.predict(NEW[COLUMNS], task=NEW["shop"])
     found = of_dict.predict(X_new, task=NEW["shop"])
-    assert_allclose(found, expected, rtol=1e-12)
-    assert_allclose(of_list.predict(X_new, task=number), expected, rtol=1e-12)
+    assert_allclose(found, expected, rtol=1e-10)
+    assert_allclose(of_list.predict(X_new, task=number), expected, rtol=1e-10)
 
 
 def test_statistics_tell_what_the_rows_tell(model):
@@ -441,6 +442,12 @@ def test_a_model_without_ids_asks_for_them():
     refused("fitted to rows without ids.*task=ids", one, task="S00")
     one = fitted(one).fit(KNOWN[COLUMNS], KNOWN["sales"])
     assert not hasattr(one, "known_tasks_")
+
+
+def test_a_model_that_keeps_no_tasks_names_what_does():
+    model = ReptileRegressor(max_iter=1).meta_fit(TASKS)
+    with pytest.raises(TypeError, match=r"keeps nothing.*adapt_predict.*TaskBank"):
+        model.predict(NEW[COLUMNS].to_numpy(float), task="S00")
 
 
 def test_ids_are_checked_like_those_of_fit(model):

@@ -50,7 +50,15 @@ _ONE_TASK = (
     "skmeta.adapt_predict(model, X, y, X_new, task=ids, task_new=ids_new), or keep the "
     "state of each task in a skmeta.TaskBank."
 )
+_KNOWS_NONE = (
+    "It keeps nothing of the tasks of fit, as the EmpiricalBayes models do. "
+    "Give it the known rows again: adapt_predict(X, y, X_new, task=ids, "
+    "task_new=ids_new); or put a skmeta.TaskBank over it, which keeps them."
+)
 _NO_IDS = {
+    "predict": _KNOWS_NONE,
+    "predict_proba": _KNOWS_NONE,
+    "decision_function": _KNOWS_NONE,
     "adapt": _ONE_TASK,
     "fit": _ONE_TASK,
     "partial_adapt": _ONE_TASK,
