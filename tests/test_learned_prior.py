@@ -365,3 +365,46 @@ def test_slopes_pulled_to_zero_because_of_few_rows_warn():
     X, y, ids = rng.normal(size=(14, 4)), rng.normal(size=14), np.arange(14) // 3
     with pytest.warns(UserWarning, match="14 rows for 5 coefficients"):
         Regressor("intercept").fit(X, y, task=ids)
+
+
+# -- noise that short tasks cannot show -----------------------------------------------
+
+
+def quickly_fitted(tasks):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        warnings.simplefilter("ignore", UserWarning)  # of a spread on its bound
+        return EmpiricalBayesRegressor(max_iter=60, random_state=0).meta_fit(tasks)
+
+
+def test_rounded_targets_of_short_tasks_are_not_taken_for_exact_ones():
+    """13 columns and 5 rows of each task: a rich prior explains all without noise."""
+    rng = np.random.default_rng(1)
+    profiles = rng.choice([-1.0, 1.0], size=(20, 13))
+
+    def rated(n_rows):
+        X = profiles[rng.permutation(20)[:n_rows]]
+        level = 5 + 2 * rng.normal()
+        worth = np.r_[1.0, 0.5, np.zeros(11)] + 0.6 * rng.normal(size=13)
+        return X, np.clip(np.round(level + X @ worth + rng.normal(size=n_rows)), 0, 10)
+
+    tasks, new = [rated(5) for _ in range(50)], [rated(20) for _ in range(20)]
+    model = quickly_fitted(tasks)
+    assert model.noise_variance_ > 0.1
+    errors = [model.adapt(X[:8], y[:8]).predict(X[8:]) - y[8:] for X, y in new]
+    assert np.sqrt(np.mean(np.square(errors))) < 2.5
+
+
+def test_exact_targets_of_short_tasks_are_found_exact_where_tasks_show_it():
+    rng = np.random.default_rng(0)
+    direction = rng.normal(size=6)
+
+    def exact(n_rows):
+        X = rng.normal(size=(n_rows, 6))
+        return X, X @ (1 + rng.normal() * direction)
+
+    tasks, (X, y) = [exact(6) for _ in range(30)], exact(12)
+    model = quickly_fitted(tasks)
+    few = model.adapt(X[:4], y[:4])
+    assert model.prior_structure_ == "low_rank"
+    assert_allclose(few.predict(X[4:]), y[4:], atol=1e-2 * np.std(y))

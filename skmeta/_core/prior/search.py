@@ -51,6 +51,12 @@ SMALL_DEVIATION = 0.3
 N_STRUCTURES = 5
 # The spreads of classes are drawn together as if by this many tasks for each class.
 CLASS_SHRINKAGE = 1.0
+# A noise below this, in units of the variance of y, has vanished.
+NO_NOISE = 1e-9
+# If rows cannot show that there is no noise, a prior without noise has to predict
+# held-out tasks better than the others do, by this difference of log densities of a
+# typical task.
+SURE_OF_NO_NOISE = 10.0
 # With fewer tasks than this none is held out.
 MIN_TASKS_TO_FOLD = 5
 # The prior without a fold is searched for from that of all tasks, which is near.
@@ -142,7 +148,7 @@ class StructureSearch:
             name = "intercept"
         elif name == "auto" and not self.held_out:
             name = "isotropic"
-        best = self._best(list(self._candidates(name)))
+        best = self._best(self._with_noise(list(self._candidates(name))))
         self.tried = []  # with many columns the priors of all folds are large
         if not self.refines:
             return best
@@ -392,6 +398,31 @@ class StructureSearch:
         candidate = Candidate(name, structure, prior, folds, best, scores)
         self.tried.append(candidate)
         return candidate
+
+    def _with_noise(self, candidates):
+        """The candidates without those that have lost the noise by mistake.
+
+        If no task has more rows than coefficients, a rich structure can explain all
+        rows without noise. Rounded targets then have infinite densities by chance, and
+        predictions after more rows would be absurd. Without noise by construction,
+        densities of held-out tasks are higher by far.
+        """
+        has_lost = [self._has_lost_noise(c.prior) for c in candidates]
+        if not self.held_out or not any(has_lost) or all(has_lost):
+            return candidates
+        pairs = list(zip(candidates, has_lost, strict=True))
+        best = max((c.score for c, lost in pairs if not lost), key=np.sum)
+        return [
+            c
+            for c, lost in pairs
+            if not lost or np.median(c.score - best) > SURE_OF_NO_NOISE
+        ]
+
+    def _has_lost_noise(self, prior):
+        """Whether the noise has vanished, and no task has the rows to show that."""
+        if prior.noise > NO_NOISE:
+            return False
+        return self.tasks.counts.max() <= self.tasks.varying.sum()
 
     @staticmethod
     def _best(candidates):
