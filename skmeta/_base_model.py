@@ -2,6 +2,7 @@
 
 from contextlib import contextmanager
 from contextvars import ContextVar
+from copy import deepcopy
 from hashlib import blake2b
 from numbers import Integral, Number
 from typing import NamedTuple
@@ -57,7 +58,7 @@ def fit_base(base, X, y, weight, codes=None, seed=None):
 
         base = DummyClassifier()  # most classifiers refuse a single class
     try:
-        return _fit(seeded(clone(base), seed), X, y, weight, codes)
+        return _fit(seeded(cloned(base), seed), X, y, weight, codes)
     except Exception:
         if not is_classifier(base):
             raise
@@ -65,12 +66,23 @@ def fit_base(base, X, y, weight, codes=None, seed=None):
         if labels.dtype.kind in "iu" and (labels == np.arange(len(labels))).all():
             raise
         # Some classifiers, such as XGBoost's, need the labels 0, 1, ..., n - 1.
-        model = seeded(clone(base), seed)
+        model = seeded(cloned(base), seed)
         try:
             return OfPlaces(_fit(model, X, places, weight, codes), labels)
         except Exception:  # the labels were not the reason
             pass
         raise
+
+
+def cloned(estimator):
+    """An unfitted copy, also of an estimator that scikit-learn refuses to clone.
+
+    CatBoost's models, for example, make copies of lists that they are given.
+    """
+    try:
+        return clone(estimator, safe=False)
+    except RuntimeError:
+        return deepcopy(estimator)
 
 
 def _fit(model, X, y, weight, codes):

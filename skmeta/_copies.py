@@ -4,7 +4,8 @@ from contextlib import ExitStack, contextmanager
 from copy import copy, deepcopy
 
 import numpy as np
-from sklearn.base import clone
+
+from skmeta._base_model import cloned
 
 # These fitted attributes, which are no parameters, may hold a meta-learner.
 ON_THE_WAY = ("regressor_", "best_estimator_")
@@ -52,7 +53,7 @@ def own_what_can_change(model):
             own[name] = deepcopy(value)
     for name in model._parameters_to_clone:
         if own.get(name) is not None:
-            own[name] = clone(own[name], safe=False)  # it may be "auto"
+            own[name] = cloned(own[name])  # it may be "auto"
 
 
 def set_or_remove(estimator, **values):

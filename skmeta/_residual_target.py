@@ -28,13 +28,12 @@ def residuals(model, X, y, weight, codes):
     mostly_single = sizes[sizes > 1].sum() < len(y) / 2
     if n_tasks == 1 or mostly_single:
         return y
-    first = clone(model).set_params(
-        base_estimator=None,
-        linear_preprocessor=None,
-        features=None,
-        half_life=None,
-        row_order="random",
+    without = dict.fromkeys(
+        ("base_estimator", "linear_preprocessor", "features", "half_life")
     )
+    given = model.get_params(deep=False) | without | {"row_order": "random"}
+    given["keep_tasks"] = False
+    first = type(model)(**{name: clone(v, safe=False) for name, v in given.items()})
     varying = model._named_columns(X.shape[1])
     if varying is not None:  # X has no names any more
         first.set_params(varying=varying)
