@@ -19,12 +19,11 @@ from skmeta._checks.id_keys import (
     is_single,
     key_of,
     keys_of_ids,
-    kind_of_key,
     unmixed,
 )
 from skmeta._checks.ids import check_task_ids, group
 from skmeta._checks.scorers import scoring_on_purpose
-from skmeta._checks.values import as_object_array, show
+from skmeta._checks.values import as_object_array, kinds_of, show
 from skmeta._copies import set_or_remove
 from skmeta._core.prior.statistics import Sums
 from skmeta._core.prior.summed import SummedTable, standardised
@@ -40,6 +39,7 @@ from skmeta._task_input import (
 from skmeta._task_sums import (
     n_summed,
     numbers_by_sums,
+    predicts_as_we_do,
     sums_of_table,
     tells_by_sums,
     width_of_sums,
@@ -188,15 +188,16 @@ class KnowsTasks:
         d = rows.X.shape[1]
         n_of_rows = _n_numbers(rows.X) + 2 * len(rows.y)
         n_of_sums = len(rows.ids) * width_of_sums(d + 1)
-        if self._keeps_sums and not self._may_forget and n_of_sums <= n_of_rows:
+        if self._sums_may_do and n_of_sums <= n_of_rows:
             from_rows = self._parameter("base_estimator") is not None
             return rows if from_rows and self._may_keep(n_of_sums) else None
         return rows if self._may_keep(n_of_rows) else None
 
     @property
-    def _may_forget(self):
-        """Whether old rows may come to count less, so that sums would not do."""
-        return self.half_life is not None and self.half_life != np.inf
+    def _sums_may_do(self):
+        """Whether sums will probably do, since old rows count as much as new ones."""
+        forgets = self.half_life is not None and self.half_life != np.inf
+        return self._keeps_sums and not forgets and predicts_as_we_do(self)
 
     def _may_keep(self, n_numbers):
         if _forgetting.get():
@@ -273,8 +274,8 @@ class KnowsTasks:
             X = validate_new_rows(self, X)
         options = self._options_by_task(method, options, ids)
         codes = known.places_of(ids)
-        if not (codes >= 0).any():
-            _warn_of_unknown(known, ids)
+        if (codes < 0).any():
+            _warn_of_unknown(known, ids, codes)
         if self.n_tasks_ == 1:  # what it learned is the posterior of that task
             codes = np.full(len(codes), -1)
         answer = None
@@ -383,20 +384,29 @@ def _ids_of_rows(task, n_rows):
     return np.repeat(one, n_rows)
 
 
-def _warn_of_unknown(known, ids):
-    """Warn that no id is that of a known task."""
-    here, there = (_key_or_itself(example) for example in (known.ids[0], ids[0]))
+def _warn_of_unknown(known, ids, codes):
+    """Warn if no id is that of a known task, or if some are of another type."""
+    unknown = ids[codes < 0]
+    ours = kinds_of(known.ids)
+    others = {kind: i for kind, i in kinds_of(unknown).items() if kind not in ours}
+    if len(unknown) < len(ids) and not others:
+        return
     of_kinds = ""
-    if kind_of_key(here) != kind_of_key(there):
+    for kind, i in list(others.items())[:1]:
         of_kinds = (
-            f" The ids of fit are of the kind {kind_of_key(here)} and these of the "
-            f"kind {kind_of_key(there)}, which are never equal: give both the same "
-            "type, for instance by astype(str)."
+            f" The ids of fit are of the kind {', '.join(ours)}, and {show(i)} is of "
+            f"the kind {kind}. These are never equal: give all the same type, for "
+            "instance by astype(str)."
+        )
+    example = next(iter(others.values()), unknown[0])
+    which = f"No id of task, such as {show(example)}, is one"
+    if len(unknown) < len(ids):
+        which = (
+            f"In {len(unknown)} of {len(ids)} rows task, as {show(example)}, is none"
         )
     warn(
-        f"No id of task, such as {show(ids[0])}, is one of the {len(known)} tasks of "
-        f"fit, such as {show(known.ids[0])}: the learned start predicts, as for new "
-        f"tasks without a row.{of_kinds}"
+        f"{which} of the {len(known)} tasks of fit, such as {show(known.ids[0])}: the "
+        f"learned start predicts, as for new tasks without a row.{of_kinds}"
     )
 
 

@@ -24,11 +24,16 @@ def tells_by_sums(model):
     learned = getattr(model, "_learned", None)
     if not isinstance(learned, LearnedPrior):
         return False
-    if not is_ours(model, "predict", "predict_interval", *DECIDING):
-        return False  # a subclass has its own way, and may need the rows
+    if not predicts_as_we_do(model):
+        return False
     recency = learned.model.recency
     forgets = recency is not None and recency.forgets
     return isinstance(learned.model, GaussianModel) and not forgets
+
+
+def predicts_as_we_do(model):
+    """Whether no subclass has its own way to predict, which may need the rows."""
+    return is_ours(model, "predict", "predict_interval", *DECIDING)
 
 
 def width_of_sums(n_columns):

@@ -115,13 +115,14 @@ def test_the_learned_start_predicts_for_unknown_ids(model):
     ("task", "says"),
     [
         ("S99", "No id of task, such as 'S99', is one of the 12 tasks of fit"),
-        (3, "of the kind text and these of the kind number"),
+        (3, "of the kind text, and 3 is of the kind number"),
+        (["S00"] * 35 + [1], "In 1 of 36 rows task, as 1, is none of the 12 tasks"),
     ],
 )
 def test_a_warning_says_if_no_id_is_known(model, task, says):
     with pytest.warns(UserWarning, match=says):
         y = model.predict(NEW[COLUMNS], task=task)
-    assert_array_equal(y, model.predict(NEW[COLUMNS]))
+    assert_array_equal(y[-1], model.predict(NEW[COLUMNS])[-1])
 
 
 def test_what_is_kept_can_be_looked_at(model):
@@ -346,6 +347,18 @@ def test_ids_may_be_of_any_kind(kind):
     assert known.places_of(asked).tolist() == [3, -1, 0]
     assert kind(3) in known
     assert kind(7) not in known
+
+
+class Doubled(EmpiricalBayesRegressor):
+    def _raw_outputs(self, X):
+        return 2 * super()._raw_outputs(X)
+
+
+def test_of_a_subclass_that_predicts_in_its_own_way_the_rows_are_kept():
+    model = fitted(Doubled("intercept", noise="shared"))
+    rows = KNOWN[KNOWN["shop"] == "S03"]
+    expected = model.adapt(rows[COLUMNS], rows["sales"]).predict(NEW[COLUMNS])
+    assert_allclose(model.predict(NEW[COLUMNS], task="S03"), expected, rtol=1e-10)
 
 
 def test_rows_that_the_user_changes_later_are_not_what_was_kept():
