@@ -691,8 +691,9 @@ def takes_choice_sets(estimator):
 
 def takes_several_targets(estimator):
     """Whether y has a column for each of the models inside."""
-    ensemble = ensemble_of(innermost(estimator))
-    return ensemble is not None and ensemble.several_targets
+    inner = innermost(estimator)
+    ensemble = ensemble_of(inner)
+    return ensemble is not None and ensemble._takes_several_targets(inner)
 
 
 def has_outside_option(estimator):

@@ -85,6 +85,10 @@ class Ensemble(ABC):
     # Whether members are asked about the rows as they come, whatever these are.
     _hands_rows_on = False
 
+    def _takes_several_targets(self, estimator):
+        """Whether y has several columns, as this estimator was fitted."""
+        return self.several_targets
+
     @abstractmethod
     def members(self, estimator):
         """Return the models that may hold a meta-learner.
@@ -374,6 +378,9 @@ class OneAgainstRest(_FittedFirst):
     """One model for each class, of 1 for this class and 0 for the others."""
 
     _hands_rows_on = True
+
+    def _takes_several_targets(self, estimator):
+        return getattr(estimator, "multilabel_", False)
 
     def targets_of(self, estimator, number, y):
         if np.ndim(y) == 1:

@@ -152,6 +152,7 @@ ENSEMBLES = {
     "chain": (RegressorChain(regressor(), order=[1, 0]), "both"),
     "chain labels": (ClassifierChain(classifier()), "two"),
     "one against rest": (OneVsRestClassifier(classifier()), "three"),
+    "one against rest labels": (OneVsRestClassifier(classifier()), "two"),
     "stacked": (
         StackingRegressor(
             [("eb", regressor()), ("tree", RandomForestRegressor(3, random_state=0))],
