@@ -690,7 +690,7 @@ def takes_choice_sets(estimator):
 
 
 def takes_several_targets(estimator):
-    """Whether y has a column for each of the models inside."""
+    """Whether y has a column for each of the models inside; None if it may have."""
     inner = innermost(estimator)
     ensemble = ensemble_of(inner)
     return ensemble is not None and ensemble._takes_several_targets(inner)

@@ -86,7 +86,7 @@ class Ensemble(ABC):
     _hands_rows_on = False
 
     def _takes_several_targets(self, estimator):
-        """Whether y has several columns, as this estimator was fitted."""
+        """Whether y has several columns; None if it is not fitted and may have."""
         return self.several_targets
 
     @abstractmethod
@@ -380,7 +380,7 @@ class OneAgainstRest(_FittedFirst):
     _hands_rows_on = True
 
     def _takes_several_targets(self, estimator):
-        return getattr(estimator, "multilabel_", False)
+        return getattr(estimator, "multilabel_", None)
 
     def targets_of(self, estimator, number, y):
         if np.ndim(y) == 1:

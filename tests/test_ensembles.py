@@ -66,6 +66,7 @@ from skmeta.adaptation import Ensemble, register_composition
 from skmeta.datasets import make_linear_tasks
 from skmeta.model_selection import (
     compare_baselines,
+    few_shot_predict,
     few_shot_scores,
     make_few_shot_scorer,
 )
@@ -515,6 +516,25 @@ def test_the_comparison_takes_a_vote():
         n_repeats=1,
     )
     assert "vote" in str(comparison)
+
+
+def test_every_row_is_predicted_by_a_vote_adapted_to_others():
+    table = tables()["numbers"]
+    vote = VotingRegressor([("a", regressor()), ("b", DummyRegressor())])
+    options = {"task": table.ids, "cv": 2, "random_state": 0}
+    found = few_shot_predict(vote, table.X, table.y, **options)
+    alone = few_shot_predict(regressor(), table.X, table.y, **options)
+    level = few_shot_predict(
+        VotingRegressor([("a", regressor()), ("b", DummyRegressor())], weights=[0, 1]),
+        table.X,
+        table.y,
+        **options,
+    )
+    assert_allclose(found, (alone + level) / 2)
+    many = MultiOutputRegressor(regressor())
+    for verb in (few_shot_predict, compare_baselines):
+        with pytest.raises(ValueError, match="one at a time: pass the estimator"):
+            verb(many, table.X, np.c_[table.y, table.y], task=table.ids)
 
 
 def test_rows_in_time_are_so_inside_an_ensemble():

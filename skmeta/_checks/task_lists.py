@@ -22,8 +22,8 @@ def read_tasks(tasks, beside=(), several_targets=False):
         Each may have a third member, sample_weight, and then those named by ``beside``.
     beside : tuple of str
         Names of what else may come with the rows.
-    several_targets : bool
-        Whether y has a column for each of several targets.
+    several_targets : bool or None
+        Whether y has a column for each of several targets. None: it may have.
 
     Returns
     -------
@@ -167,7 +167,8 @@ def _read_task(name, members, beside=(), several_targets=False):
         )
     y = np.asarray(y)
     y = y[:, 0] if y.ndim == 2 and y.shape[1] == 1 else y
-    if y.ndim != 1 + several_targets or len(y) != X.shape[0]:
+    dimensions = (1, 2) if several_targets is None else (1 + several_targets,)
+    if y.ndim not in dimensions or len(y) != X.shape[0]:
         each = "row of targets" if several_targets else "target"
         raise ValueError(
             f"Task {name!r}: X has {X.shape[0]} rows and y has shape {y.shape}. "

@@ -34,6 +34,7 @@ from skmeta._compositions import (
     has_outside_option,
     innermost,
     takes_choice_sets,
+    takes_several_targets,
     targets_of,
 )
 from skmeta._evaluation import (
@@ -108,6 +109,12 @@ def kind_of_targets(estimators):
 def _kind(estimator):
     if takes_choice_sets(estimator):
         return ComparedChoices(has_outside_option(estimator))
+    if takes_several_targets(estimator):
+        raise ValueError(
+            f"{type(innermost(estimator)).__name__} predicts several columns of y, "
+            "which are compared and predicted one at a time: pass the estimator inside "
+            "and a column, y[:, 0]. few_shot_scores takes all at once."
+        )
     targets = targets_of(estimator)
     if not targets.are_labels:
         return ComparedNumbers()
