@@ -147,7 +147,10 @@ ENSEMBLES = {
         FixedThresholdClassifier(classifier(), threshold=0.3, pos_label="yes"),
         "labels",
     ),
-    "tuned threshold": (TunedThresholdClassifierCV(classifier(), cv=2), "labels"),
+    "tuned threshold": (
+        TunedThresholdClassifierCV(classifier(), thresholds=3, cv=2),
+        "labels",
+    ),
     "outputs": (MultiOutputRegressor(regressor()), "both"),
     "outputs labels": (MultiOutputClassifier(classifier()), "two"),
     "chain": (RegressorChain(regressor(), order=[1, 0]), "both"),
@@ -258,16 +261,23 @@ def test_partial_adapt_goes_on_from_where_members_are(name):
     assert {inner.n_adapt_rows_ for inner in meta_learners(model)} == {0}
 
 
-def test_partial_adapt_twice_is_adapt_once_with_a_learned_prior():
-    table = tables()["both"]
+@cache
+def learned_prior_of_two_outputs():
+    table, few = tables()["both"], slice(0, 60)
     model = MultiOutputRegressor(EmpiricalBayesRegressor("intercept", random_state=0))
-    model.fit(table.X, table.y, task=table.ids)
+    return model.fit(table.X[few], table.y[few], task=table.ids[few])
+
+
+def test_partial_adapt_twice_is_adapt_once_with_a_learned_prior():
+    table, model = tables()["both"], learned_prior_of_two_outputs()
     X, y, X_new, _ = rows(table, "S15")
     twice = partial_adapt(adapt(model, X[:2], y[:2]), X[2:], y[2:])
     assert_same_answers(twice, adapt(model, X, y), X_new)
 
 
-@pytest.mark.parametrize("name", ENSEMBLES)
+@pytest.mark.parametrize(
+    "name", ["voting", "outputs", "one against rest labels", "stacked labels"]
+)
 def test_meta_fit_is_fit_with_ids(name):
     model, table = fitted(name)
     tasks = {
@@ -423,14 +433,12 @@ def test_sample_weights_reach_every_member():
 
 def test_known_tasks_are_predicted_by_all_members():
     """Each output by the posterior of its own model, and so the members of a vote."""
-    table = tables()["both"]
-    prior = EmpiricalBayesRegressor("intercept", random_state=0)
-    model = MultiOutputRegressor(prior).fit(table.X, table.y, task=table.ids)
+    table, model = tables()["both"], learned_prior_of_two_outputs()
     by_hand = [m.predict(table.X, task=table.ids) for m in model.estimators_]
     found = predict(model, table.X, task=table.ids)
     assert_allclose(found, np.transpose(by_hand))
     level = DummyRegressor().fit(table.X, table.y[:, 0])
-    vote = VotingRegressor([("eb", prior), ("level", DummyRegressor())])
+    vote = VotingRegressor([("eb", model.estimator), ("level", DummyRegressor())])
     vote.estimators_ = [model.estimators_[0], level]
     vote.named_estimators_ = Bunch(eb=model.estimators_[0], level=level)
     found = predict(vote, table.X, task="S03")
@@ -541,10 +549,10 @@ def test_rows_in_time_are_so_inside_an_ensemble():
     table = tables()["numbers"]
     old = EmpiricalBayesRegressor("intercept", half_life=3.0, time_column=0)
     model = VotingRegressor([("a", Ridge()), ("b", old)])
+    few = slice(0, 60)
     with sklearn.config_context(enable_metadata_routing=True):
-        model.fit(table.X, table.y, task=table.ids)
-    alone = clone(old).fit(table.X, table.y, task=table.ids)
-    options = {"n_support": 4, "n_repeats": 1}
+        model.fit(table.X[few], table.y[few], task=table.ids[few])
+    alone, options = model.estimators_[1], {"n_support": 4, "n_repeats": 1}
     weightless = copy(model)
     weightless.weights = [0, 1]
     assert_allclose(
@@ -692,8 +700,8 @@ def test_a_registered_ensemble_adapts():
 
 def test_a_table_of_one_class_of_rfecv_adapts():
     table = tables()["numbers"]
-    with sklearn.config_context(enable_metadata_routing=True):
-        model = RFECV(regressor(), cv=2).fit(table.X, table.y, task=table.ids)
+    model = RFECV(regressor(), cv=2, step=2)
+    model = meta_fit(model, table.X, table.y, task=table.ids)
     assert adapt(model, table.X[:5], table.y[:5]).predict(table.X).shape == (160,)
 
 
