@@ -18,7 +18,7 @@ def load_gift_shop(*, return_X_y=False, as_frame=True):
 
     ================  ==================================================
     Tasks             60 products
-    Rows              2764 weeks of products, in order of time
+    Rows              2764, by product and in order of time
     Features          ``week``, ``open_days``, ``price``
     Target            ``orders``, a count from 0 to 89
     Licence           CC0 1.0
