@@ -45,7 +45,6 @@ INSTANCES = [
     EmpiricalBayesPoissonRegressor(),
     EmpiricalBayesPoissonRegressor(prior="diagonal", varying=[0]),
     EmpiricalBayesRanker(),
-    EmpiricalBayesRanker(outside_option=True),
     ReptileRegressor(max_iter=30),
     ReptileRegressor((8,), max_iter=20),
     ReptileClassifier(max_iter=30),
