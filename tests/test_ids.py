@@ -161,7 +161,7 @@ NO_IDS = {
 
 
 @pytest.mark.parametrize("kind", NO_IDS)
-@every_model
+@pytest.mark.parametrize("model", MODELS[1:4:2], ids=lambda m: type(m).__name__)
 def test_ids_of_two_columns_are_refused_with_the_remedy(
     model, kind, label_table, numbers, unchanged
 ):

@@ -155,7 +155,7 @@ def test_a_pool_does_not_take_memory_of_outputs_times_unknowns():
     assert peak < 0.5 * 8 * len(X) * 4 * factor.shape[1]
 
 
-@pytest.mark.parametrize("prior", ["auto", "intercept", "diagonal"])
+@pytest.mark.parametrize("prior", ["auto", "diagonal"])
 @pytest.mark.parametrize("labels", [False, True])
 def test_a_category_that_no_task_had_is_not_asked_about_first(prior, labels):
     rng = np.random.default_rng(0)

@@ -101,9 +101,7 @@ def test_behind_a_scaler_standardize_makes_no_difference(params, n_features, uni
 
 
 @pytest.mark.parametrize(("cls", "params"), KINDS)
-@pytest.mark.parametrize(
-    ("unit", "origin"), [(3e4, 0.0), (1.0, 2015.0), (1e-4, 0.0)], ids=str
-)
+@pytest.mark.parametrize(("unit", "origin"), [(1e-4, 0.0), (1.0, 2015.0)], ids=str)
 def test_raw_units_give_the_model_of_standardised_ones_with_a_warning(
     cls, params, unit, origin
 ):

@@ -96,7 +96,6 @@ def wild():
     ("learning_rate", "loss"),
     [
         (0.01, "squared_error"),
-        (0.1, "squared_error"),
         (0.5, "squared_error"),
         (0.5, "huber"),
     ],
@@ -108,8 +107,8 @@ def test_no_regressor_diverges_on_wild_tasks(learning_rate, hidden, loss, wild):
     ).meta_fit(wild)
     largest = max(np.abs(y).max() for _, y in wild)
     rng = np.random.default_rng(0)
-    # only every fourth task, to save time
-    every = 1 if (learning_rate, loss) == (0.5, "squared_error") else 4
+    # not every task, to save time
+    every = 2 if (learning_rate, loss) == (0.5, "squared_error") else 4
     for X, y in support_of(wild[::every], rng):
         adapted = model.adapt(X, y)
         before, after = model.predict(X), adapted.predict(X)

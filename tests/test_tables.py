@@ -85,9 +85,9 @@ def outputs(model, X):
 
 
 @EACH
-@pytest.mark.parametrize("ratio", [0.0, 1e4])
-def test_a_sparse_table_does_not_differ_from_the_dense_one(model, ratio):
+def test_a_sparse_table_does_not_differ_from_the_dense_one(model):
     X, y, task = columns()
+    ratio = 1e4  # of an origin to deviations
     X = X + ratio * np.array([0.0, 1.0, 1.0])
     S = sparse.csr_matrix(X)
     dense, y = fitted(model, X, y, task)
