@@ -171,7 +171,6 @@ CASES = {
     "half-life": (regressor(half_life=3.0), "sales", NUMBERS, "rows"),
     "labels": (labels(), "many", LABELS, "rows"),
     "labels and base": (labels(base_estimator=LOGISTIC), "many", LABELS, "rows"),
-    "labels in time": (labels(half_life=3.0), "many", LABELS, "rows"),
     "counts": (counts(), "count", COUNTS, "rows"),
 }
 
