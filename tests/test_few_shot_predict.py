@@ -39,6 +39,7 @@ y = X[:, 0] + 2 * level + 0.3 * rng.normal(size=len(ids))
 labels = np.where(y > 0, "yes", "no")
 MODEL = EmpiricalBayesRegressor("intercept", random_state=0)
 FITTED = FrozenEstimator(clone(MODEL).fit(X, y, task=ids))
+QUICK = ReptileRegressor(max_iter=5, random_state=0)  # where folds are fitted
 upper = X[:, 0] > np.repeat(np.median(X[:, 0].reshape(N_TASKS, N_ROWS), axis=1), N_ROWS)
 OPTIONS = {"task": ids, "cv": 3}
 
@@ -69,17 +70,16 @@ def test_a_user_gets_a_prediction_for_each_row_of_a_table():
         MODEL, table.iloc[order], pd.Series(y)[order], task=pd.Series(ids)[order], cv=2
     )
     assert mixed.shape == (len(y),)
-    start = few_shot_predict(MODEL, table, y, task=ids, cv=2, n_support=0)
-    assert np.mean((mixed - y[order]) ** 2) < 0.3 * np.mean((start - y) ** 2)
+    assert np.mean((mixed - y[order]) ** 2) < 0.1 * np.var(y)
 
 
 @pytest.mark.parametrize(("n_support", "n_query"), [(20, None), (3, 4)])
 def test_forecasts_are_those_of_a_plain_loop(n_support, n_query):
     found = few_shot_predict(
-        MODEL, X, y, n_support=n_support, n_query=n_query, row_order="time", **OPTIONS
+        QUICK, X, y, n_support=n_support, n_query=n_query, row_order="time", **OPTIONS
     )
-    expected = plain_forecasts(MODEL, n_support, n_query or 1)
-    assert_allclose(found, expected, rtol=1e-9)
+    expected = plain_forecasts(QUICK, n_support, n_query or 1)
+    assert_allclose(found, expected, rtol=1e-6)
 
 
 @pytest.mark.parametrize(
@@ -108,7 +108,7 @@ def test_a_task_is_held_out_of_meta_training():
     tests = [test for _, test in GroupKFold(3).split(X, y, ids)]
     (fold,) = [test for test in tests if 0 in test]
     beside = np.isin(np.arange(len(y)), fold) & same
-    before, after = (few_shot_predict(MODEL, X, v, **OPTIONS) for v in (y, other))
+    before, after = (few_shot_predict(QUICK, X, v, **OPTIONS) for v in (y, other))
     assert_array_equal(before[beside], after[beside])
 
 
@@ -219,45 +219,42 @@ def test_a_class_of_one_row_is_told():
 
 def test_any_composition_will_do():
     log_y = np.exp(y)
-    plain = few_shot_predict(MODEL, X, y, **OPTIONS)
+    plain = few_shot_predict(QUICK, X, y, **OPTIONS)
     around = TransformedTargetRegressor(
-        make_pipeline(StandardScaler(), MODEL), func=np.log, inverse_func=np.exp
+        make_pipeline(StandardScaler(), QUICK), func=np.log, inverse_func=np.exp
     )
     found = few_shot_predict(around, X, log_y, **OPTIONS)
     assert_allclose(found, np.exp(plain), rtol=1e-5)
-    low, high = few_shot_predict(
-        around, X, log_y, method="predict_interval", **OPTIONS
-    ).T
-    assert ((low < found) & (found < high)).all()
 
 
 def test_the_best_estimator_of_a_search_is_found_without_the_task():
     with config_context(enable_metadata_routing=True):
         search = GridSearchCV(
-            MODEL,
-            {"prior": ["intercept"]},
+            QUICK,
+            {"adapt_steps": [10]},
             cv=GroupKFold(2).set_split_request(groups="task"),
             scoring=make_few_shot_scorer(n_support=3),
         )
     found = few_shot_predict(search, X, y, **OPTIONS)
-    assert_allclose(found, few_shot_predict(MODEL, X, y, **OPTIONS), rtol=1e-9)
+    assert_allclose(found, few_shot_predict(QUICK, X, y, **OPTIONS), rtol=1e-6)
 
 
 def test_sparse_rows_and_a_base_model():
-    model = EmpiricalBayesRegressor(
-        "intercept", base_estimator=LinearRegression(), random_state=0
-    )
+    model = clone(QUICK).set_params(base_estimator=LinearRegression())
     model = FrozenEstimator(model.fit(X, y, task=ids))
     dense = few_shot_predict(model, X, y, **OPTIONS)
     found = few_shot_predict(model, sparse.csr_array(X), y, **OPTIONS)
     assert_allclose(found, dense, rtol=1e-6)
 
 
-def test_reptile_adapts_too():
-    model = ReptileRegressor(max_iter=20, random_state=0)
-    found = few_shot_predict(model, X, y, n_support=6, **OPTIONS)
-    start = few_shot_predict(model, X, y, n_support=0, **OPTIONS)
-    assert np.mean((found - y) ** 2) < np.mean((start - y) ** 2)
+def test_intervals_are_transformed_back():
+    around = TransformedTargetRegressor(MODEL, func=np.log, inverse_func=np.exp)
+    model = FrozenEstimator(meta_fit(around, X, np.exp(y), task=ids))
+    found = few_shot_predict(model, X, np.exp(y), **OPTIONS)
+    low, high = few_shot_predict(
+        model, X, np.exp(y), method="predict_interval", **OPTIONS
+    ).T
+    assert ((low < found) & (found < high)).all()
 
 
 def test_old_rows_count_less_in_their_order():
