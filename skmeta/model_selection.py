@@ -1,5 +1,6 @@
 """Scoring, tuning and comparing by how well models adapt."""
 
+from functools import partial
 from numbers import Integral
 
 import numpy as np
@@ -18,7 +19,7 @@ from sklearn.utils.validation import _num_samples
 
 from skmeta import _evaluation
 from skmeta._checks.ids import check_task_ids, group
-from skmeta._checks.row_order import hint_at_order
+from skmeta._checks.row_order import hint_at_newest_first, hint_at_order
 from skmeta._checks.scorers import scoring_on_purpose
 from skmeta._choice_scores import NAMED, ChoiceScore
 from skmeta._comparing.result import BaselineComparison
@@ -250,11 +251,15 @@ def _in_time(row_order, estimators, X, task):
 
     If nobody says so, and the rows of X seem to be in order of time, a warning does.
     """
-    if row_order is not None:
-        return row_order == "time"
-    in_time = any(map(rows_in_time, estimators))
-    if not in_time:
-        _hint_at_order(X, task)
+    if row_order is None:
+        in_time = any(map(rows_in_time, estimators))
+    else:
+        in_time = row_order == "time"
+    sorts = (getattr(innermost(m), "time_column", None) for m in estimators)
+    if in_time and all(column is None for column in sorts):
+        _hint_at_order(X, task, hint_at_newest_first)
+    if row_order is None and not in_time:
+        _hint_at_order(X, task, partial(hint_at_order, consequence=DRAWN_AT_RANDOM))
     return in_time
 
 
@@ -265,12 +270,12 @@ DRAWN_AT_RANDOM = (
 )
 
 
-def _hint_at_order(X, task):
-    """Warn if rows seem to be in order of time. What is wrong with X is said later."""
+def _hint_at_order(X, task, hint):
+    """Call a function that warns. What is wrong with X and ids is said later."""
     if X is None or task is None or _num_samples(X) != _num_samples(task):
         return
     ids = check_task_ids(task, _num_samples(X))
-    hint_at_order(X, group(ids)[0], DRAWN_AT_RANDOM)
+    hint(X, group(ids)[0])
 
 
 def checked_sets(estimator, unit, choice_set):

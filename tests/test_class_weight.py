@@ -188,3 +188,9 @@ def test_classes_of_single_tasks_have_no_weights():
     model = ReptileClassifier(task_classes="own", class_weight="balanced")
     with pytest.raises(ValueError, match="classes that all tasks share"):
         model.fit(X, rare, task=ids)
+
+
+def test_labels_of_another_type_than_those_of_a_task_are_refused():
+    model = PrototypicalClassifier(class_weight={"1": 9}).fit(X, three, task=ids)
+    with pytest.raises(ValueError, match="text and numbers are never equal"):
+        model.adapt(X[:9], three[:9]).predict(X)

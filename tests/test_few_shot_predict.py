@@ -306,6 +306,9 @@ def test_a_row_of_weight_zero_is_predicted_and_never_given():
         for v in (y, other)
     )
     assert_array_equal(one, two)
+    for missing in (np.where(weight > 0, y, np.nan), pd.Series(y).where(weight > 0)):
+        found = few_shot_predict(FITTED, X, missing, sample_weight=weight, **OPTIONS)
+        assert_array_equal(found, one)
     # weights count in adapting: a row of weight 2 is there twice
     options = {"n_support": None, "row_order": "time", **OPTIONS}
     heavy = few_shot_predict(FITTED, X, y, sample_weight=weight + 1, **options)

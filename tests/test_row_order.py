@@ -86,6 +86,27 @@ def test_shuffled_rows_raise_no_alarm(seed):
     few_shot_scores(FITTED, table.iloc[order], y[order], shop[order], n_support=2)
 
 
+@pytest.mark.parametrize("call", CALLS.values(), ids=CALLS)
+def test_newest_rows_first_are_told_in_any_order(call):
+    reverse = table.assign(week=-week)
+    falls = "Column 'week' falls from row to row within 100 % of 12 tasks"
+    with pytest.warns(RowOrderWarning, match=f"{falls}.*sort the rows") as told:
+        call(reverse)
+    assert len(told) == 1
+    with pytest.warns(RowOrderWarning, match=f"{falls}.*the past would be") as told:
+        call(reverse, row_order="time")
+    assert len(told) == 1
+
+
+def test_a_countdown_beside_a_date_and_a_column_of_times_are_in_order():
+    call = CALLS["few_shot_scores"]
+    X_both = table.assign(price=-week)
+    call(X_both, row_order="time")
+    EmpiricalBayesRegressor(
+        "intercept", row_order="time", time_column="week", random_state=0
+    ).fit(table.assign(week=-week), y, task=shop)
+
+
 def test_tasks_may_come_in_any_order_and_interleaved():
     order = np.argsort(week, kind="stable")
     with pytest.warns(RowOrderWarning, match=ON):

@@ -56,4 +56,12 @@ def log_weights(class_weight, labels):
     if not isinstance(class_weight, dict):
         return np.zeros(len(labels))
     check_class_weight(class_weight)
+    is_text = [isinstance(label, str) for label in labels.tolist()]
+    for label in class_weight:
+        if len(labels) and isinstance(label, str) not in is_text:
+            raise ValueError(
+                f"class_weight has the label {show(label)}, and the task has labels "
+                f"such as {show(labels[0])}: text and numbers are never equal. Give "
+                "labels of the same type."
+            )
     return np.log([float(class_weight.get(label, 1.0)) for label in labels.tolist()])

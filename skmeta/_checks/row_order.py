@@ -62,23 +62,51 @@ def hint_at_order(X, codes, consequence, names=None):
     """Warn if a column of X (n_rows, n_features) rises within nearly all tasks.
 
     ``codes`` (n_rows,) number the tasks, and ``consequence`` says what is drawn at
-    random, and what to do. ``names`` are those of the columns if X has none.
+    random, and what to do. ``names`` are those of the columns if X has none. A column
+    that falls means that the newest rows come first.
     """
     if _hinted.get():
         return
     found = rising_column(X, codes)
     if found is not None:
-        name = found.name if names is None else names[found.name]
-        warn_once_per_search(
-            f"Column {show(name)} rises from row to row within "
-            f"{100 * found.share:.0f} % of {found.n_tasks} tasks, as if their rows "
-            f"were in order of time. {consequence}",
-            RowOrderWarning,
-        )
+        _warn_of(found, names, f"rises{_AS_IF} were in order of time. {consequence}")
+        return
+    found = rising_column(X, codes, falling=True)
+    if found is not None:
+        first = "came newest first"
+        _warn_of(found, names, f"falls{_AS_IF} {first}. {consequence} {_SORT}")
 
 
-def rising_column(X, codes):
-    """The `Rising` column of a table, or None; ``codes`` (n_rows,) number the tasks."""
+def hint_at_newest_first(X, codes, names=None):
+    """Warn if rows that are taken to be in order of time seem to be in reverse."""
+    if _hinted.get() or rising_column(X, codes) is not None:
+        return
+    found = rising_column(X, codes, falling=True)
+    if found is not None:
+        _warn_of(found, names, f"falls{_AS_IF} came newest first. {_REVERSED}")
+
+
+_AS_IF = " from row to row within {}, as if their rows"
+_SORT = "Then sort the rows by time before."
+_REVERSED = (
+    "In order of time the oldest row of a task is the first, so that the past would be "
+    "forecast from the future. Sort the rows by time; if this column is no time, "
+    "ignore this RowOrderWarning."
+)
+
+
+def _warn_of(found, names, what):
+    name = found.name if names is None else names[found.name]
+    tasks = f"{100 * found.share:.0f} % of {found.n_tasks} tasks"
+    message = f"Column {show(name)} {what.replace('{}', tasks)}"
+    warn_once_per_search(message, RowOrderWarning)
+
+
+def rising_column(X, codes, falling=False):
+    """The `Rising` column of a table, or None; ``codes`` (n_rows,) number the tasks.
+
+    With ``falling`` it is one that falls: it rises if the rows are read backwards.
+    """
     sizes = np.bincount(codes)
     long = np.flatnonzero(sizes >= MIN_ROWS)
     X = _readable(X)
@@ -87,10 +115,11 @@ def rising_column(X, codes):
     wanted = np.zeros(len(sizes), dtype=bool)
     wanted[long[:FIRST_TASKS]] = True
     first = np.flatnonzero(wanted[codes])
+    read = slice(None, None, -1 if falling else 1)
     candidates = [
         name
         for name, column in _columns(_safe_indexing(X, first))
-        if _share_rising(column, codes[first])[0] >= NEARLY_ALL
+        if _share_rising(column[read], codes[first][read])[0] >= NEARLY_ALL
     ]
     if not candidates:
         return None
@@ -98,7 +127,7 @@ def rising_column(X, codes):
     rows = np.flatnonzero(wanted[codes])
     limit = np.log(CHANCE / max(1, X.shape[1]))
     for name, column in _columns(X, candidates):
-        share, log_chance = _share_rising(column[rows], codes[rows])
+        share, log_chance = _share_rising(column[rows][read], codes[rows][read])
         if share >= NEARLY_ALL and log_chance < limit:
             return Rising(name, share, len(long))
     return None

@@ -341,7 +341,8 @@ class FineTuned:
         network = self.network
         if len(rows.y) < MIN_ROWS_TO_STOP_EARLY:
             network = clone(network).set_params(early_stopping=False)
-        self.trained = fit_base(network, rows.X, rows.y, np.ones(len(rows.y)))
+        X = numbers_of(rows.X)  # a network reads no table with categories
+        self.trained = fit_base(network, X, rows.y, np.ones(len(rows.y)))
         if hasattr(self.trained, "partial_fit"):
             self.trained.set_params(early_stopping=False)
             # Early stopping leaves None here, which `partial_fit` cannot compare with.
@@ -362,7 +363,8 @@ class FineTuned:
             yield network
 
     def _raw(self, network, X):
-        return self.kind.raw_of_base(raw_prediction(network, X, self.kind.classes))
+        raw = raw_prediction(network, numbers_of(X), self.kind.classes)
+        return self.kind.raw_of_base(raw)
 
     def adapt(self, X, y, k):
         (network,) = self._networks([self.best[k] if k else 0], X, y)

@@ -12,7 +12,7 @@ from skmeta._base import BaseMetaLearner
 from skmeta._base_model import remembering
 from skmeta._checks.bad_rows import naming_the_task
 from skmeta._checks.scorers import scoring_on_purpose
-from skmeta._checks.values import show
+from skmeta._checks.values import is_missing, show
 from skmeta._comparing.arguments import (
     ComparedRows,
     checked_folds,
@@ -105,6 +105,7 @@ def few_shot_predictions(
     if isinstance(inner, BaseMetaLearner):  # others refuse it after they are fitted
         inner._check_method(method, options)
     kind = kind_of_targets({"estimator": estimator})
+    y = _with_targets(y, sample_weight)
     data = checked_rows(X, y, task, unit, choice_set, kind)
     kind = kind.of(data.y, data.codes)
     weight = checked_weight(sample_weight, data)
@@ -139,6 +140,20 @@ def few_shot_predictions(
         few += short
     _tell(few, data, parting)
     return answer
+
+
+def _with_targets(y, sample_weight):
+    """Targets in which rows of weight 0, which need none, have that of another row."""
+    if sample_weight is None or np.shape(y) != np.shape(sample_weight):
+        return y
+    targets = np.asarray(y)
+    none = is_missing(targets)
+    open_rows = none & (np.asarray(sample_weight) == 0)
+    if not open_rows.any() or none.all():
+        return y
+    targets = targets.copy()
+    targets[open_rows] = targets[np.argmin(none)]
+    return np.array(targets.tolist()) if targets.dtype.kind == "O" else targets
 
 
 def _usable(data, weight, outside):
