@@ -39,7 +39,7 @@ def closed_figures():
 
 @pytest.fixture(scope="module")
 def tasks():
-    return make_linear_tasks(30, 12, n_features=2, random_state=0)
+    return make_linear_tasks(33, 12, n_features=2, random_state=0)
 
 
 @pytest.fixture(scope="module")
@@ -57,7 +57,7 @@ def comparison(tasks):
         EmpiricalBayesRegressor("diagonal", noise="shared", random_state=0),
         X,
         y,
-        task=np.repeat(np.arange(30), 12),
+        task=np.repeat(np.arange(33), 12),
         n_support=(0, 1, 5),
         baselines=["pooled model", "own model"],
         pooled=Ridge(),
@@ -114,7 +114,7 @@ def test_adaptation_of_a_pipeline_on_a_frame_names_the_feature(tasks):
     X, y = (pd.concat([X for X, _ in frames]), np.concatenate([y for _, y in frames]))
     pipe = make_pipeline(PolynomialFeatures(2), EmpiricalBayesRegressor(random_state=0))
     with config_context(enable_metadata_routing=True):
-        pipe.fit(X, y, task=np.repeat(np.arange(30), 12))
+        pipe.fit(X, y, task=np.repeat(np.arange(33), 12))
     display = AdaptationDisplay.from_estimator(pipe, *frames[0], feature="size")
     assert display.ax_.get_xlabel() == "size"
     rows = pd.DataFrame(
@@ -257,7 +257,7 @@ def test_models_without_a_prior_distribution_are_refused(tasks):
 
 def test_the_html_of_a_fitted_model_shows_the_prior_and_its_state(model, tasks):
     html = model._repr_html_()
-    assert "Learned from 29 tasks; not adapted to a task." in html
+    assert "Learned from 32 tasks; not adapted to a task." in html
     assert "is for a new task" in html and "adapt_predict" in html
     assert f"{model.prior_coef_[0]:.3g}" in html
     X, y = tasks[-1]
@@ -278,4 +278,4 @@ def test_feature_names_are_escaped_in_html(tasks):
 
 def test_html_of_the_other_meta_learners_says_what_they_have_seen(tasks):
     model = ReptileRegressor(max_iter=5, random_state=0).meta_fit(tasks)
-    assert "Learned from 30 tasks" in model._repr_html_()
+    assert "Learned from 33 tasks" in model._repr_html_()

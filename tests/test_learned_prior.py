@@ -150,7 +150,7 @@ def test_units_and_origin_of_the_targets_do_not_matter(unit, origin, standardize
     [((3e4, 1.0), (0.0, 0.0)), ((1e-3, 1e3), (0.0, 0.0)), ((5.0, 1.0), (2000.0, 0.0))],
 )
 def test_units_of_pooled_columns_do_not_matter_without_standardize(cls, unit, origin):
-    X, y, ids = random_intercepts(np.full(20, 8), 1.0, d=2)
+    X, y, ids = random_intercepts(np.full(21, 8), 1.0, d=2)
     if cls is Classifier:
         y = (y > np.median(y)).astype(int)
     told = [

@@ -329,7 +329,7 @@ LEARNED = (
 )
 
 
-def make_tasks(n_tasks=20, offset=0.0, units=1.0, seed=0):
+def make_tasks(n_tasks=24, offset=0.0, units=1.0, seed=0):
     """Ragged tasks whose slopes and noise differ; one column is constant in each."""
     rng = np.random.default_rng(seed)
     sizes = rng.integers(1, 12, size=n_tasks)
@@ -387,7 +387,7 @@ def test_neither_units_nor_ids_nor_parts_change_what_is_learned():
     units = np.array([1e-6, 1.0, 1e5])
     model = EmpiricalBayesRegressor("diagonal", noise="shared", random_state=0)
     first = clone(model).meta_fit(TaskStatistics.from_rows(X, y, task, weight))
-    names = np.random.default_rng(0).permutation(20).astype(str)[task]
+    names = np.random.default_rng(0).permutation(24).astype(str)[task]
     rows = X * units, 7 * y, names, weight
     parts = [TaskStatistics.from_rows(*(part[i::2] for part in rows)) for i in (0, 1)]
     other = clone(model).meta_fit(parts[1] + parts[0])
