@@ -707,7 +707,7 @@ def few_shot_predict(
     >>> tasks = make_linear_tasks(30, random_state=0)
     >>> X, y = (np.concatenate(part) for part in zip(*tasks))
     >>> shop = np.repeat(np.arange(30), 20)
-    >>> model = EmpiricalBayesRegressor(random_state=0)
+    >>> model = EmpiricalBayesRegressor("diagonal", random_state=0)
     >>> predicted = few_shot_predict(model, X, y, task=shop, n_support=5)
     >>> predicted.shape
     (600,)
