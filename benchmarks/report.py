@@ -271,6 +271,72 @@ def fuzz_table():
     return table(["what must never happen", "times", "of"], rows)
 
 
+FITTED = {
+    "EmpiricalBayesRegressor": "numbers",
+    "EmpiricalBayesClassifier": "two labels",
+    "EmpiricalBayesClassifier, ten classes": "ten labels",
+    "EmpiricalBayesPoissonRegressor": "counts",
+    "EmpiricalBayesRanker, four offers in a set": "choices of 4",
+    "EmpiricalBayesRegressor, base_estimator='auto'": "numbers, base model",
+    "EmpiricalBayesRegressor, features=LearnedFeatures()": "numbers, features",
+}
+
+
+def fit_seconds_table():
+    """CPU seconds of a fit, by the shape of the data and what is predicted."""
+    by_shape = {}
+    for fit in results_of("fit_seconds")["fits"]:
+        by_shape.setdefault(tuple(fit["shape"]), {})[fit["model"]] = (
+            f"{fit['seconds']:g}"
+        )
+    models = [m for m in FITTED if any(m in cells for cells in by_shape.values())]
+    rows = []
+    for (n_tasks, n_rows, n_numbers, n_dummies), cells in by_shape.items():
+        dummies = f" + {n_dummies} dummies" if n_dummies else ""
+        shape = [f"{n_tasks:,}", f"{n_rows:,}", f"{n_numbers}{dummies}"]
+        rows.append([*shape, *(cells.get(model, "") for model in models)])
+    titles = [FITTED[model] for model in models]
+    return table(["tasks", "rows of each", "columns", *titles], rows)
+
+
+def how_many_table():
+    """The loss after four rows, by the number of tasks and of rows of each."""
+    found, rows, numbers = results_of("how_many"), [], {}
+    for name, by_rows in found.items():
+        for n_rows, models in by_rows.items():
+            numbers[name, n_rows] = models["learned prior"]["4"]
+    sizes = sorted({int(n) for cells in numbers.values() for n in cells})
+    for (name, n_rows), cells in numbers.items():
+        line = [
+            f"{mean:.0f} ({deviation:.0f})" for mean, deviation, *_ in cells.values()
+        ]
+        known = dict(zip(cells, line, strict=True))
+        first = name.replace("_", " ") if n_rows == "5" else ""
+        rows.append([first, n_rows, *(known.get(str(n), "") for n in sizes)])
+    return table(["", "rows of each", *(f"{n} tasks" for n in sizes)], rows)
+
+
+def given_table():
+    """The loss after some rows of the new task, and of a model of these rows alone."""
+    rows = []
+    for name, by_rows in results_of("how_many").items():
+        ours, own = (
+            {k: list(cells.values())[-1][0] for k, cells in models[kind].items()}
+            for models, kind in (
+                (by_rows["20"], "learned prior"),
+                (by_rows["20"], "own rows"),
+            )
+        )
+        for title, cells in ((name.replace("_", " "), ours), ("", own)):
+            kind = "learned prior" if title else "own rows"
+            values = [f"{cells[k]:.0f}" if k in cells else "" for k in GIVEN]
+            rows.append([title, kind, *values])
+    return table(["", "model", *(f"{k} given" for k in GIVEN)], rows)
+
+
+GIVEN = ("0", "1", "2", "4", "8", "16", "32")
+
+
 # -- tables of the README -------------------------------------------------------------
 
 
@@ -538,6 +604,8 @@ def pages():
         },
         "docs/counts.rst": {"deviances": counts_table(), "held": held_table()},
         "docs/does_it_pay.rst": {"verdicts": verdict_table()},
+        "docs/learned_prior.rst": {"fit_seconds": fit_seconds_table()},
+        "docs/how_many.rst": {"how_many": how_many_table(), "given": given_table()},
         "docs/what_is_tested.rst": {"fuzz": fuzz_table()},
         "benchmarks/README.md": {
             "leaderboard": leaderboard_table(leaderboard),
