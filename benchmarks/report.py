@@ -278,7 +278,6 @@ FITTED = {
     "EmpiricalBayesPoissonRegressor": "counts",
     "EmpiricalBayesRanker, four offers in a set": "choices of 4",
     "EmpiricalBayesRegressor, base_estimator='auto'": "numbers, base model",
-    "EmpiricalBayesRegressor, features=LearnedFeatures()": "numbers, features",
 }
 
 
