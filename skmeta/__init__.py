@@ -5,6 +5,8 @@ networks. It learns from many small tasks (each a shopper, a store or a patient)
 new one should start, so that a handful of rows is enough.
 """
 
+import importlib
+
 from skmeta._version import __version__ as __version__
 from skmeta.adaptation import (
     adapt,
@@ -29,6 +31,10 @@ from skmeta.prototypical import PrototypicalClassifier
 from skmeta.ranker import EmpiricalBayesRanker
 from skmeta.reptile import ReptileClassifier, ReptileRegressor
 from skmeta.task_statistics import TaskStatistics, statistics_query
+
+# Public modules that `import skmeta` does not load, since that would take a second.
+# They are loaded when somebody looks at them.
+_LATER = ("base", "datasets", "inspection", "metrics", "model_selection")
 
 __all__ = [
     "ChosenBase",
@@ -55,3 +61,13 @@ __all__ = [
     "suggest_queries",
     "to_sklearn",
 ]
+
+
+def __getattr__(name):
+    if name in _LATER:
+        return importlib.import_module(f"skmeta.{name}")
+    raise AttributeError(f"module 'skmeta' has no attribute {name!r}")
+
+
+def __dir__():
+    return sorted({*globals(), *_LATER})

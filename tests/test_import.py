@@ -37,3 +37,12 @@ def loaded():
 def test_slow_modules_are_imported_only_when_used(module, loaded):
     assert "skmeta.reptile" in loaded
     assert module not in loaded
+
+
+def test_public_modules_are_there_without_an_import_of_their_own():
+    names = ["base", "datasets", "inspection", "metrics", "model_selection"]
+    script = f"import skmeta; print(*(getattr(skmeta, n).__name__ for n in {names}))"
+    answer = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True
+    )
+    assert answer.stdout.split() == [f"skmeta.{name}" for name in names]
