@@ -367,7 +367,7 @@ def _keys(X):
 
 
 def _keys_of_table(table):
-    """The cells of each row of a DataFrame, in which missing values are equal."""
+    """The cells of each row of a DataFrame; see `_keys_of_cells`."""
     names = range(table.shape[1])
     if hasattr(table, "iloc"):
         columns = (table.iloc[:, j].to_numpy() for j in names)
@@ -377,12 +377,13 @@ def _keys_of_table(table):
 
 
 def _keys_of_cells(columns):
+    """The cells of each row; missing values of one type are equal, NaN to NaN."""
     cells = []
     for column in columns:
         column = np.asarray(column)
         missing, values = is_missing(column), column.tolist()
         for i in np.flatnonzero(missing):
-            values[i] = None
+            values[i] = type(values[i])  # encoders tell None from NaN
         cells.append(values)
     return list(zip(*cells, strict=True))
 
@@ -606,7 +607,12 @@ def _check_same_preprocessor(model):
     """Refuse a preprocessor that is added, dropped or another than at first."""
     now = model._parameter("linear_preprocessor")
     fitted = getattr(model, "linear_preprocessor_", None)
-    if type(now) is not type(fitted):
+    before, after = (
+        {} if part is None else _plain_parameters(part) for part in (fitted, now)
+    )
+    changed = _changed(before, after)
+    # the first fit has drawn the seeds that were None
+    if any(name.rpartition("__")[2] != "random_state" for name in changed):
         raise ValueError(
             "warm_start=True continues from an earlier fit, which had "
             f"linear_preprocessor={fitted!r}; now it is {now!r}. Put it back, or set "
@@ -616,8 +622,8 @@ def _check_same_preprocessor(model):
 
 def _check_same_parameters(base, given):
     """Refuse a base model other than that of the fit that `warm_start` continues."""
-    before, now = given.parameters, _plain_parameters(base)
-    changed = sorted(name for name in before | now if before.get(name) != now.get(name))
+    now = _plain_parameters(base)
+    changed = _changed(given.parameters, now)
     if changed:
         name = changed[0]
         raise ValueError(
@@ -626,6 +632,11 @@ def _check_same_parameters(base, given):
             + (f" ({name}={now.get(name)})" if name else "")
             + ". Put it back, or set warm_start=False to begin anew."
         )
+
+
+def _changed(before, now):
+    """Sorted names of parameters that differ."""
+    return sorted(name for name in before | now if before.get(name) != now.get(name))
 
 
 def _plain_parameters(estimator):

@@ -43,6 +43,7 @@ from skmeta import (
     TaskBank,
     TaskStatistics,
 )
+from skmeta._base_model import Told
 from skmeta.inspection import explain
 from skmeta.model_selection import (
     compare_baselines,
@@ -642,6 +643,12 @@ def test_refusals_name_the_remedy():
         reptile.set_params(linear_preprocessor=StandardScaler()).fit(
             X[["price"]], Y, task=SHOP
         )
+    reptile.set_params(warm_start=False).fit(X[["price"]], Y, task=SHOP)
+    reptile.set_params(warm_start=True).fit(X[["price"]], Y, task=SHOP)
+    with pytest.raises(ValueError, match=r"now it is StandardScaler\(with_mean=False"):
+        reptile.set_params(linear_preprocessor__with_mean=False).fit(
+            X[["price"]], Y, task=SHOP
+        )
 
 
 def _wider_if_short(X):
@@ -672,3 +679,9 @@ def test_target_encoders_learn_from_y():
         model.fit(X, Y, task=SHOP)
     behind.fit(clone(first).fit_transform(X, Y), Y, task=SHOP)
     assert_allclose(model.coef_, behind.coef_)
+
+
+def test_predictions_at_hand_tell_none_from_nan():
+    table = pd.DataFrame({"kind": pd.Series(["a", None, np.nan], dtype=object)})
+    told = Told(None, table, np.arange(3.0))
+    assert_allclose(told.of(table.iloc[[2, 1, 2]]), [2, 1, 2])
