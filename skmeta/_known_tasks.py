@@ -28,7 +28,7 @@ from skmeta._copies import set_or_remove
 from skmeta._core.prior.statistics import Sums
 from skmeta._core.prior.summed import SummedTable, standardised
 from skmeta._linear_part import rows_again, to_keep
-from skmeta._many_tasks import options_of_rows, put
+from skmeta._many_tasks import columns_among, options_of_rows, put
 from skmeta._task_input import (
     KnownRows,
     NewRows,
@@ -266,9 +266,7 @@ class KnowsTasks:
         check_is_fitted(self)
         known = self._tasks_known(method)
         check_not_a_column(X, task)
-        sets = options.get("choice_set")
-        beside = {} if sets is None else {"choice_set": sets}
-        check_aligned(X=X, task=column_of_ids(task), **beside)
+        check_aligned(X=X, task=column_of_ids(task), **columns_among(options))
         ids = _ids_of_rows(task, _num_samples(X))
         with naming_the_task(column_of_ids(task), X=rows_to_name(self, X)):
             X = validate_new_rows(self, X)
@@ -284,7 +282,7 @@ class KnowsTasks:
             (np.flatnonzero(codes < 0), self._answers_by_prior),
         ):
             if len(rows):
-                some = options_of_rows(options, rows)
+                some = options_of_rows(options, rows, len(codes))
                 found = answers(method, known, X[rows], codes[rows], some)
                 if len(rows) == len(codes):
                     return found
@@ -369,7 +367,11 @@ def by_task(method):
             )
         if task is None:
             return method(self, X, *args, **kwargs)
-        given = signature.bind(self, X, *args, **kwargs).arguments
+        try:
+            given = signature.bind(self, X, *args, **kwargs).arguments
+        except TypeError as error:
+            name = f"{type(self).__name__}.{method.__name__}()"
+            raise TypeError(f"{name} {error}") from None
         options = {name: given[name] for name in list(given)[2:]}
         return self._answers_by_task(method.__name__, X, task, options)
 

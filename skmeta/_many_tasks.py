@@ -7,6 +7,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from skmeta import _task_input
 from skmeta._base_model import remembering, told_by_base
+from skmeta._checks.aligned import check_aligned
 from skmeta._checks.keywords import with_hint_to_task
 
 METHODS = (
@@ -80,6 +81,7 @@ class ManyTasks:
         """`adapt_predict` of what it was given, and of what came beside the rows."""
         check_is_fitted(self)
         self._check_method(method, options)
+        check_aligned(X_new=given[2], **columns_among(options))
         known, new = _task_input.read_known_and_new(self, *given, **beside)
         return self._predict_each(known, new, method, options)
 
@@ -132,7 +134,7 @@ class ManyTasks:
             if rows.stop > rows.start:
                 model._adapt_to_rows(known.X[rows], known.y[rows], known.weight[rows])
             rows = order[starts[t] : starts[t + 1]]
-            some = options_of_rows(options, rows)
+            some = options_of_rows(options, rows, len(order))
             found = getattr(model, method)(X_new[rows], **some)
             answer = put(found, rows, answer, len(order))
         return answer
@@ -172,12 +174,30 @@ def is_ours(model, *names):
     )
 
 
-def options_of_rows(options, rows):
-    """The arguments of a method for some of the new rows."""
+def columns_among(options):
+    """Those arguments of a method that hold one value per row, and not one for all."""
     return {
-        name: np.asarray(value)[rows] if name in OF_ROWS and np.ndim(value) else value
-        for name, value in options.items()
+        name: options[name]
+        for name in OF_ROWS
+        if options.get(name) is not None and not _is_number(options[name])
     }
+
+
+def _is_number(value):
+    return getattr(value, "ndim", None) == 0 or isinstance(value, (int, float))
+
+
+def options_of_rows(options, rows, n_rows):
+    """The arguments of a method for some of ``n_rows`` new rows."""
+    some = {}
+    for name, value in columns_among(options).items():
+        if len(value) != n_rows:
+            raise ValueError(
+                f"{name} has {len(value)} values, and there are {n_rows} rows to "
+                "predict. Pass one for each row."
+            )
+        some[name] = np.asarray(value)[rows]
+    return options | some
 
 
 def put(found, rows, answer, n_rows):

@@ -64,7 +64,7 @@ class PriorSideBySideMixin:
         unknown = np.repeat(np.diff(known.starts) == 0, np.diff(starts))
         if unknown.any():
             rows = order[unknown]
-            some = options_of_rows(options, rows)
+            some = options_of_rows(options, rows, len(order))
             first = getattr(fresh, method)(X_new[rows], **some)
             answer = put(first, rows, answer, len(order))
         return answer

@@ -23,7 +23,7 @@ from skmeta._checks.no_rows import check_no_rows, has_no_rows
 from skmeta._checks.parameters import check_coverage
 from skmeta._checks.values import check_target, show
 from skmeta._compositions import transformed_rows
-from skmeta._many_tasks import options_of_rows, put
+from skmeta._many_tasks import columns_among, options_of_rows, put
 from skmeta._tables import numbers_of
 from skmeta._task_sums import tells_by_sums
 from skmeta._version import __version__
@@ -406,6 +406,7 @@ class TaskBank:
             Lower and upper ends. If the model learns transformed targets, they are
             transformed back, which must rise or fall everywhere.
         """
+        check_aligned(X=X, **columns_among(options))
         X, keys = self._model.new_rows(X, task)
         check_coverage(coverage)
         options = {"coverage": coverage, **options}
@@ -533,13 +534,14 @@ class TaskBank:
                 "bank, and each task has classes of its own: nothing is known of "
                 "theirs. Call update with rows of these tasks first, or leave them out."
             )
-        some = options_of_rows(options, unknown)
+        some = options_of_rows(options, unknown, len(codes))
         by_prior = self._model.by_prior(method, X[unknown], some)
         if len(unknown) == len(codes):
             return by_prior
         answer = put(by_prior, unknown, None, len(codes))
         rows = np.flatnonzero(codes >= 0)
-        found = known(options_of_rows(options, rows), X[rows], codes[rows])
+        some = options_of_rows(options, rows, len(codes))
+        found = known(some, X[rows], codes[rows])
         return put(found, rows, answer, len(codes))
 
     # -- what comes out ---------------------------------------------------------------

@@ -7,6 +7,7 @@ from sklearn.utils import gen_batches
 from sklearn.utils.validation import _check_sample_weight
 
 from skmeta._base_choice import before_adapting
+from skmeta._checks.aligned import check_aligned
 from skmeta._checks.parameters import check_coverage
 from skmeta._checks.values import show
 from skmeta._coefficients import CoefficientsOfOneOutput
@@ -17,7 +18,7 @@ from skmeta._deciding import DecidesByCounts
 from skmeta._export import averaged_poisson_regression, poisson_regression
 from skmeta._known_tasks import by_task
 from skmeta._linear_part import n_linear
-from skmeta._many_tasks import is_ours
+from skmeta._many_tasks import columns_among, is_ours
 from skmeta._mixins import MetaRegressorMixin
 from skmeta._targets import Numbers
 from skmeta._warn import warn
@@ -371,10 +372,11 @@ class EmpiricalBayesPoissonRegressor(
         interval : ndarray of shape (n_samples, 2)
             Lower and upper ends, both of them included.
         """
+        check_aligned(X=X, **columns_among({"exposure": exposure}))
         X = self._validate_new(X)
         check_coverage(coverage)
-        of_rows = {"coverage": coverage, "exposure": exposure}
-        return self._answer_from(self._predictive(X), X, "predict_interval", **of_rows)
+        options = {"coverage": coverage, "exposure": exposure}
+        return self._answer_from(self._predictive(X), X, "predict_interval", **options)
 
     def _numbers_for(self, method, coverage=0.9, exposure=1.0):
         check_coverage(coverage)

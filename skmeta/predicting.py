@@ -23,7 +23,7 @@ from skmeta._compositions import (
     meta_learners,
     restored,
 )
-from skmeta._many_tasks import METHODS, OF_ROWS
+from skmeta._many_tasks import METHODS, OF_ROWS, columns_among
 from skmeta._members import combined
 
 __all__ = ["n_adapt_rows", "predict", "predict_interval", "suggest_queries"]
@@ -94,8 +94,7 @@ def predict(estimator, X, *, task=None, method="predict", **options):
     if method not in METHODS:
         raise ValueError(f"method must be one of {list(METHODS)}; got {method!r}.")
     options = _given(options)
-    of_rows = {name: options[name] for name in OF_ROWS if name in options}
-    check_aligned(X=X, task=task, **_columns(of_rows))
+    check_aligned(X=X, task=task, **columns_among(options))
     if task is not None:  # behind a step X may have neither labels nor names
         check_not_a_column(X, task)
         options["task"] = task
@@ -111,15 +110,6 @@ def _given(options):
         for name, value in options.items()
         if value is not None or name not in OF_ROWS
     }
-
-
-def _columns(of_rows):
-    """Those arguments that hold one value per row, and not one for all."""
-    return {name: value for name, value in of_rows.items() if not _is_number(value)}
-
-
-def _is_number(value):
-    return getattr(value, "ndim", None) == 0 or isinstance(value, (int, float))
 
 
 @with_hint_to_many

@@ -2,9 +2,11 @@
 
 import io
 import warnings
+from functools import partial
 
 import joblib
 import numpy as np
+import pandas as pd
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy.special import gammaln, logsumexp
@@ -17,7 +19,7 @@ from sklearn.model_selection import GridSearchCV, GroupKFold
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import SplineTransformer, StandardScaler
 
-from skmeta import EmpiricalBayesPoissonRegressor, LearnedFeatures
+from skmeta import EmpiricalBayesPoissonRegressor, LearnedFeatures, TaskBank
 from skmeta.exceptions import ZeroShotWarning
 from skmeta.model_selection import compare_baselines, make_few_shot_scorer
 
@@ -322,6 +324,31 @@ def test_a_coverage_or_exposure_that_is_none_is_refused(model, new_task):
         model.predict_interval(X, 90)
     with pytest.raises(ValueError, match=r"[Nn]egative"):
         model.predict_interval(X, exposure=-1.0)
+
+
+@pytest.mark.parametrize("n_more", [-1, 1])
+def test_exposures_of_more_or_fewer_rows_are_refused(model, new_task, n_more):
+    X, y = new_task
+    exposure, bank = np.ones(len(X) + n_more), TaskBank(model)
+    bank.update(X, y, task=0)
+    ids = np.zeros(len(X))
+    many = {"task": ids, "task_new": ids, "method": "predict_interval"}
+    for asked in (
+        partial(model.predict_interval, task=0),
+        partial(bank.predict_interval, task=0),
+        partial(bank.predict_interval, task=7),
+        lambda X, exposure: model.adapt_predict(X, y, X, exposure=exposure, **many),
+    ):
+        with pytest.raises(ValueError, match=r"exposure has|sample_weight\.shape"):
+            asked(X, exposure=exposure)
+
+
+def test_exposures_of_other_rows_are_refused(model, new_task):
+    X = pd.DataFrame(new_task[0])
+    exposure = pd.Series(np.ones(len(X)), index=X.index[::-1])
+    for given in ({}, {"task": 0}):
+        with pytest.raises(ValueError, match="X and exposure have different row label"):
+            model.predict_interval(X, exposure=exposure, **given)
 
 
 def test_intervals_allow_for_counts_that_vary_more_than_a_poisson_distribution():

@@ -85,7 +85,7 @@ def in_blocks_of_tasks(answers, options, X, values, codes):
         rows = np.flatnonzero((codes >= first) & (codes < last))
         if len(rows) == 0:
             continue
-        of_rows = options_of_rows(options, rows)
+        of_rows = options_of_rows(options, rows, len(codes))
         found = answers(of_rows, X[rows], values[first:last], codes[rows] - first)
         answer = put(found, rows, answer, len(codes))
     return answer

@@ -327,8 +327,8 @@ def _baseline_scores(trial, model, learned, test, jobs, name):
         X_asked = _safe_indexing(X, asked)
         known = rows[given], y[job.given], job.n_given
         for plain, adapted in learned.adapt(*known, (X_asked, rows[asked])).items():
-            _, *asked = table.take(job.asked)
-            scores[plain].append(score(adapted, X_asked, *asked))
+            _, *beside = table.take(job.asked)
+            scores[plain].append(score(adapted, X_asked, *beside))
     return scores
 
 

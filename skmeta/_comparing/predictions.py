@@ -10,6 +10,7 @@ from sklearn.utils.parallel import Parallel, delayed
 
 from skmeta._base import BaseMetaLearner
 from skmeta._base_model import remembering
+from skmeta._checks.aligned import check_aligned
 from skmeta._checks.bad_rows import naming_the_task
 from skmeta._checks.scorers import scoring_on_purpose
 from skmeta._checks.values import is_missing, show
@@ -31,7 +32,7 @@ from skmeta._compositions import (
     transformed_rows,
 )
 from skmeta._evaluation import UNITS_OF_CLASSES
-from skmeta._many_tasks import options_of_rows, put
+from skmeta._many_tasks import columns_among, options_of_rows, put
 from skmeta._units import tells
 from skmeta._warn import warn
 from skmeta.adaptation import adapt_predict
@@ -106,6 +107,7 @@ def few_shot_predictions(
         inner._check_method(method, options)
     kind = kind_of_targets({"estimator": estimator})
     y = _with_targets(y, sample_weight)
+    check_aligned(X=X, **columns_among(options))
     data = checked_rows(X, y, task, unit, choice_set, kind)
     kind = kind.of(data.y, data.codes)
     weight = checked_weight(sample_weight, data)
@@ -252,7 +254,7 @@ def _predict_parts(model, plan, parts):
             labels["choice_set_new"] = data.sets.codes[asked]
     X, y, *_ = data.table.take(given)
     weight = None if plan.weight is None else plan.weight[given]
-    options = options_of_rows(plan.options, asked)
+    options = options_of_rows(plan.options, asked, len(data.y))
     X_new = _safe_indexing(data.X, asked)
     with scoring_on_purpose(), _naming_the_users_row(model, data):
         predicted = adapt_predict(
