@@ -170,13 +170,47 @@ def test_other_columns_do_not_rise(column):
     assert rising_column(np.asarray(column, dtype=float)[:, None], codes) is None
 
 
+@pytest.mark.parametrize("falling", [False, True])
+@pytest.mark.parametrize("levels", [2, 3, 5])
+def test_a_table_sorted_by_a_category_is_not_in_order_of_time(levels, falling):
+    """As by the items of a questionnaire, of two moods, in 24 rows for each person."""
+    tasks = np.repeat(np.arange(60), 24)
+    level = np.tile(np.sort(np.arange(24) % levels), 60).astype(float)
+    dummies = level[:, None] == np.arange(levels)
+    for X in (dummies.astype(float), level[:, None]):
+        assert rising_column(X, tasks, falling) is None
+        assert rising_column(-X, tasks, falling) is None
+
+
+def test_a_dummy_of_sorted_rows_raises_no_alarm():
+    late = (week - 3 * codes >= 3).astype(int)
+    few_shot_scores(FITTED, table.assign(week=late), y, shop, **few)
+
+
+@pytest.mark.parametrize(
+    "times",
+    [
+        1990 + np.arange(4) // 2 * 5 + np.arange(4) % 2,  # years
+        np.repeat(np.arange(1, 13), 11),  # months, with 11 rows for each
+        1.7e9 + np.cumsum(rng.exponential(1e5, size=5)),  # seconds
+        np.repeat(np.datetime64("2024-01-01") + np.arange(3), 9),  # days
+    ],
+    ids=["years", "months", "seconds", "days"],
+)
+def test_times_are_told_though_some_come_twice(times):
+    tasks = np.repeat(np.arange(30), len(times))
+    X = pd.DataFrame({"when": np.tile(times, 30)})
+    assert rising_column(X, tasks).name == "when"
+    assert rising_column(X[::-1], tasks, falling=True).name == "when"
+
+
 def test_short_tasks_rise_by_chance():
-    """Of three rows, one order in six rises, and one in three if two are alike."""
+    """Of three rows, one order in six rises."""
     few = np.repeat(np.arange(3), 3)
-    column = np.tile([0.0, 0.0, 1.0], 3)[:, None]
+    column = np.tile([0.0, 1.0, 2.0], 3)[:, None]
     assert rising_column(column, few) is None
     many = np.repeat(np.arange(60), 3)
-    assert rising_column(np.tile([0.0, 0.0, 1.0], 60)[:, None], many) is not None
+    assert rising_column(np.tile([0.0, 1.0, 2.0], 60)[:, None], many) is not None
     for seed in range(20):
         values = np.random.default_rng(seed).integers(3, size=(180, 30))
         assert rising_column(values, many) is None

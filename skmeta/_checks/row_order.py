@@ -22,6 +22,12 @@ from skmeta.exceptions import RowOrderWarning
 # have at least so many rows.
 NEARLY_ALL = 0.9
 MIN_ROWS = 3
+# A table sorted by a category or by a dummy is not in order of time for that: a column
+# has at least so many values in a task, each on average at most in so many rows (of a
+# column of few values that are no dates).
+MIN_VALUES = 3
+MOST_ROWS_PER_VALUE = 2
+MANY_VALUES = 6
 # Rows in random order are rarer than this in the same order, for any column.
 CHANCE = 1e-12
 # Most columns are ruled out by the first tasks.
@@ -171,8 +177,9 @@ def _columns(X, names=None):
 def _share_rising(column, codes):
     """Part of the tasks in which a column rises, and the log of the chance of that.
 
-    It rises if no value is less than the one before, and the last is more than the
-    first. The chance is that of shuffled rows, with ties between equal values.
+    It rises if no value is less than the one before, and if it does so often enough
+    for a time (see ``MIN_VALUES``). The chance is that of shuffled rows, with ties
+    between equal values.
     """
     order = np.argsort(codes, kind="stable")
     codes, column = codes[order], column[order]
@@ -182,9 +189,12 @@ def _share_rising(column, codes):
     with np.errstate(invalid="ignore"):
         falls = inside & ~(column >= np.roll(column, 1))  # also if a value is missing
         new = ~inside | (column != np.roll(column, 1))
-        varies = column[begins + sizes - 1] != column[begins]
     task = np.repeat(np.arange(len(sizes)), sizes)
-    rises = (np.bincount(task, falls, len(sizes)) == 0) & varies
+    n_values = np.bincount(task[new], minlength=len(sizes))
+    often = (MOST_ROWS_PER_VALUE * n_values >= sizes) | (n_values >= MANY_VALUES)
+    often |= column.dtype.kind in "mM"
+    rises = (np.bincount(task, falls, len(sizes)) == 0) & often
+    rises &= n_values >= MIN_VALUES
     # the number of orders of a task is n!, and ties leave the product of theirs alike
     runs = np.diff(np.append(np.flatnonzero(new), len(codes)))
     ties = np.bincount(task[new], gammaln(runs + 1.0), len(sizes))
