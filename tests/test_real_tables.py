@@ -681,6 +681,33 @@ def test_target_encoders_learn_from_y():
     assert_allclose(model.coef_, behind.coef_)
 
 
+@pytest.mark.parametrize("kind", [EmpiricalBayesRegressor, ReptileRegressor])
+def test_plain_arrays_of_numbers_are_preprocessed_in_every_verb(kind):
+    rng = np.random.default_rng(0)
+    numbers, task = rng.normal(3, 20, size=(60, 2)), np.repeat(np.arange(6), 10)
+    y = numbers @ [1.0, 2.0] + task + rng.normal(size=60)
+    first = StandardScaler().fit(numbers)
+    few = {"max_iter": 3} if kind is ReptileRegressor else {"noise": "shared"}
+    model = kind(linear_preprocessor=StandardScaler(), random_state=0, **few)
+    model.fit(numbers, y, task=task)
+    behind = kind(random_state=0, **few).fit(first.transform(numbers), y, task=task)
+    rows, new = numbers[:5], numbers[5:10]
+    adapted = model.adapt(rows, y[:5])
+    expected = behind.adapt(first.transform(rows), y[:5])
+    X_new = first.transform(new)
+    assert_allclose(model.predict(new), behind.predict(X_new))
+    assert_allclose(adapted.predict(new), expected.predict(X_new))
+    ids = {"task": np.zeros(5), "task_new": np.zeros(5)}
+    many = model.adapt_predict(rows, y[:5], new, **ids)
+    assert_allclose(many, expected.predict(X_new))
+    bank = TaskBank(model).update(rows, y[:5], task=0)
+    assert_allclose(bank.predict(new, task=0), expected.predict(X_new))
+    if kind is EmpiricalBayesRegressor:
+        known = behind.predict(X_new, task=0)
+        assert_allclose(model.predict(new, task=0), known)
+        assert_allclose(model.predict_interval(new), behind.predict_interval(X_new))
+
+
 def test_predictions_at_hand_tell_none_from_nan():
     table = pd.DataFrame({"kind": pd.Series(["a", None, np.nan], dtype=object)})
     told = Told(None, table, np.arange(3.0))

@@ -5,7 +5,7 @@ from scipy import sparse
 
 
 def is_clean(estimator, X, dtype, y=None):
-    """Whether scikit-learn's `validate_data` would return X and y as they are.
+    """Whether X and y are the numbers to learn from, just as they are.
 
     Adapting to a handful of rows takes less time than that check. Anything that is not
     clearly right goes to scikit-learn, which converts it or says what is wrong.
@@ -17,6 +17,7 @@ def is_clean(estimator, X, dtype, y=None):
         and X.shape[1] == estimator.n_features_in_
         and X.shape[0] > 0
         and not hasattr(estimator, "feature_names_in_")
+        and not hasattr(estimator, "linear_preprocessor_")  # it changes all rows
         and bool(np.isfinite(X).all())
         and (y is None or _is_clean_target(y, X.shape[0]))
     )
