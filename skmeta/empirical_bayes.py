@@ -818,8 +818,11 @@ class EmpiricalBayesClassifier(
         the meta-training rows of all tasks. These weights are then kept, and the rows
         that :meth:`adapt` is given count by them as well. They move probabilities away
         from how common the classes are, so leave them out where probabilities count.
-        A base model gets them as sample weights, if its ``fit`` takes these. ``score``
-        does not use them.
+        Where decisions count, a threshold on the probabilities of a model without
+        weights is mostly better: rows that count more make tasks look more different,
+        so that before the first rows the classes balance only in part. A base model
+        gets the weights as sample weights, if its ``fit`` takes these. ``score`` does
+        not use them.
     half_life : float, "auto" or None, default=None
         How fast old rows are forgotten in adapting. A row keeps half of its weight when
         it is one half-life old, a quarter when it is two half-lives old, and so on. Its
