@@ -18,6 +18,15 @@ ZERO_SHOT = {
         "to none: this scores its learned start (zero-shot). For a few-shot score pass "
         "task ids to score, or use scoring=make_few_shot_scorer(...)."
     ),
+    "threshold": (
+        "{0.__class__.__name__} was meta-trained on {0.n_tasks_} tasks and is adapted "
+        "to none: TunedThresholdClassifierCV finds its threshold on probabilities of "
+        "the learned start (zero-shot), and it takes no few-shot scorer. For a "
+        "threshold that holds after a few rows of each task, choose it on "
+        "skmeta.model_selection.few_shot_predict(model, X, y, task=..., "
+        "method='predict_proba'), and set it by FixedThresholdClassifier(model, "
+        "threshold=...)."
+    ),
     "predict": (
         "{0.__class__.__name__} was meta-trained on {0.n_tasks_} tasks and is adapted "
         "to none: cross_val_predict gives the predictions of its learned start "

@@ -64,6 +64,7 @@ from skmeta import (
 from skmeta._compositions import meta_learners
 from skmeta.adaptation import Ensemble, register_composition
 from skmeta.datasets import make_linear_tasks
+from skmeta.exceptions import ZeroShotWarning
 from skmeta.model_selection import (
     compare_baselines,
     few_shot_predict,
@@ -780,3 +781,16 @@ def test_the_pipeline_of_imbalanced_learn():
     routed = sklearn.config_context(enable_metadata_routing=True)
     with routed, pytest.raises(ValueError, match=r"sampler.*skmeta\.meta_fit"):
         make_pipeline(over, classifier()).fit(table.X, table.y, task=table.ids)
+
+
+def test_a_tuned_threshold_names_what_finds_one_for_new_tasks():
+    t = tables()["labels"]
+    y = t.y == "yes"
+    tuned = TunedThresholdClassifierCV(classifier(), thresholds=3, cv=GroupKFold(2))
+    with pytest.warns(ZeroShotWarning, match="few_shot_predict.*FixedThreshold"):
+        meta_fit(tuned, t.X, y, task=t.ids)
+    asked = {"task": t.ids, "cv": 2, "method": "predict_proba", "random_state": 0}
+    p = few_shot_predict(classifier(), t.X, y, **asked)[:, 1]
+    fixed = FixedThresholdClassifier(classifier(), threshold=np.median(p))
+    few = adapt(meta_fit(fixed, t.X, y, task=t.ids), t.X[:5], y[:5])
+    assert few.predict(t.X[5:10]).shape == (5,)

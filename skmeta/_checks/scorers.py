@@ -46,9 +46,10 @@ def fitting_another_model():
 
 
 def called_by_scorer(model):
-    """What scikit-learn uses `predict` for: "score", "predict", or None.
+    """What scikit-learn uses `predict` for: "score", "threshold", "predict", or None.
 
-    "score" is the call of a scorer or search, "predict" that of `cross_val_predict`.
+    "score" is the call of a scorer or search, "threshold" that of a
+    `TunedThresholdClassifierCV` in its `fit`, "predict" that of `cross_val_predict`.
     None of them has a hook that says who calls, and all would silently take the learned
     start for the adapted model. If another estimator or metric calls a model that is
     not a part of what is scored, that does not count.
@@ -60,6 +61,8 @@ def called_by_scorer(model):
         name = frame.f_code.co_name
         if found == "predict" and name == "cross_val_predict":
             return None if _is_part_of_an_estimator(frame) else found
+        if found == "score" and name == "_fit_and_score_over_thresholds":
+            return "threshold"
         use = _use_of(module, name)
         if use is None or "estimator" not in frame.f_locals:
             continue
