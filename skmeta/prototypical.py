@@ -11,7 +11,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from skmeta import _callbacks
 from skmeta._base import BaseMetaLearner
-from skmeta._checks.class_weight import log_weights
+from skmeta._checks.class_weight import check_labels_of_tasks, log_weights
 from skmeta._checks.keywords import with_hint_to_task
 from skmeta._checks.parameters import check_hidden_layer_sizes, check_range
 from skmeta._core.layout import ParamLayout
@@ -83,7 +83,8 @@ class PrototypicalClassifier(
     class_weight : dict {label: weight}, "balanced" or None, default=None
         How common the classes are next to each other: probabilities are proportional to
         these numbers, and labels without one have 1. None and "balanced" are the same,
-        since class means do not depend on how many rows a class has.
+        since class means do not depend on how many rows a class has. A warning says if
+        no task of the meta-training has any of the labels.
     standardize : bool, default=True
         Whether X is standardised inside, by mean and deviation of all meta-training
         rows, so that units do not matter. A sparse X stays sparse and gives the same
@@ -258,6 +259,7 @@ class PrototypicalClassifier(
 
     @on_one_blas_thread
     def _meta_train(self, table, ids, again, data):
+        check_labels_of_tasks(self.class_weight, data["y"])
         check_range("n_way", self.n_way, least=2, unit="classes")
         check_range("support_size", self.support_size)
         hidden = check_hidden_layer_sizes(self.hidden_layer_sizes)

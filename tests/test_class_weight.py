@@ -190,7 +190,17 @@ def test_classes_of_single_tasks_have_no_weights():
         model.fit(X, rare, task=ids)
 
 
+def test_labels_that_no_task_has_give_a_warning():
+    model = PrototypicalClassifier(class_weight={9: 2.0}, random_state=0)
+    with pytest.warns(UserWarning, match=r"label 9, .* labels such as 0: it changes"):
+        model.fit(X, three, task=ids)
+
+
 def test_labels_of_another_type_than_those_of_a_task_are_refused():
-    model = PrototypicalClassifier(class_weight={"1": 9}).fit(X, three, task=ids)
+    model = PrototypicalClassifier(class_weight={"1": 9})
+    with pytest.raises(ValueError, match=r"'1', and .* text and numbers are never"):
+        model.fit(X, three, task=ids)
+    model.set_params(class_weight=None).fit(X, three, task=ids)
+    model.set_params(class_weight={"1": 9})
     with pytest.raises(ValueError, match="text and numbers are never equal"):
         model.adapt(X[:9], three[:9]).predict(X)

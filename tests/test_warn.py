@@ -234,6 +234,12 @@ def a_score_of_a_ranker_that_is_not_adapted(patch):
 
 
 @case
+def weights_of_classes_that_no_task_has(patch):
+    model = PrototypicalClassifier(class_weight={9: 2.0})
+    model.fit(X, ids % 2, task=ids // 3)  # warns
+
+
+@case
 def ids_of_two_kinds(patch):
     mixed = np.array([*ids[:-5].tolist(), *["11"] * 5], dtype=object)
     prior().fit(X, y, task=mixed)  # warns

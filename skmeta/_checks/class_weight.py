@@ -5,6 +5,7 @@ from numbers import Real
 import numpy as np
 
 from skmeta._checks.values import show
+from skmeta._warn import warn
 
 
 def weights_of_classes(class_weight, classes, y, weight):
@@ -46,6 +47,25 @@ def check_class_weight(class_weight):
                 f"{show(weight)}. A weight is a positive number; to leave out the rows "
                 "of a class give them sample_weight 0."
             )
+
+
+def check_labels_of_tasks(class_weight, y):
+    """Check weights of classes, {label: weight}, that no two tasks need to share.
+
+    Labels ``y`` (n,) are those of all tasks of the meta-training. Other tasks may have
+    others, so that a dict with none of them gives a warning, unless it cannot be right.
+    """
+    if not isinstance(class_weight, dict) or not class_weight:
+        return
+    labels = np.unique(y)
+    log_weights(class_weight, labels)
+    if not set(class_weight) & set(labels.tolist()):
+        warn(
+            f"class_weight has the label {show(next(iter(class_weight)))}, and none of "
+            "its labels is one of the meta-training, which has labels such as "
+            f"{show(labels[0])}: it changes nothing but the probabilities of new tasks "
+            "that have such labels. Check type and spelling."
+        )
 
 
 def log_weights(class_weight, labels):
