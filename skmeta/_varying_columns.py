@@ -7,7 +7,7 @@ from sklearn.utils._param_validation import StrOptions
 from skmeta._checks.varying import check_something_varies, varying_columns
 from skmeta._core.prior.design import Design
 from skmeta._core.prior.varying import columns_that_vary
-from skmeta._linear_part import linear_names
+from skmeta._linear_part import linear_names, preprocesses
 
 
 class VaryingColumns:
@@ -28,7 +28,9 @@ class VaryingColumns:
         """The mask (n_features,) of the columns that ``varying`` lists, if it does."""
         if isinstance(self.varying, str):
             return None
-        return varying_columns(self.varying, n_features, linear_names(self))
+        return varying_columns(
+            self.varying, n_features, linear_names(self), preprocesses(self)
+        )
 
     def _design(self, table):
         """The `Design` of the rows in a `TaskTable`, which says what varies."""

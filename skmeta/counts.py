@@ -117,7 +117,9 @@ class EmpiricalBayesPoissonRegressor(
           task before its first row. Tasks of one row do not count.
         * "all": every column.
         * names of columns, if X is a DataFrame; numbers of columns; or a mask, one bool
-          per column. With an empty list only the intercept varies.
+          per column. With an empty list only the intercept varies. With a
+          ``linear_preprocessor`` these are the columns that it makes, under the names
+          of its ``get_feature_names_out()``.
 
         With a single task (``fit`` without ids) nothing can differ, and it is not used.
     features : LearnedFeatures, default=None

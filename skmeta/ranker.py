@@ -84,7 +84,8 @@ class EmpiricalBayesRanker(
           outside option, every column that is not constant within each task.
         * "all": every column.
         * names of columns, if X is a DataFrame; numbers of columns; or a mask, one bool
-          per column.
+          per column. With a ``linear_preprocessor`` these are the columns that it
+          makes, under the names of its ``get_feature_names_out()``.
 
         With a single task (``fit`` without ids) nothing can differ, and it is not used.
     base_estimator : estimator, default=None

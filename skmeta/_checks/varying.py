@@ -5,7 +5,7 @@ from numbers import Integral
 import numpy as np
 
 
-def varying_columns(varying, n_features, names=None):
+def varying_columns(varying, n_features, names=None, preprocessed=False):
     """A mask (n_features,) of the columns that ``varying`` names.
 
     Parameters
@@ -15,13 +15,15 @@ def varying_columns(varying, n_features, names=None):
     n_features : int
     names : sequence of str or None
         Names of the columns, if they have any.
+    preprocessed : bool
+        Whether these are the columns that ``linear_preprocessor`` makes of X.
     """
     chosen = list(varying)
     if all(isinstance(one, (bool, np.bool_)) for one in chosen) and chosen:
         return _of_mask(chosen, n_features)
     mask = np.zeros(n_features, dtype=bool)
     if all(isinstance(one, str) for one in chosen):
-        mask[_of_names(chosen, names)] = True
+        mask[_of_names(chosen, names, preprocessed)] = True
     elif all(
         isinstance(one, Integral) and not isinstance(one, (bool, np.bool_))
         for one in chosen
@@ -44,9 +46,15 @@ def _of_mask(chosen, n_features):
     return np.array(chosen, dtype=bool)
 
 
-def _of_names(chosen, names):
+def _of_names(chosen, names, preprocessed):
     if not chosen:
         return np.zeros(0, dtype=int)
+    if names is None and preprocessed:
+        raise ValueError(
+            f"varying={_shown(chosen)} are names, and they must be those of the "
+            "columns that linear_preprocessor makes of X, which has no "
+            "get_feature_names_out that tells them. Give the numbers of its columns."
+        )
     if names is None:
         raise ValueError(
             f"varying={_shown(chosen)} are names, but X has no names of columns. Pass "
@@ -55,6 +63,13 @@ def _of_names(chosen, names):
         )
     place = {name: number for number, name in enumerate(names)}
     for name in chosen:
+        if name not in place and preprocessed:
+            raise ValueError(
+                f"varying has the name {name!r}, which is no column that "
+                "linear_preprocessor makes of X. With a preprocessor the names are "
+                f"those after it: {_shown(names, 40)}. (A ColumnTransformer with "
+                "verbose_feature_names_out=False puts no prefix before them.)"
+            )
         if name not in place:
             raise ValueError(
                 f"varying has the name {name!r}, which is no column of X. The columns "
