@@ -22,6 +22,7 @@ from sklearn.utils.metadata_routing import get_routing_for_object
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import has_fit_parameter
 
+from skmeta._checks.bad_rows import first_cell, is_no_number
 from skmeta._checks.scorers import fitting_another_model
 from skmeta._checks.values import is_missing
 from skmeta._core.margin import margin_scale
@@ -212,30 +213,49 @@ def naming_base(base, what):
 
 
 @contextmanager
-def explaining_missing(model):
-    """Explain that the base model takes what is no number, but the correction does not.
+def explaining_missing(model, X):
+    """Say what to do where X holds what is no number: a missing value, or text.
 
-    That is a missing value, or text.
+    A base model may take it, but the correction of the base model does not.
     """
     try:
         yield
     except ValueError as error:
-        base = estimator_or_none(getattr(model, "base_estimator", None))
         first, _, rest = str(error).partition("\n")
-        found = None
-        if first.startswith("Input X contains NaN") and "missing values" in rest:
-            if base is not None and get_tags(base).input_tags.allow_nan:
-                found, made = "missing values", "SimpleImputer(add_indicator=True)"
-        elif base is not None and first.startswith("could not convert"):
-            found, made = "text or categories", "make_column_transformer(...)"
-        if found is None:
+        missing = first.startswith("Input X contains NaN") and "missing values" in rest
+        if not missing and not first.startswith("could not convert"):
             raise
-        raise ValueError(
-            f"{first}\n{type(base).__name__}, the base_estimator, may take {found}, "
-            f"but the part of {type(model).__name__} that corrects it for each task "
+        cell = first_cell(X, is_missing if missing else is_no_number)
+        if cell is None:
+            raise
+        remedy = _remedy(model, missing)
+        raise ValueError(f"{first}\nThe first is in {cell}. {remedy}") from None
+
+
+def _remedy(model, missing):
+    """What to do about missing values, or else text, in X."""
+    name = type(model).__name__
+    base = estimator_or_none(model._parameter("base_estimator"))
+    what = "missing values" if missing else "text or categories"
+    made = (
+        "SimpleImputer(add_indicator=True)"
+        if missing
+        else "make_column_transformer((OneHotEncoder(handle_unknown='ignore'), "
+        "[columns]), remainder='passthrough')"
+    )
+    if base is not None and (not missing or get_tags(base).input_tags.allow_nan):
+        return (
+            f"{type(base).__name__}, the base_estimator, may take {what}, "
+            f"but the part of {name} that corrects it for each task "
             f"does not. Set linear_preprocessor={made}, which makes numbers for that "
             "part, while the base model gets X as it came."
-        ) from None
+        )
+    own = hasattr(model, "linear_preprocessor")
+    return (
+        f"{name} takes no {what}. "
+        + (f"Set linear_preprocessor={made}, or put it" if own else f"Put {made}")
+        + " in front of the model in a Pipeline."
+    )
 
 
 # -- its offsets ----------------------------------------------------------------------

@@ -56,7 +56,7 @@ def read_rows(model, X, y=NO_Y, *, reset, dtype, y_numeric=False):
     if reset:
         vars(model).pop("linear_preprocessor_", None)
     targets = {} if isinstance(y, str) else {"y_numeric": y_numeric}
-    with explaining_missing(model):
+    with explaining_missing(model, X):
         found = validate_data(model, plain_table(X), y, reset=reset, **how, **targets)
     numbers, y = (found, y) if isinstance(y, str) else found
     table = None if columns_of(X) is None else _with_numbers(X, numbers)

@@ -607,6 +607,47 @@ def test_reasons_queries_and_displays_know_the_columns_of_the_linear_part():
 # -- what cannot be done is refused ---------------------------------------------------
 
 
+BEFORE = "linear_preprocessor={}.* in front of the model in a Pipeline"
+
+
+def test_what_is_no_number_is_named_with_its_place_and_the_remedies():
+    model = EmpiricalBayesRegressor("intercept", random_state=0)
+    numbers = X.drop(columns="region").fillna(0.0)
+    gap, text = numbers.copy(), X.astype({"region": str}).fillna({"celsius": 0.0})
+    gap.iloc[3, 1] = np.nan
+    found = rf"NaN\.\n.*row 3, column 'celsius'.*{BEFORE.format('SimpleImputer')}"
+    also = f"{found}(.|\n)*row 3, of task 0"
+    with pytest.raises(ValueError, match=also) as caught:
+        model.fit(gap, Y, task=SHOP)
+    assert "HistGradientBoosting" not in str(caught.value)
+    for kind in (sparse.csr_matrix, np.asarray):
+        with pytest.raises(ValueError, match=r"row 3, column 1"):
+            model.fit(kind(gap), Y, task=SHOP)
+    encode = BEFORE.format(r"make_column_transformer\(\(OneHotEncoder")
+    with pytest.raises(ValueError, match=f"row 0, column 'region'.*{encode}"):
+        model.fit(text, Y, task=SHOP)
+    model.fit(numbers, Y, task=SHOP)
+    with pytest.raises(ValueError, match=found):
+        model.adapt(gap[:5], Y[:5])
+    with pytest.raises(ValueError, match=found):
+        model.predict(gap)
+    with pytest.raises(ValueError, match=r"convert(.|\n)*Targets must be numbers"):
+        model.fit(numbers, np.full(len(Y), "many"), task=SHOP)
+
+
+def test_names_of_columns_that_vary_are_those_after_the_preprocessor():
+    model = EmpiricalBayesRegressor("diagonal", linear_preprocessor=for_the_line())
+    with pytest.raises(ValueError, match=r"'region', .*after it: .*'onehot.*_north'"):
+        model.set_params(varying=["region"]).fit(X, Y, task=SHOP)
+    name = "onehotencoder__region_north"
+    model.set_params(varying=[name]).fit(X, Y, task=SHOP)
+    names = model.linear_preprocessor_.get_feature_names_out()
+    assert names[model.varying_].tolist() == [name]
+    nameless = make_pipeline(for_the_line(), FunctionTransformer())
+    with pytest.raises(ValueError, match="no get_feature_names_out"):
+        model.set_params(linear_preprocessor=nameless).fit(X, Y, task=SHOP)
+
+
 def test_refusals_name_the_remedy():
     with pytest.raises(
         ValueError, match=r"NaN(.|\n)*linear_preprocessor=SimpleImputer"

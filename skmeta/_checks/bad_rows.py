@@ -6,7 +6,7 @@ import numpy as np
 from scipy import sparse
 
 from skmeta._checks.ids import check_task_ids
-from skmeta._checks.values import is_missing, show
+from skmeta._checks.values import is_missing, is_missing_value, show
 
 
 @contextmanager
@@ -42,6 +42,41 @@ def _first_bad_row(X, y, labels):
         if labels.size == len(labels):
             rows.append(next(iter(np.flatnonzero(is_missing(labels.ravel()))), None))
     return min((row for row in rows if row is not None), default=None)
+
+
+def first_cell(X, is_bad):
+    """In words, the first row and column of X with such a value, or None.
+
+    ``is_bad`` tells it of each of an array (n,) of values.
+    """
+    if sparse.issparse(X):
+        X = X.tocoo()
+        where = np.column_stack([X.row, X.col])[is_bad(X.data)]
+        where = where[np.lexsort(where.T[::-1])]
+    else:
+        values = np.asarray(X)
+        if values.ndim != 2:
+            return None
+        where = np.argwhere(is_bad(values.ravel()).reshape(values.shape))
+    if not len(where):
+        return None
+    row, column = where[0].tolist()
+    name = list(X.columns)[column] if hasattr(X, "columns") else column
+    return f"row {row}, column {show(name)}"
+
+
+def is_no_number(values):
+    """Which of the values (n,) cannot be made numbers; missing ones can."""
+    if values.dtype.kind in "fiubc":
+        return np.zeros(len(values), dtype=bool)
+    return np.array([_is_no_number(value) for value in values], dtype=bool)
+
+
+def _is_no_number(value):
+    try:
+        return not (is_missing_value(value) or isinstance(float(value), float))
+    except (OverflowError, TypeError, ValueError):
+        return True
 
 
 def _bad_row(table):
