@@ -272,7 +272,9 @@ DRAWN_AT_RANDOM = (
 
 def _hint_at_order(X, task, hint):
     """Call a function that warns. What is wrong with X and ids is said later."""
-    if X is None or not hasattr(task, "__len__"):
+    if not (hasattr(X, "__len__") or hasattr(X, "shape")):
+        return
+    if not hasattr(task, "__len__"):
         return
     if _num_samples(X) != _num_samples(task):
         return
