@@ -1,7 +1,11 @@
 """A comparison of many meta-learners fits a screen: a table, and a line for each."""
 
 import numpy as np
+import pytest
+from sklearn.impute import SimpleImputer
 from sklearn.linear_model import RidgeCV
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 
 from skmeta._comparing.result import LINE_WIDTH, BaselineComparison
 
@@ -10,7 +14,13 @@ LEVELS = {"poor": 1.2, "usual": 0.8, "good": 0.5, "as good": 0.5, "one more": 0.
 BASELINES = {"pooled model": 1.0, "pooled + offset": 0.9, "own model": 1.1}
 
 
-def compared(levels, baselines=BASELINES, only=None, scoring="neg_mean_absolute_error"):
+def compared(
+    levels,
+    baselines=BASELINES,
+    only=None,
+    scoring="neg_mean_absolute_error",
+    pooled=None,
+):
     """Made errors: after k rows a share of the error of the pooled model."""
     rng = np.random.default_rng(0)
     of_task = rng.lognormal(size=(N_TASKS, 1))
@@ -24,7 +34,8 @@ def compared(levels, baselines=BASELINES, only=None, scoring="neg_mean_absolute_
             scores[name][0] -= 1e4 * of_task.max()
     names = list(levels)
     tasks = np.array([f"shop {i}" for i in range(N_TASKS)])
-    return BaselineComparison(scores, names, SIZES, tasks, scoring, [RidgeCV()] * 2)
+    pooled = [pooled or RidgeCV()] * 2
+    return BaselineComparison(scores, names, SIZES, tasks, scoring, pooled)
 
 
 def test_seven_models_fit_a_screen():
@@ -34,6 +45,16 @@ def test_seven_models_fit_a_screen():
     assert max(map(len, text.splitlines())) <= LINE_WIDTH
     assert text.count("rows given") == 2  # the means, and the gains over one model
     assert "Better than the pooled model in a typical task by, in %" in text
+    assert "The pooled model is a ridge regression (RidgeCV())." in text
+
+
+@pytest.mark.parametrize("nested", [False, True])
+def test_a_pooled_model_behind_a_preprocessor_is_named(nested):
+    """As with ``linear_preprocessor``, which stands before the scaling."""
+    back = make_pipeline(StandardScaler(), RidgeCV())
+    front = SimpleImputer()
+    pipe = make_pipeline(front, back) if nested else make_pipeline(front, *back)
+    text = str(compared(LEVELS, pooled=pipe))
     assert "The pooled model is a ridge regression (RidgeCV())." in text
 
 

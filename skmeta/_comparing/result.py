@@ -445,10 +445,9 @@ WORDS = {
 
 
 def _model_in_words(model):
-    """What a pooled model is, without the scaling in front of it."""
-    steps = getattr(model, "steps", [])
-    if len(steps) == 2:
-        model = steps[1][1]
+    """What a pooled model is, without the preprocessing in front of it."""
+    while getattr(model, "steps", None):
+        model = model.steps[-1][1]
     name = type(model).__name__
     shown = {"LogisticRegression": "C", "ConditionalLogit": "penalty"}.get(name)
     set_to = f"{shown}={getattr(model, shown)}" if shown else ""
