@@ -356,6 +356,10 @@ class EmpiricalBayesPoissonRegressor(
         the task's coefficients and ``overdispersion_``. Whole counts cannot hold
         exactly the share asked for, so they hold a little more.
 
+        They hold for rows as they were in training: for random rows of a task, or with
+        ``row_order="time"`` for the next few rows after those given. Forecasts further
+        ahead may be held less often. Measure that on the last known rows.
+
         Parameters
         ----------
         X : {array-like, sparse matrix} of shape (n_samples, n_features)

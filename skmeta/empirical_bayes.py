@@ -709,6 +709,11 @@ class EmpiricalBayesRegressor(
         are known. With fewer than 5 tasks, or hardly more rows than coefficients, that
         is a guess, and a warning says so.
 
+        They hold for rows as they were in training: for random rows of a task, or with
+        ``row_order="time"`` for the next few rows after those given. Forecasts further
+        ahead, such as of years when training had weeks, may be held less often. Measure
+        that on the last known rows.
+
         Parameters
         ----------
         X : {array-like, sparse matrix} of shape (n_samples, n_features)

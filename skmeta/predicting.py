@@ -116,6 +116,10 @@ def _given(options):
 def predict_interval(estimator, X, coverage=0.9, *, task=None, **options):
     """Predict intervals that hold a given share of new targets, in the user's units.
 
+    They hold for rows as they were in training: for random rows of a task, or of a
+    model with ``row_order="time"`` for the next few rows after those given. Forecasts
+    further ahead may be held less often. Measure that on the last known rows.
+
     Parameters
     ----------
     estimator : estimator
