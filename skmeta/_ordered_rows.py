@@ -5,7 +5,11 @@ from numbers import Integral, Real
 import numpy as np
 from sklearn.utils._param_validation import Interval, StrOptions
 
-from skmeta._checks.row_order import hint_at_newest_first, hint_at_order
+from skmeta._checks.row_order import (
+    hint_at_base_in_time,
+    hint_at_newest_first,
+    hint_at_order,
+)
 from skmeta._checks.times import number_of_column
 from skmeta._core.prior.recency import Recency
 from skmeta._linear_part import linear_names, n_linear
@@ -62,7 +66,10 @@ class RowsInTime:
         if not self._rows_in_time:
             why = LEARNS_AT_RANDOM.format(type(self).__name__)
             hint_at_order(rows.X, rows.codes, why, linear_names(self))
-        elif self.time_column is None:
+            return
+        if self.base_estimator is not None:
+            hint_at_base_in_time()
+        if self.time_column is None:
             hint_at_newest_first(rows.X, rows.codes, linear_names(self))
 
     def _recency(self):

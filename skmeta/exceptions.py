@@ -22,5 +22,6 @@ class RowOrderWarning(UserWarning):
     The rows look as if they were in order of time. If earlier rows will be given and
     later ones predicted, set ``row_order="time"``. If not, ignore this warning:
     ``warnings.simplefilter("ignore", RowOrderWarning)``. It also warns of a column that
-    falls, as if the newest rows of a task came first.
+    falls, as if the newest rows of a task came first; and of a model of rows in time
+    that has a ``base_estimator``, which is judged on other tasks at the same times.
     """

@@ -6,11 +6,18 @@ import numpy as np
 import pandas as pd
 import pytest
 from scipy import sparse
+from sklearn.dummy import DummyRegressor
 from sklearn.frozen import FrozenEstimator
+from sklearn.model_selection import GridSearchCV, GroupKFold
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer
 
-from skmeta import EmpiricalBayesRegressor, ReptileRegressor, meta_fit
+from skmeta import (
+    EmpiricalBayesPoissonRegressor,
+    EmpiricalBayesRegressor,
+    ReptileRegressor,
+    meta_fit,
+)
 from skmeta._checks.row_order import rising_column
 from skmeta.exceptions import RowOrderWarning
 from skmeta.model_selection import (
@@ -128,13 +135,50 @@ def test_other_learners_are_told_by_the_score():
         few_shot_scores(model, table, y, shop, **few)
 
 
-def test_an_inner_fit_says_nothing_more():
-    from sklearn.linear_model import LinearRegression
+BASES = {
+    "regressor": (EmpiricalBayesRegressor, y, {"row_order": "time"}),
+    "half_life": (EmpiricalBayesRegressor, y, {"half_life": 3}),
+    "times": (
+        EmpiricalBayesRegressor,
+        y,
+        {"half_life": "auto", "time_column": "week"},
+    ),
+    "counts": (EmpiricalBayesPoissonRegressor, y > 0, {"row_order": "time"}),
+}
 
+
+@pytest.mark.parametrize("kind, target, options", BASES.values(), ids=BASES)
+def test_a_base_model_of_rows_in_time_is_told_once(kind, target, options):
+    """It is judged on other tasks at the same times, and inner fits say nothing."""
+    model = kind("intercept", base_estimator=DummyRegressor(), **options)
+    match = "base_estimator is judged on other tasks at the same times.*last known rows"
+    with pytest.warns(RowOrderWarning, match=match) as told:
+        model.fit(table, target, task=shop)
+    assert len(told) == 1
+    few_shot_scores(model, table, target, shop, n_support=2)
+
+
+def test_a_search_tells_of_a_base_model_once():
     model = EmpiricalBayesRegressor(
-        "intercept", base_estimator=LinearRegression(), row_order="time"
+        "intercept", base_estimator=DummyRegressor(), row_order="time"
     )
-    model.fit(table, y, task=shop)
+    search = GridSearchCV(
+        model,
+        {"base_target": ["y"]},
+        cv=GroupKFold(2),
+        scoring=make_few_shot_scorer(n_support=2),
+    )
+    with pytest.warns(RowOrderWarning, match="other tasks at the same times") as told:
+        meta_fit(search, table, y, task=shop)
+    assert len(told) == 1
+
+
+@pytest.mark.parametrize(
+    "options", [{"row_order": "time"}, {"base_estimator": DummyRegressor()}]
+)
+def test_a_base_model_or_an_order_alone_is_not_told_of_the_calendar(options):
+    model = EmpiricalBayesRegressor("intercept", **options)
+    model.fit(table[["price"]], y, task=shop)
 
 
 # -- which columns rise ---------------------------------------------------------------

@@ -503,6 +503,12 @@ def rows_in_order_of_time_drawn_at_random(patch):
     prior().fit(in_order, y, task=ids)  # warns
 
 
+@case
+def a_base_model_of_rows_in_order_of_time(patch):
+    model = prior(row_order="time", base_estimator=DummyRegressor())
+    model.fit(X, y, task=ids)  # warns
+
+
 @way
 def scores_of_rows_in_order_of_time(patch):
     in_order = np.column_stack([X, np.tile(np.arange(N_ROWS), N_TASKS)])
