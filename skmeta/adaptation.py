@@ -119,8 +119,10 @@ def meta_fit(
     are fitted on the pooled rows. A splitter that asks for ``groups``, such as the
     ``cv=GroupKFold(5)`` of a search, gets the ids of tasks, and so splits whole tasks.
     If there are sample weights, scikit-learn demands that every step of a Pipeline that
-    could take them says whether it does:
-    ``StandardScaler().set_fit_request(sample_weight=False)``.
+    could take them says whether it does, the meta-learner too:
+    ``StandardScaler().set_fit_request(sample_weight=False)`` and
+    ``EmpiricalBayesRegressor().set_fit_request(sample_weight=True)``. Steps can say so
+    after ``sklearn.set_config(enable_metadata_routing=True)``.
 
     Examples
     --------

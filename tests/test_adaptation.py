@@ -344,6 +344,17 @@ def test_meta_fit_hands_weights_to_steps_that_ask_for_them(linear_tasks, linear_
     assert_array_equal(pipe[-1].coef_, expected.coef_)
 
 
+def test_meta_fit_takes_weights_where_steps_say_that_they_take_none(linear_table):
+    t, weight = linear_table, np.arange(len(linear_table.y)) % 3 + 1.0
+    with sklearn.config_context(enable_metadata_routing=True):
+        steps = StandardScaler().set_fit_request(sample_weight=False)
+        model = reptile().set_fit_request(sample_weight=True)
+    pipe = meta_fit(make_pipeline(steps, model), t.X, t.y, weight, task=t.ids)
+    X = StandardScaler().fit_transform(t.X)
+    expected = reptile().fit(X, t.y, weight, task=t.ids)
+    assert_array_equal(pipe[-1].coef_, expected.coef_)
+
+
 # -- compositions of other packages ---------------------------------------------------
 
 
