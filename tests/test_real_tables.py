@@ -615,22 +615,27 @@ def test_what_is_no_number_is_named_with_its_place_and_the_remedies():
     numbers = X.drop(columns="region").fillna(0.0)
     gap, text = numbers.copy(), X.astype({"region": str}).fillna({"celsius": 0.0})
     gap.iloc[3, 1] = np.nan
-    found = rf"NaN\.\n.*row 3, column 'celsius'.*{BEFORE.format('SimpleImputer')}"
+    fill = BEFORE.format("SimpleImputer")
+    found = rf"NaN\.\n.*column 'celsius', at index {gap.index[3]}.*{fill}"
     also = f"{found}(.|\n)*row 3, of task 0"
     with pytest.raises(ValueError, match=also) as caught:
         model.fit(gap, Y, task=SHOP)
     assert "HistGradientBoosting" not in str(caught.value)
     for kind in (sparse.csr_matrix, np.asarray):
-        with pytest.raises(ValueError, match=r"row 3, column 1"):
+        with pytest.raises(ValueError, match=r"column 1, row 3"):
             model.fit(kind(gap), Y, task=SHOP)
     encode = BEFORE.format(r"make_column_transformer\(\(OneHotEncoder")
-    with pytest.raises(ValueError, match=f"row 0, column 'region'.*{encode}"):
+    with pytest.raises(ValueError, match=f"column 'region', at.*{encode}"):
         model.fit(text, Y, task=SHOP)
     model.fit(numbers, Y, task=SHOP)
     with pytest.raises(ValueError, match=found):
         model.adapt(gap[:5], Y[:5])
     with pytest.raises(ValueError, match=found):
         model.predict(gap)
+    with pytest.raises(ValueError, match=found):  # rows are drawn
+        few_shot_scores(model, gap, Y, SHOP, n_support=3)
+    with pytest.raises(ValueError, match=r"column 1\. "):
+        few_shot_scores(model, gap.to_numpy(), Y, SHOP, n_support=3)
     with pytest.raises(ValueError, match=r"convert(.|\n)*Targets must be numbers"):
         model.fit(numbers, np.full(len(Y), "many"), task=SHOP)
 

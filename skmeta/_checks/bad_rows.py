@@ -6,6 +6,7 @@ import numpy as np
 from scipy import sparse
 
 from skmeta._checks.ids import check_task_ids
+from skmeta._checks.scorers import scored_on_purpose
 from skmeta._checks.values import is_missing, is_missing_value, show
 
 
@@ -47,7 +48,9 @@ def _first_bad_row(X, y, labels):
 def first_cell(X, is_bad):
     """In words, the first row and column of X with such a value, or None.
 
-    ``is_bad`` tells it of each of an array (n,) of values.
+    ``is_bad`` tells it of each of an array (n,) of values. The row is named by its
+    index, if X has one. A number of a row is left out while rows are drawn for a score,
+    since the user does not know it.
     """
     if sparse.issparse(X):
         X = X.tocoo()
@@ -62,7 +65,10 @@ def first_cell(X, is_bad):
         return None
     row, column = where[0].tolist()
     name = list(X.columns)[column] if hasattr(X, "columns") else column
-    return f"row {row}, column {show(name)}"
+    found = f"column {show(name)}"
+    if hasattr(X, "index") and hasattr(X, "iloc"):
+        return f"{found}, at index {show(X.index[row])}"
+    return found if scored_on_purpose() else f"{found}, row {row}"
 
 
 def is_no_number(values):
