@@ -422,7 +422,6 @@ def hold_wrong(model, table, rng, verbose):
         "a missing target": lambda: model.partial_adapt(X, nothing),
         "another column": lambda: model.partial_adapt(np.hstack([X, X]), y),
         "fewer targets": lambda: model.partial_adapt(X, y[:2]),
-        "no row": lambda: model.partial_adapt(X[:0], y[:0]),
         "weights of zero": lambda: model.partial_adapt(X, y, np.zeros(3)),
         "negative weights": lambda: model.partial_adapt(X, y, np.array([1.0, -1, 1])),
         "missing ids": lambda: model.fit(X, y, task=[0, None, 1]),
