@@ -23,6 +23,7 @@ from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import has_fit_parameter
 
 from skmeta._checks.bad_rows import first_cell, is_no_number
+from skmeta._checks.block import holding
 from skmeta._checks.scorers import fitting_another_model
 from skmeta._checks.values import is_missing
 from skmeta._core.margin import margin_scale
@@ -411,15 +412,10 @@ def _keys_of_cells(columns):
 _at_hand = ContextVar("predictions_at_hand", default=())
 
 
-@contextmanager
 def remembering(told):
     """Look up predictions of the base model in a `Told`; None changes nothing."""
     before = _at_hand.get()
-    token = _at_hand.set(before if told is None else (*before, told))
-    try:
-        yield
-    finally:
-        _at_hand.reset(token)
+    return holding(_at_hand, before if told is None else (*before, told))
 
 
 def remembered(base, X):

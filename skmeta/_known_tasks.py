@@ -1,7 +1,6 @@
 """What a fitted model keeps of the tasks of its meta-training, to predict for them."""
 
 import inspect
-from contextlib import contextmanager
 from contextvars import ContextVar
 from copy import copy
 from functools import cached_property, wraps
@@ -13,6 +12,7 @@ from sklearn.utils.validation import _num_samples, check_is_fitted
 
 from skmeta._checks.aligned import check_aligned
 from skmeta._checks.bad_rows import naming_the_task
+from skmeta._checks.block import holding
 from skmeta._checks.id_keys import (
     check_not_a_column,
     column_of_ids,
@@ -54,14 +54,9 @@ MOST_NUMBERS = 2**21
 _forgetting = ContextVar("tasks_are_not_kept", default=False)
 
 
-@contextmanager
 def keeping_no_tasks():
     """Within this block fits keep no tasks, since nobody will ask about these."""
-    token = _forgetting.set(True)
-    try:
-        yield
-    finally:
-        _forgetting.reset(token)
+    return holding(_forgetting)
 
 
 class KnownTasks:

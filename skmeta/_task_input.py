@@ -15,6 +15,7 @@ from sklearn.utils.validation import (
 
 from skmeta._checks.aligned import check_aligned
 from skmeta._checks.bad_rows import naming_the_task
+from skmeta._checks.block import holding
 from skmeta._checks.clean import is_clean, sum_duplicates
 from skmeta._checks.ids import encode_new_tasks, encode_tasks, warn_of_single_rows
 from skmeta._checks.magnitude import check_magnitude
@@ -257,12 +258,8 @@ _is_known = ContextVar("far_values_are_known", default=False)
 @contextmanager
 def far_values_are_known():
     """Within this block the user has been warned of the rows already."""
-    token = _is_known.set(True)
-    try:
-        with row_order_is_known():
-            yield
-    finally:
-        _is_known.reset(token)
+    with holding(_is_known), row_order_is_known():
+        yield
 
 
 def warn_of_far_values(model, rows, named):

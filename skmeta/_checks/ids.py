@@ -3,11 +3,11 @@
 import sys
 from collections import Counter
 from collections.abc import Set
-from contextlib import contextmanager
 from contextvars import ContextVar
 
 import numpy as np
 
+from skmeta._checks.block import holding
 from skmeta._checks.values import (
     EXACT_FLOAT,
     as_object_array,
@@ -292,14 +292,9 @@ def _warn_of_fractions(unique, n_rows):
         )
 
 
-@contextmanager
 def tasks_one_by_one():
     """Within this block tasks were given one by one, so no id is a mistake."""
-    token = _one_by_one.set(True)
-    try:
-        yield
-    finally:
-        _one_by_one.reset(token)
+    return holding(_one_by_one)
 
 
 def warn_of_single_rows(codes, ids):

@@ -5,7 +5,6 @@ it is the date, the week or the number of the visit. Then the score of a model o
 drawn at random tells how well it fills gaps, and not how well it forecasts.
 """
 
-from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import NamedTuple
 
@@ -14,6 +13,7 @@ from scipy import sparse
 from scipy.special import gammaln
 from sklearn.utils import _safe_indexing
 
+from skmeta._checks.block import holding
 from skmeta._checks.values import show
 from skmeta._warn import warn_once_per_search
 from skmeta.exceptions import RowOrderWarning
@@ -54,14 +54,9 @@ class Rising(NamedTuple):
 _hinted = ContextVar("row_order_is_known", default=False)
 
 
-@contextmanager
 def row_order_is_known():
     """Within this block the user has had the hint, or wants random rows."""
-    token = _hinted.set(True)
-    try:
-        yield
-    finally:
-        _hinted.reset(token)
+    return holding(_hinted)
 
 
 def hint_at_order(X, codes, consequence, names=None):

@@ -5,9 +5,9 @@ looked for among the callers, by their names.
 """
 
 import sys
-from contextlib import contextmanager
 from contextvars import ContextVar
 
+from skmeta._checks.block import holding
 from skmeta._warn import warn_once_per_search
 
 _VALIDATION = "sklearn.model_selection._validation"
@@ -20,14 +20,9 @@ _scoring = ContextVar("scoring_on_purpose", default=False)
 _fitting = ContextVar("fitting_another_model", default=False)
 
 
-@contextmanager
 def scoring_on_purpose():
     """Within this block this package scores, and a zero-shot score is no mistake."""
-    token = _scoring.set(True)
-    try:
-        yield
-    finally:
-        _scoring.reset(token)
+    return holding(_scoring)
 
 
 def scored_on_purpose():
@@ -35,14 +30,9 @@ def scored_on_purpose():
     return _scoring.get()
 
 
-@contextmanager
 def fitting_another_model():
     """Within this block a model of this package fits another, and decides on what."""
-    token = _fitting.set(True)
-    try:
-        yield
-    finally:
-        _fitting.reset(token)
+    return holding(_fitting)
 
 
 def called_by_scorer(model):
