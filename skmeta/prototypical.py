@@ -388,6 +388,17 @@ class PrototypicalClassifier(
         -------
         Z : ndarray of shape (n_samples, n_dimensions)
             Their coordinates. Distances between them are plain Euclidean ones.
+
+        Examples
+        --------
+        >>> from skmeta import PrototypicalClassifier
+        >>> from skmeta.datasets import make_linear_tasks
+        >>> *tasks, (X, y) = make_linear_tasks(
+        ...     12, kind="classification", random_state=0
+        ... )
+        >>> model = PrototypicalClassifier(random_state=0).meta_fit(tasks)
+        >>> model.transform(X).shape[0]
+        20
         """
         check_is_fitted(self)
         return self._embedded(validate_new_rows(self, X))
@@ -408,6 +419,17 @@ class PrototypicalClassifier(
         -------
         distances : ndarray of shape (n_samples, n_classes)
             Euclidean distances :math:`|z(x) - c_k|`, in the order of ``classes_``.
+
+        Examples
+        --------
+        >>> from skmeta import PrototypicalClassifier
+        >>> from skmeta.datasets import make_linear_tasks
+        >>> *tasks, (X, y) = make_linear_tasks(
+        ...     12, kind="classification", random_state=0
+        ... )
+        >>> model = PrototypicalClassifier(random_state=0).meta_fit(tasks)
+        >>> model.adapt(X[:5], y[:5]).distances(X[5:]).shape
+        (15, 2)
         """
         return np.sqrt(np.maximum(self._squared_distances(X), 0.0))
 
